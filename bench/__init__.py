@@ -1,0 +1,1 @@
+"""How the mixers are measured and trained."""

@@ -1,0 +1,1 @@
+"""Tables and figures from records. Never imports torch, so any laptop can rebuild a report."""

@@ -1,0 +1,26 @@
+"""The one exception for mistakes of the user's: the command line prints it and exits with code 2."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend, in one line, with a hint on how."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """Return the error for a name that nothing has, with the nearest one that something has.
+
+    Args:
+        kind: What was asked for, for instance ``"mixer"``.
+        name: The name that was given.
+        known: The names that exist.
+    """
+    names = list(known)
+    nearest = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    guess = f"Did you mean {nearest[0]!r}? " if nearest else ""
+    return UserError(f"unknown {kind} {name!r}", hint=f"{guess}Available: {', '.join(names)}.")
