@@ -1,0 +1,94 @@
+"""GSA: gated slot attention, softmax attention over a fixed number of memory slots that forget.
+
+Source: Zhang et al. 2024, "Gated Slot Attention for Efficient Linear-Time Sequence Modeling", arXiv 2409.07146,
+section 3. Queries, keys and values pass a swish, the gate's logit is divided by 8, the scores are not scaled: the
+defaults of flash-linear-attention, as is the number of slots, one for each key channel of a head. (The paper's own
+language models use 64 slots, chosen at the scale of language; `num_slots` sets any other number.)
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mixers.base import Mixer, MixerConfig, fla_layers, rms_norm, split_heads
+
+_GATE_LOGIT_NORMALIZER = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatedSlotConfig(MixerConfig):
+    """Sizes of GSA.
+
+    Attributes:
+        num_slots: M, the memory slots of a head; None for D / H.
+    """
+
+    num_slots: int | None = None
+
+
+class _Parameters(nn.Module):
+    """The parameters of fla.layers.GatedSlotAttention, under its names."""
+
+    def __init__(self, config: GatedSlotConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.q_proj = nn.Linear(width, width, bias=False)
+        self.k_proj = nn.Linear(width, width, bias=False)
+        self.v_proj = nn.Linear(width, width, bias=False)
+        self.f_proj = nn.Linear(width, config.num_heads * (config.num_slots or config.head_width), bias=False)
+        self.g_norm = nn.RMSNorm(width)
+        self.o_proj = nn.Linear(width, width, bias=False)
+
+
+class GatedSlotAttention(Mixer):
+    """Gated slot attention."""
+
+    arxiv = "2409.07146"
+    causal = True
+    implementations = ("reference", "fla")
+    presets = {"matched": GatedSlotConfig(), "released": GatedSlotConfig()}
+
+    def __init__(self, config: GatedSlotConfig, *, implementation: str = "reference") -> None:
+        super().__init__(config, implementation=implementation)
+        self.config = config
+        self.layer: _Parameters = (
+            fla_layers().GatedSlotAttention(
+                hidden_size=config.width,
+                num_heads=config.num_heads,
+                num_slots=config.num_slots,
+                gate_logit_normalizer=_GATE_LOGIT_NORMALIZER,
+                layer_idx=0,
+            )
+            if implementation == "fla"
+            else _Parameters(config)
+        )
+
+    def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+        layer, num_heads = self.layer, self.config.num_heads
+        q, k, v = (
+            F.silu(split_heads(p(x), num_heads))  # (B, L, H, K), V for the values
+            for p in (layer.q_proj, layer.k_proj, layer.v_proj)
+        )
+        gate = split_heads(layer.f_proj(x), num_heads)  # (B, L, H, M)
+        keep = (F.logsigmoid(gate) / _GATE_LOGIT_NORMALIZER).exp()
+        write = 1 - keep
+
+        keys = x.new_zeros((), dtype=q.dtype)  # (B, H, M, K) once the first frame is written
+        values = x.new_zeros((), dtype=q.dtype)  # (B, H, M, V)
+        out = []
+        for t in range(x.shape[1]):
+            keys = keep[:, t, :, :, None] * keys + torch.einsum("bhm,bhk->bhmk", write[:, t], k[:, t])
+            values = keep[:, t, :, :, None] * values + torch.einsum("bhm,bhv->bhmv", write[:, t], v[:, t])
+            weight = torch.einsum("bhmk,bhk->bhm", keys, q[:, t]).softmax(-1)
+            out.append(torch.einsum("bhm,bhmv->bhv", weight, values))
+        o = torch.stack(out, dim=1).flatten(2)  # (B, L, D)
+
+        o = rms_norm(F.silu(o), layer.g_norm.weight, eps=1e-5)
+        return layer.o_proj(o.to(x.dtype))  # type: ignore[no-any-return]
+
+    def mixing_flops(self, *, batch: int, frames: int) -> int:
+        """Of the recurrence: decay, outer product and read-out of two states, M x K and M x V a head."""
+        return 10 * batch * frames * (self.config.num_slots or self.config.head_width) * self.width

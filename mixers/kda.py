@@ -1,0 +1,118 @@
+"""KDA: Kimi Delta Attention, the gated delta rule with a forget gate for each channel.
+
+Source: Kimi Team 2025, "Kimi Linear", arXiv 2510.26692, equation 1 and section 4: the state first forgets, channel by
+channel, and then replaces what it holds under the frame's key by the frame's value, to the degree beta.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mixers.base import Mixer, MixerConfig, fla_layers, rms_norm, split_heads
+
+
+@dataclass(frozen=True, kw_only=True)
+class KimiDeltaConfig(MixerConfig):
+    """Sizes of KDA.
+
+    Attributes:
+        key_width: K and V, the key and value width of a head; None for D / H.
+        convolution_width: Taps of the causal convolutions on queries, keys and values.
+    """
+
+    key_width: int | None = None
+    convolution_width: int = 4
+
+
+class _Parameters(nn.Module):
+    """The parameters of fla.layers.KimiDeltaAttention, under its names and with its initialisation."""
+
+    def __init__(self, config: KimiDeltaConfig) -> None:
+        super().__init__()
+        width, num_heads, taps = config.width, config.num_heads, config.convolution_width
+        head = config.key_width or config.head_width
+        inner = num_heads * head
+        self.q_proj = nn.Linear(width, inner, bias=False)
+        self.k_proj = nn.Linear(width, inner, bias=False)
+        self.v_proj = nn.Linear(width, inner, bias=False)
+        self.q_conv1d = nn.Conv1d(inner, inner, taps, groups=inner, bias=False)
+        self.k_conv1d = nn.Conv1d(inner, inner, taps, groups=inner, bias=False)
+        self.v_conv1d = nn.Conv1d(inner, inner, taps, groups=inner, bias=False)
+        self.f_proj = nn.Sequential(nn.Linear(width, head, bias=False), nn.Linear(head, inner, bias=False))
+        self.b_proj = nn.Linear(width, num_heads, bias=False)
+        self.A_log = nn.Parameter(torch.empty(num_heads).uniform_(1, 16).log())
+        step = torch.empty(inner).uniform_(math.log(0.001), math.log(0.1)).exp()
+        self.dt_bias = nn.Parameter(step + torch.log(-torch.expm1(-step)))  # softplus of it is the step
+        self.g_proj = nn.Sequential(nn.Linear(width, head, bias=False), nn.Linear(head, inner))
+        self.o_norm = nn.RMSNorm(head)
+        self.o_proj = nn.Linear(inner, width, bias=False)
+
+
+class KimiDeltaAttention(Mixer):
+    """Kimi Delta Attention with its short convolutions and output gate."""
+
+    arxiv = "2510.26692"
+    causal = True
+    implementations = ("reference", "fla")
+    presets = {"matched": KimiDeltaConfig(), "released": KimiDeltaConfig(key_width=128)}
+
+    def __init__(self, config: KimiDeltaConfig, *, implementation: str = "reference") -> None:
+        super().__init__(config, implementation=implementation)
+        self.config = config
+        self.layer: _Parameters = (
+            fla_layers().KimiDeltaAttention(
+                hidden_size=config.width,
+                num_heads=config.num_heads,
+                head_dim=config.key_width or config.head_width,
+                conv_size=config.convolution_width,
+                layer_idx=0,
+            )
+            if implementation == "fla"
+            else _Parameters(config)
+        )
+
+    def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+        layer, num_heads = self.layer, self.config.num_heads
+        q, k, v = (
+            split_heads(F.silu(_convolve(proj(x), conv.weight)), num_heads)  # (B, L, H, K), V for the values
+            for proj, conv in (
+                (layer.q_proj, layer.q_conv1d),
+                (layer.k_proj, layer.k_conv1d),
+                (layer.v_proj, layer.v_conv1d),
+            )
+        )
+        q, k = _unit_length(q) / q.shape[-1] ** 0.5, _unit_length(k)
+        step = F.softplus(split_heads(layer.f_proj(x) + layer.dt_bias, num_heads))  # (B, L, H, K)
+        keep = torch.exp(-layer.A_log.to(q.dtype).exp()[:, None] * step)
+        beta = layer.b_proj(x).to(q.dtype).sigmoid()[..., None]  # (B, L, H, 1)
+
+        state = q.new_zeros(x.shape[0], num_heads, q.shape[-1], v.shape[-1])  # (B, H, K, V)
+        out = []
+        for t in range(x.shape[1]):
+            state = keep[:, t, :, :, None] * state
+            held = torch.einsum("bhk,bhkv->bhv", k[:, t], state)
+            state = state + torch.einsum("bhk,bhv->bhkv", k[:, t], beta[:, t] * (v[:, t] - held))
+            out.append(torch.einsum("bhk,bhkv->bhv", q[:, t], state))
+        o = torch.stack(out, dim=1)  # (B, L, H, V)
+
+        o = rms_norm(o, layer.o_norm.weight, eps=1e-5) * split_heads(layer.g_proj(x), num_heads).sigmoid()
+        return layer.o_proj(o.flatten(2).to(x.dtype))  # type: ignore[no-any-return]
+
+    def mixing_flops(self, *, batch: int, frames: int) -> int:
+        """Of the recurrence: decay, read-out by the key, outer product and read-out by the query of K x V a head."""
+        head = self.config.key_width or self.config.head_width
+        return 7 * batch * frames * self.config.num_heads * head**2
+
+
+def _convolve(x: Float[Tensor, "B L C"], weight: Float[Tensor, "C 1 taps"]) -> Float[Tensor, "B L C"]:
+    """Convolve each channel over the frame itself and the ones before it."""
+    past = F.pad(x.transpose(1, 2), (weight.shape[-1] - 1, 0))  # (B, C, taps - 1 + L)
+    return F.conv1d(past, weight, groups=weight.shape[0]).transpose(1, 2)
+
+
+def _unit_length(x: Float[Tensor, "B L H K"]) -> Float[Tensor, "B L H K"]:
+    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6)

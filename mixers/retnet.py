@@ -1,0 +1,92 @@
+"""RetNet: retention, linear attention whose memory decays by one fixed factor a head.
+
+Source: Sun et al. 2023, "Retentive Network", arXiv 2307.08621: equation 5 (parallel form) and equation 8 (gated
+multi-scale retention). As in flash-linear-attention, positions are rotary and the group norm is an RMS norm.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mixers.base import Mixer, MixerConfig, fla_layers, rms_norm, split_heads
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetNetConfig(MixerConfig):
+    """Sizes of RetNet.
+
+    Attributes:
+        expand_v: Width of all heads' values, in units of D.
+    """
+
+    expand_v: int = 2
+
+
+class _Parameters(nn.Module):
+    """The parameters of fla.layers.MultiScaleRetention, under its names."""
+
+    def __init__(self, config: RetNetConfig) -> None:
+        super().__init__()
+        width, value_width = config.width, config.expand_v * config.width
+        self.q_proj = nn.Linear(width, width, bias=False)
+        self.k_proj = nn.Linear(width, width, bias=False)
+        self.v_proj = nn.Linear(width, value_width, bias=False)
+        self.g_proj = nn.Linear(width, value_width, bias=False)
+        self.g_norm_swish_gate = nn.RMSNorm(value_width // config.num_heads)
+        self.o_proj = nn.Linear(value_width, width, bias=False)
+
+
+class RetNet(Mixer):
+    """Multi-scale retention with an output gate."""
+
+    arxiv = "2307.08621"
+    causal = True
+    implementations = ("reference", "fla")
+    presets = {"matched": RetNetConfig(), "released": RetNetConfig()}
+
+    def __init__(self, config: RetNetConfig, *, implementation: str = "reference") -> None:
+        super().__init__(config, implementation=implementation)
+        self.config = config
+        self.layer: _Parameters = (
+            fla_layers().MultiScaleRetention(
+                hidden_size=config.width, num_heads=config.num_heads, expand_v=config.expand_v, layer_idx=0
+            )
+            if implementation == "fla"
+            else _Parameters(config)
+        )
+
+    def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+        layer, num_heads = self.layer, self.config.num_heads
+        q, k = (_rotate(split_heads(p(x), num_heads)) for p in (layer.q_proj, layer.k_proj))  # (B, L, H, K)
+        v, gate = (split_heads(p(x), num_heads) for p in (layer.v_proj, layer.g_proj))  # (B, L, H, V)
+        decay = _decay(x.shape[1], num_heads, like=q)  # (H, L, L)
+        scores = torch.einsum("bihk,bjhk->bhij", q, k) / q.shape[-1] ** 0.5
+        o = torch.einsum("bhij,bjhv->bihv", scores * decay, v)
+        o = rms_norm(o, layer.g_norm_swish_gate.weight, eps=1e-5) * F.silu(gate)
+        return layer.o_proj(o.flatten(2).to(x.dtype))  # type: ignore[no-any-return]
+
+    def mixing_flops(self, *, batch: int, frames: int) -> int:
+        """Of the recurrent form (equation 6): decay, outer product and read-out of a state of K x V a head."""
+        state = self.config.head_width * self.config.expand_v * self.width  # H K V
+        return 5 * batch * frames * state
+
+
+def _decay(frames: int, num_heads: int, *, like: Tensor) -> Float[Tensor, "H L L"]:
+    """Return the matrix D of equation 5: gamma^(i - j) where frame i sees frame j, else 0."""
+    head = torch.arange(num_heads, dtype=like.dtype, device=like.device)
+    log_gamma = torch.log1p(-(2.0 ** (-5 - head)))  # (H,)
+    position = torch.arange(frames, dtype=like.dtype, device=like.device)
+    distance = position[:, None] - position  # (L, L)
+    return torch.exp(log_gamma[:, None, None] * distance).tril()
+
+
+def _rotate(x: Float[Tensor, "B L H K"]) -> Float[Tensor, "B L H K"]:
+    """Turn channel pairs (c, c + K/2) of frame n by the angle n / 10000^(2c / K) (Su et al., arXiv 2104.09864)."""
+    first, second = x.chunk(2, dim=-1)  # (B, L, H, K/2)
+    channel = torch.arange(first.shape[-1], dtype=x.dtype, device=x.device)
+    frequency = 10000.0 ** (-channel / first.shape[-1])
+    angle = torch.arange(x.shape[1], dtype=x.dtype, device=x.device)[:, None, None] * frequency  # (L, 1, K/2)
+    return torch.cat((first * angle.cos() - second * angle.sin(), second * angle.cos() + first * angle.sin()), dim=-1)

@@ -1,0 +1,106 @@
+"""The models that are measured: the matched stack, which makes all mixers equal in size, and the bare layers."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import mixers
+from mixers.base import Mixer, SequenceModel
+from mixers.errors import unknown_name
+
+PRESETS = ("matched", "released")
+
+DEPTH = 2
+TARGET_PARAMETERS = 20_000_000
+_WIDTH_MULTIPLE = 32  # of the feed-forward's width, so that its matrix products tile well
+_DROPOUT = 0.4
+
+
+class FeedForward(nn.Module):
+    """SwiGLU (Shazeer 2020, arXiv 2002.05202): silu(x W) * (x U), projected back."""
+
+    def __init__(self, width: int, inner_width: int) -> None:
+        super().__init__()
+        self.gate_and_up = nn.Linear(width, 2 * inner_width, bias=False)
+        self.down = nn.Linear(inner_width, width, bias=False)
+
+    def forward(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+        gate, up = self.gate_and_up(x).chunk(2, dim=-1)  # (B, L, F) each
+        return self.down(F.silu(gate) * up)  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """A pre-norm residual block: the mixer, then the feed-forward."""
+
+    def __init__(self, mixer: Mixer, inner_width: int) -> None:
+        super().__init__()
+        self.mixer_norm = nn.RMSNorm(mixer.width)
+        self.dropout = nn.Dropout(_DROPOUT)
+        self.mixer = mixer
+        self.feed_forward_norm = nn.RMSNorm(mixer.width)
+        self.feed_forward = FeedForward(mixer.width, inner_width)
+
+    def forward(self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None) -> Float[Tensor, "B L D"]:
+        x = x + self.mixer(self.dropout(self.mixer_norm(x)), mask)
+        return x + self.feed_forward(self.feed_forward_norm(x))  # type: ignore[no-any-return]
+
+
+class MixerStack(SequenceModel):
+    """A stack of blocks with the same kind of mixer, the feed-forward as wide as the target size leaves room for."""
+
+    def __init__(self, layers: list[Mixer], *, target_parameters: int = TARGET_PARAMETERS) -> None:
+        super().__init__()
+        self.width = layers[0].width
+        inner_width = feed_forward_width(layers, target_parameters=target_parameters)
+        self.blocks = nn.ModuleList(Block(layer, inner_width) for layer in layers)
+
+    def forward(self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None = None) -> Float[Tensor, "B L D"]:
+        if mask is not None:
+            x = x * mask[..., None]  # zeros stay zeros through every block
+        for block in self.blocks:
+            x = block(x, mask)
+        return x
+
+    def mixing_flops(self, *, batch: int, frames: int) -> int:
+        return sum(m.mixing_flops(batch=batch, frames=frames) for m in self.modules() if isinstance(m, Mixer))
+
+
+def feed_forward_width(layers: list[Mixer], *, target_parameters: int) -> int:
+    """Return the feed-forward's inner width, a multiple of 32, that brings a stack nearest to its target size."""
+    width = layers[0].width
+    without = sum(layer.parameter_count() + 2 * width for layer in layers)  # two norms a block
+    per_multiple = len(layers) * 3 * width * _WIDTH_MULTIPLE
+    return _WIDTH_MULTIPLE * max(1, round((target_parameters - without) / per_multiple))
+
+
+def build(name: str, *, implementation: str, preset: str, seed: int = 0) -> SequenceModel:
+    """Build the model that a preset means, on the default device, with seeded weights, ready for inference.
+
+    Args:
+        name: A mixer.
+        implementation: One of its implementations.
+        preset: ``matched``, a stack of 20 M parameters, or ``released``, the bare layer of the paper's code.
+        seed: Seed of the weights; the global random state is left as it was.
+
+    Raises:
+        UserError: There is no such mixer, implementation or preset.
+    """
+    mixer = mixers.load(name)
+    if preset not in PRESETS:
+        raise unknown_name("preset", preset, PRESETS)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        depth = DEPTH if preset == "matched" else 1
+        layers = [mixer(mixer.presets[preset], implementation=implementation) for _ in range(depth)]
+        return (MixerStack(layers) if preset == "matched" else layers[0]).eval()
+
+
+def count_parameters(name: str, *, preset: str) -> int:
+    """Return the exact number of parameters of a model, without allocating it.
+
+    Raises:
+        UserError: There is no such mixer or preset.
+    """
+    with torch.device("meta"):
+        return build(name, implementation="reference", preset=preset).parameter_count()

@@ -1,0 +1,38 @@
+"""Checks array shapes while tests run, keeps benchmarks and tests apart, and skips what the machine cannot run."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+install_import_hook(["mixers", "bench.audio", "bench.encoders", "bench.efficiency.inputs"], "beartype.beartype")
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)  # the workers share the cores
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--benchmark", action="store_true", help="run the benchmark cases, and no tests")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    if config.option.benchmark:
+        config.option.numprocesses = 0  # one case at a time
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Collect either the benchmark cases or everything else."""
+    if collection_path.is_dir():
+        return None
+    return True if (collection_path.name == "test_benchmark.py") != config.option.benchmark else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU"))

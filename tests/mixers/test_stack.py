@@ -1,0 +1,62 @@
+"""The matched stack has 20 M parameters whatever the mixer; the released layers have what the paper's code has."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import mixers
+from mixers import stack
+from mixers.errors import UserError
+
+# the paper's code, in millions of parameters (mixers/stack.py builds the same bare layers)
+RELEASED = {"sa": 4.20, "retnet": 8.39, "lightnet": 3.41, "gsa": 5.24, "fox": 2.39, "kda": 2.50}
+
+
+@pytest.mark.parametrize("name", mixers.names())
+def test_matched_size(name: str) -> None:
+    assert stack.count_parameters(name, preset="matched") == pytest.approx(20e6, rel=0.01)
+
+
+@pytest.mark.parametrize(("name", "millions"), RELEASED.items())
+def test_released_size(name: str, millions: float) -> None:
+    assert stack.count_parameters(name, preset="released") / 1e6 == pytest.approx(millions, abs=0.005)
+
+
+@pytest.mark.parametrize("name", mixers.names())
+@pytest.mark.parametrize("preset", stack.PRESETS)
+def test_padding_and_shape(name: str, preset: str) -> None:
+    model = stack.build(name, implementation="reference", preset=preset)
+    x, mask = torch.randn(2, 5, 1024), torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    with torch.inference_mode():
+        y, alone = model(x, mask), model(x[1:, :3])
+    assert y.shape == x.shape
+    assert (y[1, 3:] == 0).all()
+    torch.testing.assert_close(y[1:, :3], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_come_from_the_seed_alone() -> None:
+    def weights(seed: int) -> torch.Tensor:
+        return torch.nn.utils.parameters_to_vector(
+            stack.build("sa", implementation="sdpa", preset="released", seed=seed).parameters()
+        )
+
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    first = weights(0)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert torch.equal(weights(0), first)
+    assert not torch.equal(weights(1), first)
+
+
+def test_arithmetic_of_the_stack_is_that_of_its_matrices_and_its_mixers() -> None:
+    model = stack.build("sa", implementation="reference", preset="matched")
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model(torch.randn(1, 7, 1024))
+    assert model.flops(batch=1, frames=7) == counter.get_total_flops()
+
+
+def test_unknown_preset() -> None:
+    with pytest.raises(UserError, match="unknown preset 'match'") as caught:
+        stack.build("sa", implementation="eager", preset="match")
+    assert "Did you mean 'matched'?" in caught.value.hint
