@@ -1,0 +1,107 @@
+"""Recordings on disk: finding them, checking them, reading them as mono waveforms at 16 kHz."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench.speech import SAMPLE_RATE
+from mixers.errors import UserError
+
+SUFFIXES = (".wav", ".flac")
+
+_BLOCK_SAMPLES = 2**20
+
+# The first line of what a clone without Git LFS leaves in place of a file (its pointer specification, version 1).
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def find_recordings(folder: Path) -> list[Path]:
+    """Return the wav and flac files of a folder and the folders in it (links to folders not followed), sorted.
+
+    Raises:
+        UserError: The folder is missing, no folder, cannot be listed or holds no recording.
+    """
+    hint = "Give a folder with wav or flac files in it or in its subfolders."
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder" if folder.exists() else f"no such folder: {folder}", hint=hint)
+
+    def unlisted(error: OSError) -> NoReturn:
+        raise UserError(f"{error.filename} cannot be listed: {error.strerror}", hint=hint)
+
+    names = (Path(parent, name) for parent, _, files in os.walk(folder, onerror=unlisted) for name in files)
+    recordings = sorted(path for path in names if path.suffix.lower() in SUFFIXES)
+    if not recordings:
+        raise UserError(f"{folder} holds no wav or flac file", hint=hint)
+    return recordings
+
+
+def check_recordings(recordings: Sequence[Path]) -> None:
+    """Decode every recording once, to name a bad one before anything is measured.
+
+    A header tells neither a cut flac nor a NaN, so the samples are read too, though not kept or resampled: 1000
+    utterances of 5.5 s took 0.9 s on two cores.
+
+    Raises:
+        UserError: One cannot be decoded, is empty or holds samples that are not finite; the first such is named.
+    """
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(_check, recordings):
+            pass
+
+
+def read_recording(path: Path) -> Float[Tensor, " samples"]:
+    """Read a recording as a waveform at 16 kHz: channels averaged, resampled, float32 with full scale at 1.
+
+    Raises:
+        UserError: It cannot be decoded, is empty or holds samples that are not finite.
+    """
+    waveform = np.concatenate([block.mean(axis=1) for block in _blocks(path)])  # (samples,), at the file's own rate
+    waveform = soxr.resample(waveform, soundfile.info(path).samplerate, SAMPLE_RATE)  # (samples,), at 16 kHz
+    if waveform.size == 0:
+        raise _bad(path, "holds less than one sample at 16 kHz")
+    return torch.from_numpy(waveform)
+
+
+def _check(path: Path) -> None:
+    for _ in _blocks(path):
+        pass
+
+
+def _blocks(path: Path) -> Iterator[NDArray[np.float32]]:
+    """Decode a recording piece by piece, (samples, channels) each: an hour of music is not to fill the memory."""
+    empty = True
+    try:
+        for block in soundfile.blocks(path, blocksize=_BLOCK_SAMPLES, dtype="float32", always_2d=True):
+            if not np.isfinite(block).all():
+                raise _bad(path, "holds samples that are not finite")
+            empty = False
+            yield block
+    except soundfile.LibsndfileError as error:
+        if _is_lfs_pointer(path):
+            hint = "It is a Git LFS pointer, not audio: run `git lfs pull` in its repository."
+            raise UserError(f"{path} cannot be decoded", hint=hint) from None
+        raise _bad(path, f"cannot be decoded: {error.error_string.rstrip('.')}") from None
+    if empty:
+        raise _bad(path, "is empty")
+
+
+def _bad(path: Path, reason: str) -> UserError:
+    return UserError(f"{path} {reason}", hint="Mend the file or take it out of the folder.")
+
+
+def _is_lfs_pointer(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_LFS_POINTER)) == _LFS_POINTER
+    except OSError:
+        return False

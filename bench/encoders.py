@@ -1,0 +1,211 @@
+"""The frozen speech encoder in front of the mixers: a waveform goes in, its features (1, L, D) come out.
+
+transformers is imported where it is used: it takes seconds, and most sweeps need no encoder.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bench.speech import FRAME_SAMPLES, HOP_SAMPLES, SAMPLE_RATE, frames_of
+from mixers.errors import UserError
+
+XLSR_RANDOM = "xlsr-random"
+
+# What transformers' Wav2Vec2FeatureExtractor adds to the variance; it also keeps silence from becoming 0 / 0.
+_VARIANCE_FLOOR = 1e-7
+
+# The hub must answer within this many seconds: left alone, transformers retries for 23 s where there is no network.
+_HUB_TIMEOUT_S = 5
+
+# Where transformers keeps a feature extractor: alone, or, since 5.0, as part of a processor.
+_EXTRACTOR_FILES = ("preprocessor_config.json", "processor_config.json")
+
+_HINT = (
+    "Give a Hugging Face id such as facebook/wav2vec2-xls-r-300m, the folder of a saved model, "
+    f"or {XLSR_RANDOM}, which needs no download."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechEncoder:
+    """A frozen speech encoder, in evaluation mode.
+
+    Attributes:
+        name: What it was asked for by: an id on the Hugging Face hub, a folder or ``xlsr-random``.
+        width: Features per frame, D.
+        normalises: Whether it takes waveforms of zero mean and unit variance.
+        model: The network.
+    """
+
+    name: str
+    width: int
+    normalises: bool
+    model: nn.Module
+
+    def __call__(self, waveform: Float[Tensor, " samples"]) -> Float[Tensor, "1 L D"]:
+        """Return a waveform's features: the last layer's, after its final normalisation, float32.
+
+        Args:
+            waveform: At 16 kHz, on any device, at least 400 samples.
+
+        Returns:
+            Features on the encoder's device; an ordinary tensor, which a training step may save for its backward.
+
+        Raises:
+            UserError: The encoder does not make floor((samples - 400) / 320) + 1 frames of the waveform.
+            torch.OutOfMemoryError: The waveform is too long for the device.
+        """
+        parameter = next(self.model.parameters())
+        with torch.inference_mode():
+            waveform = waveform.to(parameter.device, torch.float32)
+            if self.normalises:
+                waveform = normalise(waveform)
+            batch = waveform.to(parameter.dtype).unsqueeze(0)  # (1, samples)
+            features: Tensor = self.model(batch).last_hidden_state  # (1, L, D)
+        expected = (1, frames_of(waveform.shape[0]), self.width)
+        if features.shape != expected:
+            message = f"{self.name} makes features {tuple(features.shape)} of a waveform where {expected} are due"
+            raise UserError(message, hint=_HINT)
+        return features.to(torch.float32, copy=True)
+
+
+def normalise(waveform: Float[Tensor, " samples"]) -> Float[Tensor, " samples"]:
+    """Return a waveform with zero mean and unit variance, as XLS-R's own feature extractor makes it."""
+    variance, mean = torch.var_mean(waveform, correction=0)
+    return (waveform - mean) / torch.sqrt(variance + _VARIANCE_FLOOR)
+
+
+def load_encoder(name: str, *, width: int, device: torch.device | str, dtype: torch.dtype, seed: int) -> SpeechEncoder:
+    """Load a frozen speech encoder.
+
+    Args:
+        name: An id on the Hugging Face hub, the folder of a saved model, or ``xlsr-random``: XLS-R 300M's architecture
+            with random weights.
+        width: Features per frame that the mixers take, D.
+        device: Where it runs.
+        dtype: What it computes in.
+        seed: Of the random weights of ``xlsr-random``; torch's global generators are left as they are.
+
+    Raises:
+        UserError: Nothing of that name can be loaded, it encodes no waveforms under XLSR's frame law, some of its
+            weights are missing, or it has another width.
+    """
+    if name == XLSR_RANDOM:
+        model, normalises = _random_model(width=width, seed=seed), True
+    else:
+        model, normalises = _saved_model(name, width=width, dtype=dtype)
+    model = model.eval().requires_grad_(False).to(device, dtype)
+    return SpeechEncoder(name=name, width=width, normalises=normalises, model=model)
+
+
+def xlsr_300m_config() -> Any:
+    """Return the configuration of XLS-R 300M, a `transformers.Wav2Vec2Config` (Babu et al., XLS-R, 2021, table 2)."""
+    from transformers import Wav2Vec2Config
+
+    return Wav2Vec2Config(
+        hidden_size=1024,
+        num_hidden_layers=24,
+        num_attention_heads=16,
+        intermediate_size=4096,
+        feat_extract_norm="layer",
+        conv_bias=True,
+        do_stable_layer_norm=True,
+    )
+
+
+def _random_model(*, width: int, seed: int) -> nn.Module:
+    """Return XLS-R 300M with random weights, drawn on the CPU in float32: the same ones on every device."""
+    from transformers import Wav2Vec2Model
+
+    config = xlsr_300m_config()
+    _check_config(XLSR_RANDOM, config, width=width)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs' generators too
+        model = Wav2Vec2Model(config)
+    model.set_attn_implementation("sdpa")  # eager would hold an L x L matrix per head: 26 GB in float32 at 400 s
+    return model
+
+
+def _saved_model(name: str, *, width: int, dtype: torch.dtype) -> tuple[nn.Module, bool]:
+    """Return a saved model, all of whose weights were found, and whether it takes normalised waveforms."""
+    from transformers import AutoConfig, AutoModel
+
+    local_files_only = Path(name).is_dir() or not _hub_answers(name)
+    options: dict[str, Any] = {"local_files_only": local_files_only, "trust_remote_code": False}
+    with _one_line(name):
+        config = AutoConfig.from_pretrained(name, **options)
+    _check_config(name, config, width=width)
+    with _one_line(name):
+        model, report = AutoModel.from_pretrained(name, config=config, dtype=dtype, output_loading_info=True, **options)
+    missing = sorted(set(report["missing_keys"]) - {"masked_spec_embed"})  # which only training reads
+    if missing:
+        message = f"{name} lacks {len(missing)} of the encoder's weights, for instance {missing[0]}"
+        raise UserError(message, hint=_HINT)
+    return model, _normalises(name, local_files_only=local_files_only)
+
+
+def _normalises(name: str, *, local_files_only: bool) -> bool:
+    """Tell whether a saved encoder takes normalised waveforms.
+
+    A folder without a feature extractor (only the model was saved) gets the default of transformers' own: it does.
+    """
+    from transformers import Wav2Vec2FeatureExtractor
+
+    if Path(name).is_dir() and not any(Path(name, file).is_file() for file in _EXTRACTOR_FILES):
+        return True
+    with _one_line(name):
+        extractor = Wav2Vec2FeatureExtractor.from_pretrained(name, local_files_only=local_files_only)
+    if extractor.sampling_rate != SAMPLE_RATE:
+        raise UserError(f"{name} takes audio at {extractor.sampling_rate} Hz, not {SAMPLE_RATE}", hint=_HINT)
+    return bool(extractor.do_normalize)
+
+
+def _check_config(name: str, config: Any, *, width: int) -> None:
+    """Check that a model makes `width` features of every 320 samples, before its weights are loaded."""
+    kernels, strides = getattr(config, "conv_kernel", None), getattr(config, "conv_stride", None)
+    if not isinstance(kernels, list | tuple) or not isinstance(strides, list | tuple):
+        raise UserError(f"{name} is a {config.model_type} model, not an encoder of waveforms", hint=_HINT)
+    field = 1 + sum((kernel - 1) * math.prod(strides[:layer]) for layer, kernel in enumerate(kernels))
+    if (field, math.prod(strides)) != (FRAME_SAMPLES, HOP_SAMPLES):
+        message = f"{name} sees {field} samples every {math.prod(strides)}, not {FRAME_SAMPLES} every {HOP_SAMPLES}"
+        raise UserError(message, hint=_HINT)
+    if config.hidden_size != width:
+        raise UserError(f"{name} has {config.hidden_size} features per frame, the mixers {width}", hint=_HINT)
+
+
+def _hub_answers(name: str) -> bool:
+    """Ask the hub once for a model; where it cannot be reached, False: only what was downloaded before can be loaded.
+
+    Raises:
+        UserError: The name cannot be an id, or the hub has no such model.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+    try:
+        HfApi().model_info(name, timeout=_HUB_TIMEOUT_S)
+    except HFValidationError:
+        raise UserError(f"no such encoder: {name!r} is no folder and cannot be an id", hint=_HINT) from None
+    except RepositoryNotFoundError:
+        raise UserError(f"no such encoder on the Hugging Face hub: {name!r}", hint=_HINT) from None
+    except Exception:  # the HTTP client's own, which differ with huggingface_hub's version
+        return False
+    return True
+
+
+@contextmanager
+def _one_line(name: str) -> Iterator[None]:
+    """Turn whatever transformers and the libraries below it raise into one line; there is no common type to catch."""
+    try:
+        yield
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise UserError(f"cannot load the encoder {name!r}: {reason}", hint=_HINT) from None

@@ -1,0 +1,74 @@
+"""Seconds, samples and frames of speech, and how an utterance is brought to a length. Imports no torch.
+
+A speech encoder of wav2vec 2.0's family (XLS-R, WavLM, HuBERT) sees 400 samples (25 ms) in one frame and moves on by
+320 (20 ms): 10 s of audio are 499 frames.
+"""
+
+import itertools
+import math
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mixers.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+SAMPLE_RATE = 16_000
+
+# Field and stride of the convolutions in front of the encoder (Baevski et al., wav2vec 2.0, 2020, section 4.2).
+FRAME_SAMPLES = 400
+HOP_SAMPLES = 320
+
+
+def samples_of(seconds: float) -> int:
+    """Return the samples at 16 kHz in a time, rounded to the nearest one."""
+    return round(seconds * SAMPLE_RATE)
+
+
+def frames_of(samples: int) -> int:
+    """Return the frames L that an encoder makes of a waveform: floor((samples - 400) / 320) + 1, or 0 below 400."""
+    return (samples - FRAME_SAMPLES) // HOP_SAMPLES + 1 if samples >= FRAME_SAMPLES else 0
+
+
+def crop_or_repeat(sequence: "torch.Tensor", length: int, *, generator: random.Random) -> "torch.Tensor":
+    """Bring a sequence to a length: a longer one is cropped at a random place, a shorter one repeated.
+
+    Args:
+        sequence: A waveform (samples,) or frames (L, D); its first axis, at least one long, is time.
+        length: Samples or frames wanted.
+        generator: Draws where the crop starts, every place being equally likely; a repetition draws nothing.
+
+    Returns:
+        The same axes, the first one `length` long. A crop shares the memory of `sequence`.
+    """
+    surplus = sequence.shape[0] - length
+    if surplus >= 0:
+        start = generator.randrange(surplus + 1)
+        return sequence[start : start + length]
+    repetitions = math.ceil(length / sequence.shape[0])
+    return sequence.repeat(repetitions, *(1 for _ in sequence.shape[1:]))[:length]
+
+
+def check_seconds(lengths: Sequence[float]) -> None:
+    """Check the lengths of audio of a sweep.
+
+    Args:
+        lengths: Seconds.
+
+    Raises:
+        UserError: There is none, one is no finite number or shorter than one frame, or they do not rise.
+    """
+    hint = "Give rising lengths in seconds, for instance 10, 20 and 40."
+    if not lengths:
+        raise UserError("no length of audio was given", hint=hint)
+    for seconds in lengths:
+        if not math.isfinite(seconds):
+            raise UserError(f"a length of audio must be a finite number of seconds, not {seconds}", hint=hint)
+        if frames_of(samples_of(seconds)) < 1:
+            shortest = FRAME_SAMPLES / SAMPLE_RATE
+            raise UserError(f"{seconds:g} s of audio are less than one frame ({shortest:g} s)", hint=hint)
+    for shorter, longer in itertools.pairwise(lengths):
+        if longer <= shorter:
+            raise UserError(f"the lengths of audio do not rise: {longer:g} s follows {shorter:g} s", hint=hint)
