@@ -1,10 +1,11 @@
 """Records: one flat row for each case measured, written to JSONL the moment it exists. Imports nothing heavy."""
 
 import dataclasses
+import errno
 import json
-import types
+import os
+import sys
 import typing
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -62,18 +63,18 @@ class Record:
     seconds: float
     frames: int
     batch: int
-    parameters: int | None
+    parameters: int | None = None
     status: Status
-    latency_ms: float | None
-    latency_ms_mean: float | None
-    latency_ms_p05: float | None
-    latency_ms_p95: float | None
-    samples: int
-    peak_memory_gib: float | None
-    error: str
+    latency_ms: float | None = None
+    latency_ms_mean: float | None = None
+    latency_ms_p05: float | None = None
+    latency_ms_p95: float | None = None
+    samples: int = 0
+    peak_memory_gib: float | None = None
+    error: str = ""
     causal: bool
-    flops: int | None
-    minimum_bytes: int | None
+    flops: int | None = None
+    minimum_bytes: int | None = None
     input: str
     seed: int
     device: str
@@ -84,7 +85,7 @@ class Record:
     triton: str
     fla: str
     started_at: str
-    wall_s: float
+    wall_s: float = 0.0
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -103,13 +104,32 @@ COLUMNS = tuple(_FIELD_OF_COLUMN)
 
 
 def append_record(path: Path, record: Record) -> None:
-    """Append one record to a JSONL file and flush it.
+    """Append one record to a JSONL file: the whole line or nothing.
 
     Raises:
         OSError: The file cannot be written, for instance because the disk is full.
+        ValueError: A figure is infinite or not a number; nothing is written.
     """
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record.to_row(), allow_nan=False) + "\n")
+    line = (json.dumps(record.to_row(), allow_nan=False) + "\n").encode()
+    with path.open("ab", buffering=0) as file:
+        end = file.tell()
+        try:
+            if file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            file.truncate(end)
+            raise
+
+
+def drop_unfinished_line(path: Path) -> None:
+    """Cut off what a process that was killed while it wrote left behind the last whole line.
+
+    Raises:
+        OSError: The file is missing or cannot be written.
+    """
+    with path.open("r+b") as file:
+        content = file.read()
+        file.truncate(content.rfind(b"\n") + 1)
 
 
 def read_records(folder: Path) -> list[Record]:
@@ -124,7 +144,8 @@ def read_records(folder: Path) -> list[Record]:
     if not path.is_file():
         raise UserError(f"{folder} holds no {RECORDS_FILE}", hint="Give a folder that `sbench sweep` made.")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        with path.open(encoding="utf-8") as file:
+            lines = list(file)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}", hint="Is it the file that `sbench sweep` wrote?") from None
     records = [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
@@ -137,7 +158,7 @@ def _parse(line: str, place: str) -> Record:
     """Return the record that one line of JSON holds."""
     try:
         row = json.loads(line)
-    except json.JSONDecodeError:
+    except ValueError:
         row = None
     if not isinstance(row, dict) or not line.endswith("\n"):
         raise UserError(f"{place}: not a whole record", hint="The file is truncated or damaged; remove that line.")
@@ -147,25 +168,33 @@ def _parse(line: str, place: str) -> Record:
             f"{place}: schema version {version!r}, this sbench reads {SCHEMA_VERSION}",
             hint="Read it with the version of sbench that wrote it.",
         )
-    odd = _names(set(row) ^ set(COLUMNS)) or _names(c for c in COLUMNS if not _fits(row[c], _FIELD_OF_COLUMN[c]))
-    if odd:
-        raise UserError(f"{place}: missing, unknown or ill-typed: {odd}", hint="The file is not a sweep's records.")
-    return Record(**{field: row[column] for column, field in _FIELD_OF_COLUMN.items()})
+    faults = {
+        "missing": [column for column in COLUMNS if column not in row],
+        "unknown": [column for column in row if column not in COLUMNS],
+        "ill-typed": [column for column in COLUMNS if column in row and not _fits(row[column], column)],
+    }
+    if any(faults.values()):
+        found = "; ".join(f"{fault}: {', '.join(columns)}" for fault, columns in faults.items() if columns)
+        raise UserError(f"{place}: {found}", hint="The file is not a sweep's records.")
+    return Record(**{field: _restore(row[column], column) for column, field in _FIELD_OF_COLUMN.items()})
 
 
-def _names(columns: Iterable[str]) -> str:
-    return ", ".join(sorted(columns))
+# For each column the members of the union or literal that the record declares, else the one type itself.
+_DECLARED: dict[str, tuple[Any, ...]] = {
+    field.rstrip("_"): typing.get_args(declared) or (declared,)
+    for field, declared in typing.get_type_hints(Record).items()
+}
 
 
-_TYPES = typing.get_type_hints(Record)
+def _fits(value: object, column: str) -> bool:
+    """Tell whether a value read from JSON has the type that the record declares for its column."""
+    if column == "status":
+        return value in _DECLARED[column]
+    if float in _DECLARED[column] and isinstance(value, int | float) and not isinstance(value, bool):
+        return abs(value) <= sys.float_info.max  # neither infinite nor NaN, which Python's JSON lets through
+    return type(value) in _DECLARED[column]
 
 
-def _fits(value: object, field: str) -> bool:
-    """Tell whether a value read from JSON has the type that the record declares for it."""
-    declared = _TYPES[field]
-    if typing.get_origin(declared) is Literal:
-        return value in typing.get_args(declared)
-    allowed = typing.get_args(declared) if isinstance(declared, types.UnionType) else (declared,)
-    if float in allowed and type(value) is int:
-        return True
-    return type(value) in allowed
+def _restore(value: Any, column: str) -> Any:
+    """Return a value that fits as the record declares it: JSON knows no difference between 10 and 10.0."""
+    return float(value) if float in _DECLARED[column] and value is not None else value

@@ -1,0 +1,181 @@
+"""The paper's Figure 2: latency and peak memory over the length of the audio, with and without the baseline.
+
+Drawn with matplotlib's objects on the Agg canvas, never through pyplot, so that nothing here is global.
+"""
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from bench.efficiency.records import Record
+from bench.reporting.atomic import write_atomically
+from bench.reporting.overview import baseline_name, names_of, title_of
+from bench.reporting.tables import to_frame
+
+_DPI = 150
+
+# Okabe and Ito's palette for colour-blind readers, without its yellow, which is too faint on white.
+_COLOURS = ("#000000", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+
+# Eleven markers on seven colours: 77 names before a pair repeats. No crosses: those mark cases without a figure.
+_MARKERS = ("o", "s", "^", "D", "v", "P", "<", "*", ">", "h", "p")
+
+# Cases that were tried, or would have been had they fitted; an unavailable mixer is named in the legend instead.
+_CROSSED = {"oom": "out of memory", "skipped": "skipped", "failed": "failed"}
+
+# Shares of the panel's height: the margin above the data, and the most that the crosses above that may take.
+_MARGIN = 0.05
+_CROSSES = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Quantity:
+    """What a panel shows: a column of the records and, where it has one, the two columns of its spread."""
+
+    label: str
+    column: str
+    spread: tuple[str, str] | None
+
+
+_LATENCY = _Quantity(label="Latency (ms)", column="latency_ms", spread=("latency_ms_p05", "latency_ms_p95"))
+_MEMORY = _Quantity(label="Peak memory (GiB)", column="peak_memory_gib", spread=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Series:
+    """One mixer/implementation: its rows in the order of length, and how every panel draws it."""
+
+    name: str
+    rows: pd.DataFrame
+    colour: str
+    marker: str
+
+    @property
+    def available(self) -> bool:
+        return bool((self.rows["status"] != "unavailable").any())
+
+    @property
+    def label(self) -> str:
+        return self.name if self.available else f"{self.name} (unavailable)"
+
+    def crossed(self, quantity: _Quantity) -> pd.DataFrame:
+        """Return the rows that have no figure and get a cross for it."""
+        return self.rows[self.rows["status"].isin(list(_CROSSED)) & self.rows[quantity.column].isna()]
+
+
+def draw_figure2(records: Sequence[Record], path: Path) -> None:
+    """Draw latency and peak memory over the length as a PNG; the same records give the same bytes.
+
+    Panels (a) and (b) show every mixer, (c) and (d) all but the baseline; without a baseline there is one row.
+
+    Raises:
+        OSError: The file cannot be written; what was there before is still there.
+    """
+    series = _series(records)
+    baseline = baseline_name(records)
+    others = [one for one in series if one.name != baseline and one.available]
+    heights = [4.0] if baseline is None else [4.0, 4.0 if others else 0.4]
+
+    figure = Figure(figsize=(10, sum(heights) + 1), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
+    FigureCanvasAgg(figure)
+    figure.suptitle(title_of(records), weight="bold")
+    grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
+    _panel(figure.add_subplot(grid[0, 0]), series, _LATENCY, title="(a) Latency, all mixers")
+    _panel(figure.add_subplot(grid[0, 1]), series, _MEMORY, title="(b) Peak memory, all mixers")
+    if baseline and others:
+        _panel(figure.add_subplot(grid[1, 0]), others, _LATENCY, title=f"(c) Latency, without {baseline}")
+        _panel(figure.add_subplot(grid[1, 1]), others, _MEMORY, title=f"(d) Peak memory, without {baseline}")
+    elif baseline:
+        note = figure.add_subplot(grid[1, :])
+        note.set_axis_off()
+        note.text(0.5, 0.5, f"Only {baseline} was measured: nothing to compare it with", ha="center", va="center")
+    _legend(figure, series)
+    figure.align_ylabels()
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI)
+    write_atomically(path, buffer.getvalue())
+
+
+def _series(records: Sequence[Record]) -> list[_Series]:
+    """Return the mixers/implementations in the order of first appearance, each with a colour and a marker."""
+    frame = to_frame(records).sort_values("seconds", kind="stable")
+    names = frame["mixer"] + "/" + frame["implementation"]
+    return [
+        _Series(
+            name=name,
+            rows=frame[names == name],
+            colour=_COLOURS[index % len(_COLOURS)],
+            marker=_MARKERS[index % len(_MARKERS)],
+        )
+        for index, name in enumerate(names_of(records))
+    ]
+
+
+def _panel(axes: Axes, series: Sequence[_Series], quantity: _Quantity, *, title: str) -> None:
+    """Draw one quantity over the length on linear axes from zero."""
+    for one in series:
+        seconds = one.rows["seconds"]
+        axes.plot(seconds, one.rows[quantity.column], color=one.colour, marker=one.marker, markersize=5)
+        if quantity.spread:
+            low, high = (one.rows[column] for column in quantity.spread)
+            axes.fill_between(seconds, low, high, color=one.colour, alpha=0.2, linewidth=0, zorder=1)
+            # A length without neighbours has nothing to span a band with: its spread shows as a bar.
+            axes.vlines(seconds, low, high, color=one.colour, alpha=0.3, linewidth=3, zorder=1)
+    covered = _crosses(axes, series, quantity)
+
+    axes.set_title(title)
+    axes.set_xlabel("Length of audio (s)")
+    axes.set_ylabel(quantity.label)
+    axes.grid(alpha=0.3)
+    axes.set_xlim(0, 1.04 * max(one.rows["seconds"].max() for one in series))
+    highest = axes.dataLim.y1
+    if math.isfinite(highest):
+        axes.set_ylim(0, (highest or 1.0) / (1 - covered - _MARGIN))
+    else:
+        axes.set_yticks([])
+        axes.text(0.5, (1 - covered) / 2, "No case gave a figure", transform=axes.transAxes, ha="center", va="center")
+
+
+def _crosses(axes: Axes, series: Sequence[_Series], quantity: _Quantity) -> float:
+    """Mark the cases without a figure along the top edge and return the share of the panel that this covers.
+
+    Each mixer has a line of its own, so that no cross hides another.
+    """
+    crossed = [(one, rows["seconds"]) for one in series if len(rows := one.crossed(quantity))]
+    spacing = min(_MARGIN, _CROSSES / max(1, len(crossed)))
+    for line, (one, seconds) in enumerate(crossed):
+        axes.plot(
+            seconds,
+            [1 - (line + 0.7) * spacing] * len(seconds),
+            transform=axes.get_xaxis_transform(),  # lengths across, shares of the panel upwards
+            color=one.colour,
+            marker="x",
+            markeredgewidth=2,
+            linestyle="none",
+        )
+    return len(crossed) * spacing
+
+
+def _legend(figure: Figure, series: Sequence[_Series]) -> None:
+    """Put one legend for all panels below them; it explains the band and the crosses where there are any."""
+    handles: list[Artist] = [Line2D([], [], color=one.colour, marker=one.marker, label=one.label) for one in series]
+    if any(one.rows["latency_ms_p05"].notna().any() for one in series):
+        handles.append(Patch(color="gray", alpha=0.3, linewidth=0, label="5th to 95th percentile"))
+    crossed = pd.concat([one.crossed(quantity)["status"] for one in series for quantity in (_LATENCY, _MEMORY)])
+    if len(crossed):
+        reasons = ", ".join(text for status, text in _CROSSED.items() if status in set(crossed))
+        label = f"no figure: {reasons}"
+        handles.append(Line2D([], [], color="gray", marker="x", markeredgewidth=2, linestyle="none", label=label))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
