@@ -1,0 +1,79 @@
+"""Foretells on a CPU whether a case would fit in memory and in the time that is left.
+
+A GPU refuses an allocation that does not fit and finishes any case in seconds. On a CPU the system may kill the
+process instead, and one call may take minutes, so a case is only run when shorter ones say that it will fit.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+from bench.efficiency.latency import MINIMUM_SAMPLES, WARM_UP_CALLS
+
+_FIRST_FRAMES = 49  # 1 s of audio: milliseconds and megabytes in every mixer
+_LONGEST_STEP = 4  # times the length before; what lies further is reached in steps, with a call or two
+_CALLS_OF_AN_ATTEMPT = 2
+_CALLS = WARM_UP_CALLS + MINIMUM_SAMPLES + 1  # of a case, the memory pass included
+
+
+class Forecast:
+    """What one contestant's calls have taken so far, and what that says of longer ones."""
+
+    def __init__(self, attempt: Callable[[int], tuple[float, float]], *, free_gib: float) -> None:
+        """Start without knowledge.
+
+        Args:
+            attempt: Runs a call twice at a number of frames, and returns the seconds of one and its peak memory in GiB.
+            free_gib: Memory that a call may take.
+        """
+        self._attempt = attempt
+        self._free_gib = free_gib
+        self._taken: list[tuple[int, float, float]] = []  # frames, seconds and GiB of single calls, frames rising
+
+    def obstacle(self, frames: int, *, seconds_left: float) -> str:
+        """Return why measuring a case of so many frames would not fit; empty if it would.
+
+        Args:
+            frames: Length of the case.
+            seconds_left: Wall time that it may take.
+        """
+        for step in self._steps_to(frames):
+            reason = self._too_large(step) or self._too_slow(
+                step, calls=_CALLS_OF_AN_ATTEMPT, seconds_left=seconds_left
+            )
+            if reason:
+                return reason
+            self._taken.append((step, *self._attempt(step)))
+            seconds_left -= _CALLS_OF_AN_ATTEMPT * self._taken[-1][1]
+        return self._too_slow(frames, calls=_CALLS, seconds_left=seconds_left)
+
+    def _steps_to(self, frames: int) -> Iterator[int]:
+        reached = self._taken[-1][0] if self._taken else 0
+        while reached < frames:
+            reached = min(frames, reached * _LONGEST_STEP or _FIRST_FRAMES)
+            yield reached
+
+    def _too_large(self, frames: int) -> str:
+        """Memory grows with the square of the length at the most."""
+        if not self._taken:
+            return ""
+        before, _, gib = self._taken[-1]
+        needed = gib * (frames / before) ** 2
+        if needed <= self._free_gib:
+            return ""
+        return f"{frames} frames might take {needed:.1f} GiB; {self._free_gib:.1f} GiB are free"
+
+    def _too_slow(self, frames: int, *, calls: int, seconds_left: float) -> str:
+        if not self._taken:
+            return ""
+        before, seconds, _ = self._taken[-1]
+        needed = calls * seconds * (frames / before) ** self._growth()
+        if needed <= seconds_left:
+            return ""
+        return f"would take about {needed:.0f} s; {max(seconds_left, 0):.0f} s of the time budget are left"
+
+    def _growth(self) -> float:
+        """Return the power of the length with which time grew over the last step, between linear and square."""
+        if len(self._taken) < 2:
+            return 2.0
+        (short, short_s, _), (long, long_s, _) = self._taken[-2:]
+        return min(2.0, max(1.0, math.log(long_s / short_s) / math.log(long / short)))

@@ -1,0 +1,119 @@
+"""A sweep: every contestant at every length, each record on disk the moment it exists.
+
+The folder of a sweep holds `sweep.json` (the plan and the environment) and `records.jsonl`; all else in it is made
+from these two.
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.audio import check_recordings, find_recordings
+from bench.efficiency import worker
+from bench.efficiency.cases import DTYPES, Contestant, Plan
+from bench.efficiency.device import environment
+from bench.efficiency.inputs import EncodedSpeech, Input, RandomFeatures
+from bench.efficiency.records import RECORDS_FILE, Record, append_record, drop_unfinished_line, read_records
+from bench.encoders import load_encoder
+from mixers.base import MixerConfig
+from mixers.errors import UserError
+
+SWEEP_FILE = "sweep.json"
+
+# What must be the same for two halves of a sweep to be one: the machine, the libraries and this suite's code.
+_BINDING = ("device", "device_type", "driver", "torch_build", "triton", "fla", "source")
+
+
+def make_input(plan: Plan) -> Input:
+    """Return what the plan feeds the mixers.
+
+    Raises:
+        UserError: The recordings or the encoder are not there, or one cannot be read.
+    """
+    width = MixerConfig().width
+    if plan.audio is None or plan.encoder is None:
+        return RandomFeatures(width=width, seed=plan.seed)
+    recordings = find_recordings(Path(plan.audio))
+    check_recordings(recordings)
+    encoder = load_encoder(
+        plan.encoder, width=width, device=plan.device_type, dtype=DTYPES[plan.precision], seed=plan.seed
+    )
+    return EncodedSpeech(recordings=recordings, encoder=encoder, seed=plan.seed)
+
+
+def start(plan: Plan, folder: Path) -> None:
+    """Make the folder of a new sweep.
+
+    Raises:
+        UserError: It exists or cannot be written.
+    """
+    if folder.exists():
+        kind = "folder" if folder.is_dir() else "file"
+        raise UserError(
+            f"the output {kind} {folder} exists", hint="Give another --output, or go on in it with --resume."
+        )
+    content = json.dumps({"plan": dataclasses.asdict(plan), "environment": environment(plan.device_type)}, indent=1)
+    try:
+        folder.mkdir(parents=True)
+        (folder / SWEEP_FILE).write_text(content + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}", hint="Give another --output.") from None
+
+
+def resume(folder: Path) -> tuple[Plan, list[Record]]:
+    """Return the plan of a sweep that was interrupted and what it has measured, a half-written last line removed.
+
+    Raises:
+        UserError: The folder is not a sweep's, or this is another machine, library or code than it began with.
+    """
+    try:
+        content = json.loads((folder / SWEEP_FILE).read_text(encoding="utf-8"))
+        plan, before = _plan(content["plan"]), content["environment"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{folder} holds no sweep to resume", hint=f"Give a folder with a {SWEEP_FILE}, which `sbench sweep` made."
+        ) from None
+    now = environment(plan.device_type)
+    changed = [f"{name} {before.get(name)!r} then, {now.get(name)!r} now" for name in _BINDING]
+    changed = [text for text, name in zip(changed, _BINDING, strict=True) if before.get(name) != now.get(name)]
+    if changed:
+        raise UserError(
+            f"{folder} was measured under other conditions: {'; '.join(changed)}", hint="Start a new sweep instead."
+        )
+    if not (folder / RECORDS_FILE).exists():
+        return plan, []
+    drop_unfinished_line(folder / RECORDS_FILE)
+    return plan, read_records(folder) if (folder / RECORDS_FILE).stat().st_size else []
+
+
+def measure(plan: Plan, source: Input, folder: Path, *, done: list[Record]) -> Iterator[Record]:
+    """Measure what is not done yet, and yield each record once it is on disk.
+
+    Raises:
+        UserError: A record cannot be written, for instance because the disk is full.
+    """
+    began = time.perf_counter()
+    finished = {(record.name, record.seconds) for record in done}
+    for position, contestant in enumerate(plan.contestants):
+        missing = tuple(length for length in plan.seconds if (contestant.name, length) not in finished)
+        share = None
+        if plan.time_budget_s is not None:
+            left = plan.time_budget_s - (time.perf_counter() - began)
+            share = left / (len(plan.contestants) - position)
+        for record in worker.measure(contestant, plan, source, seconds=missing, time_budget_s=share):
+            try:
+                append_record(folder / RECORDS_FILE, record)
+            except OSError as error:
+                raise UserError(
+                    f"{folder / RECORDS_FILE} cannot be written: {error.strerror}",
+                    hint=f"What was measured before is kept. Make room, then: sbench sweep --resume {folder}",
+                ) from None
+            yield record
+
+
+def _plan(fields: dict[str, Any]) -> Plan:
+    contestants = tuple(Contestant(**contestant) for contestant in fields.pop("contestants"))
+    return Plan(contestants=contestants, seconds=tuple(fields.pop("seconds")), **fields)

@@ -1,0 +1,44 @@
+"""Cases for pytest-benchmark: `pytest --benchmark`. Each mixer at three lengths, in the default precision."""
+
+import functools
+import time
+
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from bench.efficiency.cases import DTYPES, Contestant, choose_contestants, choose_device, choose_precision
+from bench.efficiency.inputs import RandomFeatures
+from bench.efficiency.latency import MINIMUM_SAMPLES, WARM_UP_CALLS, gpu_clock
+from bench.efficiency.memory import peak_memory_gib
+from mixers import stack
+from mixers.base import SequenceModel
+
+DEVICE_TYPE = choose_device("auto")
+DTYPE = DTYPES[choose_precision(None, device_type=DEVICE_TYPE)]
+SECONDS = (10.0, 100.0, 400.0) if DEVICE_TYPE == "cuda" else (1.0, 2.0, 4.0)
+CLOCK = gpu_clock if DEVICE_TYPE == "cuda" else time.perf_counter
+
+
+@functools.lru_cache(maxsize=1)
+def model_of(contestant: Contestant) -> SequenceModel:
+    model = stack.build(contestant.mixer, implementation=contestant.implementation, preset="matched")
+    return model.to(DEVICE_TYPE, DTYPE)
+
+
+@pytest.mark.benchmark(timer=CLOCK, min_rounds=MINIMUM_SAMPLES, disable_gc=True)
+@pytest.mark.parametrize("seconds", SECONDS, ids=lambda seconds: f"{seconds:g}s")
+@pytest.mark.parametrize(
+    "contestant",
+    choose_contestants([], preset="matched", device_type=DEVICE_TYPE),
+    ids=lambda contestant: contestant.name,
+)
+def test_latency(benchmark: BenchmarkFixture, contestant: Contestant, seconds: float) -> None:
+    model = model_of(contestant)
+    x = RandomFeatures(width=model.width, seed=0).features(seconds).to(DEVICE_TYPE, DTYPE)
+    with torch.inference_mode():
+        for _ in range(WARM_UP_CALLS):
+            model(x)
+        benchmark(model, x)
+        peak = peak_memory_gib(lambda: model(x), device_type=DEVICE_TYPE)
+    benchmark.extra_info.update(frames=x.shape[1], parameters=model.parameter_count(), peak_memory_gib=peak)

@@ -1,0 +1,309 @@
+"""The command line as its users meet it: what it measures, what it refuses, and what an interruption leaves."""
+
+import csv
+import itertools
+import json
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from bench import cli
+from bench.efficiency.records import RECORDS_FILE, read_records
+
+FAST = ("sa/sdpa", "fox", "--seconds", "0.1,0.2", "--preset", "released", "--device", "cpu")
+
+
+class Sbench:
+    """Runs `sbench` in this process."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self._capsys = capsys
+        self._monkeypatch = monkeypatch
+
+    def __call__(self, *arguments: object) -> tuple[int, str, str]:
+        """Return the exit code and what was printed to standard output and standard error."""
+        self._monkeypatch.setattr(sys, "argv", ["sbench", *map(str, arguments)])
+        self._capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        code = caught.value.code
+        assert code is None or isinstance(code, int)
+        return (code or 0, *self._capsys.readouterr())
+
+
+@pytest.fixture
+def sbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sbench:
+    monkeypatch.chdir(tmp_path)
+    return Sbench(capsys, monkeypatch)
+
+
+def test_a_sweep_leaves_records_table_and_figure(sbench: Sbench, tmp_path: Path) -> None:
+    code, out, err = sbench("sweep", *FAST, "--output", "new/run")
+    assert code == 0
+    assert out.strip() == "new/run"
+    assert "Measured on the CPU" in err
+    folder = tmp_path / "new" / "run"
+    assert {path.name for path in folder.iterdir()} == {"sweep.json", "records.jsonl", "results.csv", "figure2.png"}
+    records = read_records(folder)
+    assert [(record.name, record.seconds) for record in records] == list(
+        itertools.product(["sa/sdpa", "fox/reference"], [0.1, 0.2])
+    )
+    for record in records:
+        assert record.status == "ok", record.error
+        assert record.samples >= 20
+        assert record.latency_ms is not None
+        assert record.latency_ms > 0
+        assert record.peak_memory_gib is not None
+        assert record.peak_memory_gib * 2**30 >= record.frames * 1024 * 4  # its own output at the least
+        assert (record.device_type, record.precision) == ("cpu", "float32")
+        assert "CPU allocator" in record.memory_source
+        assert record.torch
+    assert [record.causal for record in records] == [False, False, True, True]
+
+
+def test_the_default_output_is_a_new_folder_under_runs(sbench: Sbench, tmp_path: Path) -> None:
+    code, out, _ = sbench("sweep", "sa/sdpa", *FAST[2:])
+    assert code == 0
+    assert out.startswith("runs/")
+    assert (tmp_path / out.strip() / "figure2.png").exists()
+
+
+def test_bfloat16_and_seed_are_recorded(sbench: Sbench, tmp_path: Path) -> None:
+    assert sbench("sweep", *FAST, "--precision", "bfloat16", "--seed", 7, "--output", "run")[0] == 0
+    assert {(record.precision, record.seed) for record in read_records(tmp_path / "run")} == {("bfloat16", 7)}
+
+
+def test_what_does_not_fit_in_the_time_is_a_row_that_says_so(sbench: Sbench, tmp_path: Path) -> None:
+    code, _, err = sbench(
+        "sweep", "sa", "kda", "--max-seconds", 400, "--device", "cpu", "--time-budget", 3, "--output", "run"
+    )
+    assert code == 0
+    records = read_records(tmp_path / "run")
+    assert [record.seconds for record in records if record.mixer == "kda"][-1] == 400.0
+    assert records[-1].status == "skipped"
+    assert records[-1].latency_ms is None
+    assert "of the time budget are left" in records[-1].error
+    assert "kda/reference at" in err
+
+
+def test_an_implementation_that_cannot_run_here_is_a_row_that_says_so(sbench: Sbench, tmp_path: Path) -> None:
+    code, _, err = sbench("sweep", "kda/fla", "--seconds", "0.1", "--device", "cpu", "--output", "run")
+    assert code == 0
+    assert read_records(tmp_path / "run")[0].status == "unavailable"
+    assert "kda/fla at 0.1 s: unavailable: needs a CUDA GPU" in err
+
+
+def test_an_allocation_that_fails_is_a_row_that_says_so(
+    sbench: Sbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 11.92 GiB.")
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", refuse)
+    assert sbench("sweep", *FAST, "--output", "run")[0] == 0
+    records = read_records(tmp_path / "run")
+    assert [record.status for record in records] == ["oom", "oom", "ok", "ok"]
+    assert "Tried to allocate 11.92 GiB" in records[0].error
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Path:
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    soundfile.write(folder / "one.wav", np.random.default_rng(0).normal(0, 0.1, (8000, 2)), 8000)
+    return folder
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> Path:
+    """A small wav2vec 2.0 of the mixers' width."""
+    from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+    config = Wav2Vec2Config(
+        hidden_size=1024, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64, num_conv_pos_embeddings=16
+    )
+    Wav2Vec2Model(config).save_pretrained(tmp_path / "encoder")
+    return tmp_path / "encoder"
+
+
+def test_recordings_through_an_encoder(sbench: Sbench, tmp_path: Path, recordings: Path, encoder: Path) -> None:
+    arguments = ("--seconds", "0.5,2", "--device", "cpu", "--audio", recordings, "--encoder", encoder)
+    code, _, err = sbench("sweep", "sa/sdpa", *arguments, "--output", "run")
+    assert code == 0, err
+    records = read_records(tmp_path / "run")
+    assert [record.frames for record in records] == [24, 99]
+    assert records[0].input == f"1 recording through {encoder}"
+
+
+BAD_INPUT = {
+    "mixer": (["lightnett"], "unknown mixer 'lightnett'", "Did you mean 'lightnet'?"),
+    "implementation": (["sa/spda"], "unknown implementation of sa 'spda'", "Did you mean 'sdpa'?"),
+    "preset": (["--preset", "mached"], "unknown preset 'mached'", "Did you mean 'matched'?"),
+    "precision": (["--precision", "bf16"], "unknown precision 'bf16'", "Did you mean 'bfloat16'?"),
+    "device": (["--device", "cdua"], "unknown device 'cdua'", "Did you mean 'cuda'?"),
+    "zero": (["--seconds", "0"], "0 s", "rising lengths"),
+    "negative": (["--max-seconds", "-3"], "-3 s", "rising lengths"),
+    "below one frame": (["--seconds", "0.01"], "less than one frame", "rising lengths"),
+    "reversed": (["--seconds", "20,10"], "10 s follows 20 s", "rising lengths"),
+    "not a number": (["--seconds", "ten"], "'ten' is not a number", "--seconds 10,20,40"),
+    "nan": (["--max-seconds", "nan"], "finite", "rising lengths"),
+    "infinite": (["--seconds", "10,inf"], "finite", "rising lengths"),
+    "two lengths": (["--seconds", "1", "--max-seconds", "2"], "exclude each other", "--seconds"),
+    "no time": (["--time-budget", "0"], "--time-budget 0.0", "seconds"),
+    "audio without encoder": (["--audio", "."], "--audio needs --encoder", "xlsr-random"),
+    "encoder without audio": (["--encoder", "xlsr-random"], "--encoder needs --audio", "xlsr-random"),
+    "audio missing": (["--audio", "nowhere", "--encoder", "xlsr-random"], "no such folder: nowhere", "wav or flac"),
+    "audio empty": (["--audio", "empty", "--encoder", "xlsr-random"], "empty", "wav or flac"),
+    "audio broken": (["--audio", "broken", "--encoder", "xlsr-random"], "broken/bad.wav", ""),
+    "encoder wrong": (["--audio", "recordings", "--encoder", "./nowhere"], "nowhere", "xlsr-random"),
+    "output exists": (["--output", "empty"], "the output folder empty exists", "--resume"),
+    "output is a file": (["--output", "file"], "the output file file exists", "--output"),
+    "output below a file": (["--output", "file/run"], "file/run cannot be written", "--output"),
+    "resume nothing": (["--resume", "empty"], "empty holds no sweep to resume", "sweep.json"),
+    "resume with options": (["kda", "--resume", "empty"], "--resume goes on with the sweep as it was", "other options"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message", "hint"), BAD_INPUT.values(), ids=BAD_INPUT.keys())
+@pytest.mark.usefixtures("recordings")
+def test_bad_input_is_one_line_a_hint_and_nothing_written(
+    sbench: Sbench, tmp_path: Path, arguments: list[str], message: str, hint: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "bad.wav").write_text("this is no audio")
+    (tmp_path / "file").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    code, out, err = sbench("sweep", *arguments)
+    first, *rest = err.splitlines()
+    assert code == 2
+    assert out == ""
+    assert first.startswith("sbench: ")
+    assert message in first
+    assert len(rest) <= 1
+    assert hint in "".join(rest)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_cuda_where_there_is_none(sbench: Sbench) -> None:
+    code, _, err = sbench("sweep", "--device", "cuda")
+    assert code == 2
+    assert "no CUDA GPU is visible" in err
+    assert "--device cpu" in err
+    assert sbench("tune")[0] == 2
+
+
+def test_wrong_flags(sbench: Sbench) -> None:
+    for arguments in (["sweep", "--max-second", "3"], ["sweep", "--max-seconds", "long"], ["swep"]):
+        code, _, err = sbench(*arguments)
+        assert code == 2
+        assert "Traceback" not in err
+        assert err
+
+
+def test_help_of_every_command(sbench: Sbench) -> None:
+    for command in ((), ("sweep",), ("report",), ("list",), ("tune",)):
+        code, out, _ = sbench(*command, "--help")
+        assert code == 0
+        assert "Usage: sbench" in out
+
+
+def test_list(sbench: Sbench) -> None:
+    code, out, _ = sbench("list", "--preset", "released")
+    assert code == 0
+    assert "8,389,120" in out
+    assert sbench("list", "--preset", "release")[0] == 2
+
+
+def without_torch(*arguments: str) -> subprocess.CompletedProcess[str]:
+    code = "import sys; sys.modules['torch'] = None; from bench.cli import main; main()"
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_report_rebuilds_csv_and_figure_without_torch(sbench: Sbench, tmp_path: Path) -> None:
+    sbench("sweep", *FAST, "--output", "run")
+    made = {name: (tmp_path / "run" / name).read_bytes() for name in ("results.csv", "figure2.png")}
+    for name in made:
+        (tmp_path / "run" / name).unlink()
+    done = without_torch("report", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    assert {name: (tmp_path / "run" / name).read_bytes() for name in made} == made
+    with (tmp_path / "run" / "results.csv").open() as file:
+        assert [row["mixer"] for row in csv.DictReader(file)] == ["sa", "sa", "fox", "fox"]
+
+
+def test_report_of_what_is_not_a_sweep(sbench: Sbench, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    assert sbench("report", "nowhere")[0] == sbench("report", "run")[0] == 2
+    (tmp_path / "run" / RECORDS_FILE).write_text('{"schema_version": 1, "mixer": "sa"')
+    code, _, err = sbench("report", "run")
+    assert code == 2
+    assert "line 1: not a whole record" in err
+    (tmp_path / "run" / RECORDS_FILE).write_text('{"schema_version": 99}\n')
+    assert "schema version 99" in sbench("report", "run")[2]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [RECORDS_FILE]
+
+
+SBENCH = (sys.executable, "-c", "from bench.cli import main; main()")
+
+
+def test_ctrl_c_keeps_what_was_measured_and_says_how_to_go_on(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    what = ["sa", "retnet", "fox", "--seconds", "0.1,0.2,0.3,0.4", "--device", "cpu"]
+    process = subprocess.Popen([*SBENCH, "sweep", *what, "--output", folder], stderr=subprocess.PIPE, text=True)
+    while not (folder / RECORDS_FILE).exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert f"sbench sweep --resume {folder}" in err
+    kept = (folder / RECORDS_FILE).read_text()
+    assert 1 <= len(read_records(folder)) < 12
+
+    with (folder / RECORDS_FILE).open("a") as file:
+        file.write('{"schema_version": 1, "mixer": "fo')  # as a process killed while it writes leaves it
+    subprocess.run([*SBENCH, "sweep", "--resume", folder], check=True, capture_output=True)
+    assert (folder / RECORDS_FILE).read_text().startswith(kept)
+    assert [(record.name, record.seconds) for record in read_records(folder)] == list(
+        itertools.product(["sa/reference", "retnet/reference", "fox/reference"], [0.1, 0.2, 0.3, 0.4])
+    )
+
+
+def test_resume_refuses_another_machine(sbench: Sbench, tmp_path: Path) -> None:
+    sbench("sweep", *FAST, "--output", "run")
+    path = tmp_path / "run" / "sweep.json"
+    content = json.loads(path.read_text())
+    content["environment"]["device"] = "NVIDIA H200"
+    path.write_text(json.dumps(content))
+    code, _, err = sbench("sweep", "--resume", "run")
+    assert code == 2
+    assert "device 'NVIDIA H200' then" in err
+
+
+def test_a_full_disk_keeps_whole_records(tmp_path: Path) -> None:
+    def files_of_4_kb_at_most() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    what = ["sa/sdpa", "--seconds", "0.1,0.2,0.3,0.4,0.5,0.6,0.7", "--device", "cpu", "--preset", "released"]
+    done = subprocess.run(
+        [*SBENCH, "sweep", *what, "--output", tmp_path / "run"],
+        preexec_fn=files_of_4_kb_at_most,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "records.jsonl cannot be written: No space left on device" in done.stderr
+    assert f"sbench sweep --resume {tmp_path / 'run'}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert 1 <= len(read_records(tmp_path / "run")) < 7
