@@ -55,7 +55,7 @@ def sweep(
         typer.Argument(metavar="[MIXER]...", help="Mixers, for instance kda or sa/sdpa (`sbench list`); default: all."),
     ] = None,
     max_seconds: Annotated[
-        float | None, typer.Option(help="Longest audio; default: 400 on a GPU, 8 on a CPU.", show_default=False)
+        float | None, typer.Option(help="Longest audio; default: 400 on a GPU, 6 on a CPU.", show_default=False)
     ] = None,
     seconds: Annotated[
         str | None, typer.Option(help="The lengths themselves, for instance 10,20,40.", show_default=False)
@@ -171,6 +171,8 @@ def _plan(
     if time_budget is not None and not 0 < time_budget < float("inf"):
         raise UserError(f"--time-budget {time_budget} is no time", hint="Give the seconds the whole sweep may take.")
     device_type = cases.choose_device(device)
+    if time_budget is not None and device_type != "cpu":
+        raise UserError("--time-budget is for sweeps on a CPU", hint="A GPU takes seconds for any case; leave it away.")
     if time_budget is None and device_type == "cpu":
         time_budget = CPU_BUDGET_S
     return cases.Plan(
@@ -180,7 +182,7 @@ def _plan(
         precision=cases.choose_precision(precision, device_type=device_type),
         device_type=device_type,
         seed=seed,
-        time_budget_s=time_budget if device_type == "cpu" else None,
+        time_budget_s=time_budget,
         audio=None if audio is None else str(audio),
         encoder=encoder,
     )
@@ -220,13 +222,16 @@ def _measure(plan: "Plan", source: "Input", folder: Path, done: "list[Record]", 
         TextColumn("left"),
         TimeRemainingColumn(),
     )
+    order = [f"{contestant.name} {length:g} s" for contestant in plan.contestants for length in plan.seconds]
+    measured = {f"{record.name} {record.seconds:g} s" for record in done}
+    remaining = [case for case in order if case not in measured]
     interrupted = False
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("starting", total=len(plan.contestants) * len(plan.seconds), completed=len(done))
+        task = progress.add_task((remaining or order)[0], total=len(order), completed=len(done))
         try:
-            for record in sweeping.measure(plan, source, folder, done=done):
+            for position, record in enumerate(sweeping.measure(plan, source, folder, done=done), start=1):
                 done.append(record)
-                progress.update(task, advance=1, description=f"{record.name} {record.seconds:g} s")
+                progress.update(task, advance=1, description=(remaining + order[-1:])[position])
         except KeyboardInterrupt:
             interrupted = True
     if done:

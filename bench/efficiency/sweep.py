@@ -99,6 +99,8 @@ def measure(plan: Plan, source: Input, folder: Path, *, done: list[Record]) -> I
     finished = {(record.name, record.seconds) for record in done}
     for position, contestant in enumerate(plan.contestants):
         missing = tuple(length for length in plan.seconds if (contestant.name, length) not in finished)
+        if not missing:
+            continue
         share = None
         if plan.time_budget_s is not None:
             left = plan.time_budget_s - (time.perf_counter() - began)
