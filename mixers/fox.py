@@ -118,14 +118,11 @@ class ForgettingAttention(Mixer):
         if mask is not None:
             kept_by_key = kept_by_key.masked_fill(~mask[:, None], float("inf"))  # a score of -inf
 
-        def forget(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
-            return score + kept_by_query[b, h, i] - kept_by_key[b, h, j]
-
         o = _compiled_flex_attention()(
             q,
             k,
             v,
-            score_mod=forget,
+            score_mod=lambda score, b, h, i, j: score + kept_by_query[b, h, i] - kept_by_key[b, h, j],
             block_mask=_causal_blocks(x.shape[1], x.device),
             enable_gqa=self.num_kv_heads != self.config.num_heads,
         )
@@ -146,8 +143,5 @@ def _compiled_flex_attention() -> Callable[..., Tensor]:
 @functools.lru_cache(maxsize=16)
 def _causal_blocks(frames: int, device: torch.device) -> BlockMask:
     """Return which blocks of the L x L scores the past reaches; kept for each length, as its users keep it."""
-
-    def past(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:  # noqa: ARG001 - FlexAttention's signature
-        return i >= j
-
-    return create_block_mask(past, None, None, frames, frames, device=str(device))
+    with torch.inference_mode(False):  # what is made in inference mode could not serve a training step later
+        return create_block_mask(lambda b, h, i, j: i >= j, None, None, frames, frames, device=str(device))  # noqa: ARG005

@@ -15,9 +15,19 @@ import mixers
 from bench.efficiency.cases import DTYPES
 from mixers.base import Mixer, fla_layers
 
-# Relative errors by norm: of the output, and the largest of the gradients. float32 stands for float32 tensors at every
-# library's default, which for Triton's products is TF32.
-BOUNDS = {"float32": (2e-3, 4e-3), "bfloat16": (1.5e-2, 3e-2)}
+PRECISIONS = ("float32", "bfloat16")
+
+
+def bounds(implementation: str, precision: str) -> tuple[float, float]:
+    """Relative errors by norm: of the output, and the largest of the gradients.
+
+    float32 stands for float32 tensors at every library's default, which for Triton's products is TF32. FlexAttention
+    adds what rounding leaves of sums of log forget gates over thousands of frames.
+    """
+    if precision == "bfloat16":
+        return 1.5e-2, 3e-2
+    return {"fla": (2e-3, 4e-3), "flex": (2e-4, 2e-3)}.get(implementation, (5e-6, 1e-5))
+
 
 pytestmark = pytest.mark.gpu
 
@@ -48,6 +58,11 @@ def _few_candidates() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Autotuner, "prune_configs", two_smallest)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _compile_anew() -> None:
+    torch.compiler.reset()  # dtypes, lengths and passes in one process would exceed the limit of recompilations
 
 
 def poison() -> None:
@@ -81,7 +96,7 @@ def results(
 
 
 @on_gpu
-@pytest.mark.parametrize("precision", BOUNDS)
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("frames", [63, 499, 2749])
 @pytest.mark.timeout(600)
 def test_output_and_gradients(name: str, implementation: str, precision: str, frames: int) -> None:
@@ -105,7 +120,7 @@ def test_output_and_gradients(name: str, implementation: str, precision: str, fr
         f"{name}/{implementation} {precision} {frames}: inference {error(inferred, expected):.1e}, "
         f"training {error(y, expected):.1e}, gradient of {worst} {errors[worst]:.1e}"
     )
-    of_output, of_gradients = BOUNDS[precision]
+    of_output, of_gradients = bounds(implementation, precision)
     assert errors.keys() == gradients.keys()
     assert error(inferred, expected) < of_output
     assert error(y, expected) < of_output
@@ -121,4 +136,4 @@ def test_a_padded_batch_equals_each_sequence_alone(name: str, implementation: st
         y = mixer(x, mask)
         alone = torch.cat([mixer(x[row : row + 1, :length])[0] for row, length in enumerate(lengths)])
     assert (y[~mask] == 0).all()
-    assert error(y[mask], alone.double()) < BOUNDS["bfloat16"][0]
+    assert error(y[mask], alone.double()) < bounds(implementation, "bfloat16")[0]
