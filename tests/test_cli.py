@@ -5,6 +5,7 @@ import itertools
 import json
 import resource
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ import soundfile
 import torch
 
 from bench import cli
-from bench.efficiency.records import RECORDS_FILE, read_records
+from bench.efficiency.records import RECORDS_FILE, read_records, read_samples
 
 FAST = ("sa/sdpa", "fox", "--seconds", "0.1,0.2", "--preset", "released", "--device", "cpu")
 
@@ -51,7 +52,10 @@ def test_a_sweep_leaves_records_table_and_figure(sbench: Sbench, tmp_path: Path)
     assert out.strip() == "new/run"
     assert "Measured on the CPU" in err
     folder = tmp_path / "new" / "run"
-    assert {path.name for path in folder.iterdir()} == {"sweep.json", "records.jsonl", "results.csv", "figure2.png"}
+    assert {path.name for path in folder.iterdir()} == {
+        *("sweep.json", "records.jsonl", "samples.jsonl"),
+        *("results.csv", "figure2.png"),
+    }
     records = read_records(folder)
     assert [(record.name, record.seconds) for record in records] == list(
         itertools.product(["sa/sdpa", "fox/reference"], [0.1, 0.2])
@@ -66,6 +70,10 @@ def test_a_sweep_leaves_records_table_and_figure(sbench: Sbench, tmp_path: Path)
         assert (record.device_type, record.precision) == ("cpu", "float32")
         assert "CPU allocator" in record.memory_source
         assert record.torch
+    for record, samples in zip(records, read_samples(folder), strict=True):
+        assert (samples.name, samples.seconds) == (record.name, record.seconds)
+        assert len(samples.latency_ms) == record.samples
+        assert statistics.median(samples.latency_ms) == record.latency_ms
     assert [record.causal for record in records] == [False, False, True, True]
 
 
@@ -303,7 +311,7 @@ def test_a_full_disk_keeps_whole_records(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert "records.jsonl cannot be written: No space left on device" in done.stderr
+    assert "cannot be written: No space left on device" in done.stderr
     assert f"sbench sweep --resume {tmp_path / 'run'}" in done.stderr
     assert "Traceback" not in done.stderr
     assert 1 <= len(read_records(tmp_path / "run")) < 7

@@ -1,4 +1,8 @@
-"""Records: one flat row for each case measured, written to JSONL the moment it exists. Imports nothing heavy."""
+"""Records: one flat row for each case measured, written to JSONL the moment it exists. Imports nothing heavy.
+
+Beside the records lie the raw samples behind their figures, a line for each case that has any, written before its
+record: a record always has its samples, while samples without a record are of a case that was cut off.
+"""
 
 import dataclasses
 import errno
@@ -15,6 +19,7 @@ from mixers.errors import UserError
 SCHEMA_VERSION = 1
 
 RECORDS_FILE = "records.jsonl"
+SAMPLES_FILE = "samples.jsonl"
 
 Status = Literal["ok", "oom", "skipped", "unavailable", "failed"]
 
@@ -103,14 +108,36 @@ _FIELD_OF_COLUMN = {field.name.rstrip("_"): field.name for field in dataclasses.
 COLUMNS = tuple(_FIELD_OF_COLUMN)
 
 
-def append_record(path: Path, record: Record) -> None:
-    """Append one record to a JSONL file: the whole line or nothing.
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """The raw samples of one case, each series in the order in which it was taken.
+
+    Attributes:
+        name: Mixer and implementation: ``sa/sdpa``.
+        seconds: Length of the audio.
+        latency_ms: Times of single calls.
+    """
+
+    name: str
+    seconds: float
+    latency_ms: list[float]
+
+
+def append_record(folder: Path, record: Record, samples: Samples | None = None) -> None:
+    """Append one record, and before it the samples behind it, to a sweep's folder: whole lines or nothing.
 
     Raises:
-        OSError: The file cannot be written, for instance because the disk is full.
+        OSError: A file cannot be written, for instance because the disk is full.
         ValueError: A figure is infinite or not a number; nothing is written.
     """
-    line = (json.dumps(record.to_row(), allow_nan=False) + "\n").encode()
+    line = json.dumps(record.to_row(), allow_nan=False)
+    if samples is not None:
+        _append_line(folder / SAMPLES_FILE, json.dumps(dataclasses.asdict(samples), allow_nan=False))
+    _append_line(folder / RECORDS_FILE, line)
+
+
+def _append_line(path: Path, text: str) -> None:
+    line = f"{text}\n".encode()
     with path.open("ab", buffering=0) as file:
         end = file.tell()
         try:
@@ -121,15 +148,43 @@ def append_record(path: Path, record: Record) -> None:
             raise
 
 
-def drop_unfinished_line(path: Path) -> None:
-    """Cut off what a process that was killed while it wrote left behind the last whole line.
+def read_samples(folder: Path) -> list[Samples]:
+    """Read the raw samples of a sweep's folder; those of a case that was cut off are left out.
 
     Raises:
-        OSError: The file is missing or cannot be written.
+        UserError: The records or the samples are damaged.
     """
-    with path.open("r+b") as file:
-        content = file.read()
-        file.truncate(content.rfind(b"\n") + 1)
+    recorded = {(record.name, record.seconds) for record in read_records(folder)}
+    path = folder / SAMPLES_FILE
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    kept = {}
+    for number, line in enumerate(lines, start=1):
+        try:
+            samples = Samples(**json.loads(line))
+        except (ValueError, TypeError):
+            if not line.endswith("\n"):
+                continue  # cut off while it was written, so without a record
+            raise UserError(f"{path}, line {number}: no samples", hint="The file is damaged.") from None
+        if (samples.name, samples.seconds) in recorded:
+            kept[samples.name, samples.seconds] = samples
+    return list(kept.values())
+
+
+def mend(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote left behind: half a line, samples without their record.
+
+    Raises:
+        OSError: A file cannot be written.
+        UserError: A record is damaged.
+    """
+    for path in (folder / RECORDS_FILE, folder / SAMPLES_FILE):
+        if path.exists():
+            with path.open("r+b") as file:
+                file.truncate(file.read().rfind(b"\n") + 1)
+    path = folder / SAMPLES_FILE
+    if path.exists():
+        kept = read_samples(folder) if (folder / RECORDS_FILE).exists() else []
+        path.write_text("".join(json.dumps(dataclasses.asdict(samples)) + "\n" for samples in kept), encoding="utf-8")
 
 
 def read_records(folder: Path) -> list[Record]:

@@ -1,7 +1,7 @@
 """A sweep: every contestant at every length, each record on disk the moment it exists.
 
-The folder of a sweep holds `sweep.json` (the plan and the environment) and `records.jsonl`; all else in it is made
-from these two.
+The folder of a sweep holds `sweep.json` (the plan and the environment), `records.jsonl` and `samples.jsonl`; all else
+in it is made from these.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from bench.efficiency import worker
 from bench.efficiency.cases import DTYPES, Contestant, Plan
 from bench.efficiency.device import environment
 from bench.efficiency.inputs import EncodedSpeech, Input, RandomFeatures
-from bench.efficiency.records import RECORDS_FILE, Record, append_record, drop_unfinished_line, read_records
+from bench.efficiency.records import RECORDS_FILE, Record, append_record, mend, read_records
 from bench.encoders import load_encoder
 from mixers.base import MixerConfig
 from mixers.errors import UserError
@@ -83,10 +83,9 @@ def resume(folder: Path) -> tuple[Plan, list[Record]]:
         raise UserError(
             f"{folder} was measured under other conditions: {'; '.join(changed)}", hint="Start a new sweep instead."
         )
-    if not (folder / RECORDS_FILE).exists():
-        return plan, []
-    drop_unfinished_line(folder / RECORDS_FILE)
-    return plan, read_records(folder) if (folder / RECORDS_FILE).stat().st_size else []
+    records = folder / RECORDS_FILE
+    mend(folder)
+    return plan, read_records(folder) if records.exists() and records.stat().st_size else []
 
 
 def measure(plan: Plan, source: Input, folder: Path, *, done: list[Record]) -> Iterator[Record]:
@@ -105,12 +104,12 @@ def measure(plan: Plan, source: Input, folder: Path, *, done: list[Record]) -> I
         if plan.time_budget_s is not None:
             left = plan.time_budget_s - (time.perf_counter() - began)
             share = left / (len(plan.contestants) - position)
-        for record in worker.measure(contestant, plan, source, seconds=missing, time_budget_s=share):
+        for record, samples in worker.measure(contestant, plan, source, seconds=missing, time_budget_s=share):
             try:
-                append_record(folder / RECORDS_FILE, record)
+                append_record(folder, record, samples)
             except OSError as error:
                 raise UserError(
-                    f"{folder / RECORDS_FILE} cannot be written: {error.strerror}",
+                    f"{folder} cannot be written: {error.strerror}",
                     hint=f"What was measured before is kept. Make room, then: sbench sweep --resume {folder}",
                 ) from None
             yield record

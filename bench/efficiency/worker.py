@@ -15,9 +15,9 @@ from bench.efficiency.cases import DTYPES, Contestant, Plan
 from bench.efficiency.device import available_memory_gib, processor_name, versions
 from bench.efficiency.forecast import Forecast
 from bench.efficiency.inputs import Input
-from bench.efficiency.latency import WARM_UP_CALLS, measure_latency
+from bench.efficiency.latency import WARM_UP_CALLS, Latency, measure_latency
 from bench.efficiency.memory import SOURCES, peak_memory_gib
-from bench.efficiency.records import Record
+from bench.efficiency.records import Record, Samples
 from bench.speech import frames_of, samples_of
 from mixers import stack
 from mixers.base import SequenceModel
@@ -27,8 +27,8 @@ _SPARE_GIB = 1.0  # of host memory, left to everything else
 
 def measure(
     contestant: Contestant, plan: Plan, source: Input, *, seconds: tuple[float, ...], time_budget_s: float | None
-) -> Iterator[Record]:
-    """Measure a contestant at these lengths, in this order, and yield each record as soon as it exists.
+) -> Iterator[tuple[Record, Samples | None]]:
+    """Measure a contestant at these lengths, in this order; yield each record with its samples as soon as it exists.
 
     An implementation that cannot run here, a case that runs out of memory, does not fit in the budget or fails in a
     library becomes a record that says so.
@@ -38,14 +38,14 @@ def measure(
     blank = _blank(contestant, plan, source)
     reason = mixer.unavailable(contestant.implementation, config, device_type=plan.device_type)
     if reason:
-        yield from (blank.record(length, status="unavailable", error=reason) for length in seconds)
+        yield from ((blank.record(length, status="unavailable", error=reason), None) for length in seconds)
         return
     try:
         model = stack.build(
             contestant.mixer, implementation=contestant.implementation, preset=plan.preset, seed=plan.seed
         ).to(plan.device_type, DTYPES[plan.precision])
     except (RuntimeError, ImportError) as error:
-        yield from (blank.failure(length, error) for length in seconds)
+        yield from ((blank.failure(length, error), None) for length in seconds)
         return
     cases = _Cases(model, plan, source, blank, time_budget_s=time_budget_s)
     for length in seconds:
@@ -110,10 +110,9 @@ class _Cases:
         self._deadline = None if time_budget_s is None else time.perf_counter() + time_budget_s
         self._forecast = Forecast(self._attempt, free_gib=available_memory_gib() - _SPARE_GIB)
 
-    def measure(self, seconds: float) -> Record:
+    def measure(self, seconds: float) -> tuple[Record, Samples | None]:
         """Measure one case."""
         began, started_at = time.perf_counter(), _now()
-        record = self._blank.record
         try:
             x = self._source.features(seconds).to(self._plan.device_type, DTYPES[self._plan.precision])
             frames = x.shape[1]
@@ -125,29 +124,34 @@ class _Cases:
             }
             obstacle = self._obstacle(frames)
             if obstacle:
-                return record(seconds, status="skipped", error=obstacle, **known)
-            figures = self._figures(partial(self._call, x))
+                return self._blank.record(seconds, status="skipped", error=obstacle, **known), None
+            latency, peak_gib = self._figures(partial(self._call, x))
         except (RuntimeError, ImportError) as error:
             # What the failed call had allocated hangs on the traceback, and would be missing in the next case.
-            return self._blank.failure(seconds, error.with_traceback(None), started_at=started_at)
-        return record(seconds, status="ok", wall_s=time.perf_counter() - began, **known, **figures)
+            return self._blank.failure(seconds, error.with_traceback(None), started_at=started_at), None
+        record = self._blank.record(
+            seconds,
+            status="ok",
+            latency_ms=latency.median_ms,
+            latency_ms_mean=latency.mean_ms,
+            latency_ms_p05=latency.p05_ms,
+            latency_ms_p95=latency.p95_ms,
+            samples=len(latency.samples_ms),
+            peak_memory_gib=peak_gib,
+            wall_s=time.perf_counter() - began,
+            **known,
+        )
+        return record, Samples(name=record.name, seconds=seconds, latency_ms=list(latency.samples_ms))
 
     def _call(self, x: Tensor) -> Tensor:
         with torch.inference_mode():
             return self._model(x)  # type: ignore[no-any-return]
 
-    def _figures(self, call: Callable[[], Tensor]) -> dict[str, Any]:
+    def _figures(self, call: Callable[[], Tensor]) -> tuple[Latency, float]:
         for _ in range(WARM_UP_CALLS):
             call()
         latency = measure_latency(call, device_type=self._plan.device_type)
-        return {
-            "latency_ms": latency.median_ms,
-            "latency_ms_mean": latency.mean_ms,
-            "latency_ms_p05": latency.p05_ms,
-            "latency_ms_p95": latency.p95_ms,
-            "samples": len(latency.samples_ms),
-            "peak_memory_gib": peak_memory_gib(call, device_type=self._plan.device_type),
-        }
+        return latency, peak_memory_gib(call, device_type=self._plan.device_type)
 
     def _obstacle(self, frames: int) -> str:
         """Return why a case would not fit on a CPU; a GPU says so itself, without harm."""

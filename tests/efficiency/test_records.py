@@ -10,7 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.efficiency.records import COLUMNS, RECORDS_FILE, SCHEMA_VERSION, Record, Status, append_record, read_records
+from bench.efficiency.records import (
+    COLUMNS,
+    RECORDS_FILE,
+    SAMPLES_FILE,
+    SCHEMA_VERSION,
+    Record,
+    Samples,
+    Status,
+    append_record,
+    mend,
+    read_records,
+    read_samples,
+)
 from mixers.errors import UserError
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -66,7 +78,7 @@ def refused(tmp_path: Path) -> Callable[[str], str]:
 def test_what_is_appended_is_read_back_in_order(records: list[Record]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for record in records:
-            append_record(Path(folder) / RECORDS_FILE, record)
+            append_record(Path(folder), record)
         assert read_records(Path(folder)) == records
 
 
@@ -74,12 +86,47 @@ def test_what_is_appended_is_read_back_in_order(records: list[Record]) -> None:
 def test_a_line_cut_anywhere_is_refused_with_its_number(record: Record, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / RECORDS_FILE
-        append_record(path, record)
+        append_record(Path(folder), record)
         line = path.read_text(encoding="utf-8")
         cut = data.draw(st.integers(min_value=1, max_value=len(line) - 1))
         path.write_text(line + line[:cut], encoding="utf-8")
         with pytest.raises(UserError, match="line 2: not a whole record"):
             read_records(Path(folder))
+
+
+def samples_of(record: Record, *latency_ms: float) -> Samples:
+    return Samples(name=record.name, seconds=record.seconds, latency_ms=list(latency_ms))
+
+
+def test_samples_are_read_back_in_order(record: Record, tmp_path: Path) -> None:
+    samples = samples_of(record, 3.0, 1.0, 2.0)
+    append_record(tmp_path, record, samples)
+    append_record(tmp_path, dataclasses.replace(record, seconds=record.seconds + 1, status="oom"))
+    assert read_samples(tmp_path) == [samples]
+
+
+@given(record=any_record, cut=st.integers(0, 10**4))
+def test_whatever_a_killed_process_left_is_mended(record: Record, cut: int) -> None:
+    """It may be cut off anywhere while it writes the samples and then the record of its second case."""
+    record, second = (dataclasses.replace(record, seconds=seconds) for seconds in (10.0, 20.0))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = folder / SAMPLES_FILE, folder / RECORDS_FILE
+        append_record(folder, record, samples_of(record, 1.0))
+        whole = [path.read_bytes() for path in files]
+        append_record(folder, second, samples_of(second, 2.0))
+        added = [path.read_bytes()[len(before) :] for path, before in zip(files, whole, strict=True)]
+        cut = min(cut, sum(map(len, added)))
+        for path, before, after in zip(files, whole, added, strict=True):
+            path.write_bytes(before + after[:cut])
+            cut -= min(cut, len(after))
+        finished = files[1].read_bytes() == whole[1] + added[1]
+
+        mend(folder)
+        assert read_records(folder) == ([record, second] if finished else [record])
+        assert [samples.latency_ms for samples in read_samples(folder)] == ([[1.0], [2.0]] if finished else [[1.0]])
+        append_record(folder, second, samples_of(second, 3.0))
+        assert read_records(folder)[:2] == [record, second]
 
 
 def test_columns_start_with_the_documented_ones() -> None:
@@ -95,10 +142,9 @@ def test_name_is_what_the_command_line_calls_it(record: Record) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_figure_that_is_no_number_is_not_written(record: Record, value: float, tmp_path: Path) -> None:
-    path = tmp_path / RECORDS_FILE
     with pytest.raises(ValueError, match="JSON"):
-        append_record(path, dataclasses.replace(record, latency_ms=value))
-    assert not path.exists()
+        append_record(tmp_path, dataclasses.replace(record, latency_ms=value), samples_of(record))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_whole_number_of_seconds_is_read_as_a_float(record: Record, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ assert "matplotlib.pyplot" not in sys.modules
 @pytest.fixture
 def folder(tmp_path: Path, make_record: MakeRecord) -> Path:
     for name in ("sa/eager", "kda/fla"):
-        append_record(tmp_path / RECORDS_FILE, make_record(name))
+        append_record(tmp_path, make_record(name))
     return tmp_path
 
 
