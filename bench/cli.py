@@ -1,6 +1,7 @@
 """`sbench`: parses, prints and exits. Imports nothing heavy at the top, so that `--help` answers at once."""
 
 import sys
+import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -94,6 +95,9 @@ def sweep(
     On a GPU the implementations that people run are measured, on a CPU the plain PyTorch references, at lengths that
     take about two minutes.
     """
+    from bench.efficiency import isolation
+
+    isolation.start_server()  # which imports PyTorch while this process does
     from rich.console import Console
 
     from bench.efficiency import sweep as sweeping
@@ -104,16 +108,17 @@ def sweep(
         if any(value is not None for value in given):
             raise UserError("--resume goes on with the sweep as it was", hint="Leave the other options away.")
         plan, done = sweeping.resume(resume)
-        source = sweeping.make_input(plan)
         folder = resume
     else:
         plan = _plan(names or [], max_seconds, seconds, preset, precision, device, audio, encoder, seed, time_budget)
         folder, done = output or _default_folder(), []
-        if folder.exists():
-            sweeping.start(plan, folder)  # which says why not, before a slow encoder is loaded
-        source = sweeping.make_input(plan)
-        sweeping.start(plan, folder)
-    _measure(plan, source, folder, done, console)
+        sweeping.check_new(folder)
+    with tempfile.TemporaryDirectory(prefix="sbench-") as scratch:
+        with console.status("Preparing the input"):
+            source = sweeping.make_input(plan, Path(scratch))
+        if resume is None:
+            sweeping.start(plan, folder)
+        _measure(plan, source, folder, done, console)
 
 
 @app.command()
@@ -124,6 +129,34 @@ def report(folder: Annotated[Path, typer.Argument(help="A folder that `sbench sw
     from bench.reporting.report import write_report
 
     _show(write_report(folder), folder, Console())
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(help="A folder that `sbench sweep` made.")],
+    after: Annotated[Path, typer.Argument(help="Another one.")],
+    fail_on_slower: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PERCENT",
+            help="Exit with code 1 if a case is slower by more than this, for instance 5%, or has no figure any more.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Tell which cases are faster or slower in a second sweep, and what else differs; needs no torch."""
+    from rich.console import Console
+
+    from bench.reporting import comparison, verdict
+
+    fraction = None if fail_on_slower is None else verdict.parse_fraction(fail_on_slower)
+    compared = comparison.compare(before, after)
+    Console().print(comparison.render(compared))
+    offending = [] if fraction is None else comparison.slower(compared, fraction)
+    for line in offending:
+        print(line, file=sys.stderr)
+    if offending:
+        raise typer.Exit(1)
 
 
 @app.command("list")
@@ -205,13 +238,12 @@ def _measure(plan: "Plan", source: "Input", folder: Path, done: "list[Record]", 
 
     import mixers
     from bench.efficiency import sweep as sweeping
-    from bench.efficiency.device import processor_name
     from bench.reporting.overview import CPU_NOTICE
     from bench.reporting.report import write_report
 
     for name, reason in mixers.unavailable().items():
         console.print(f"{name} is unavailable: {reason}", style="yellow")
-    console.print(f"{processor_name(plan.device_type)}, {plan.precision}, {plan.preset}, {source.description}")
+    console.print(f"{plan.device_type}, {plan.precision}, {plan.preset} preset, {source.description}")
     if plan.device_type == "cpu":
         console.print(CPU_NOTICE, style="bold yellow")
     columns = (

@@ -11,7 +11,7 @@ from typing import Any
 import pynvml
 import torch
 
-import bench
+import bench.efficiency
 import mixers
 
 PACKAGES = {"sbench": "sbench", "torch": "torch", "triton": "triton", "fla": "flash-linear-attention"}
@@ -50,9 +50,9 @@ def environment(device_type: str) -> dict[str, Any]:
 
 
 def source_digest() -> str:
-    """Return a digest of the suite's own code, which names its revision whether or not there is a git checkout."""
+    """Return a digest of the code that measures and is measured, which names its revision without a git checkout."""
     digest = hashlib.sha256()
-    for package in (bench, mixers):
+    for package in (bench.efficiency, mixers):
         (folder,) = package.__path__
         for path in sorted(Path(folder).rglob("*.py")):
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")

@@ -4,8 +4,8 @@ Never zeros: a GPU multiplies those faster than real data.
 """
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -23,9 +23,6 @@ from mixers.errors import UserError
 SHORTEST_TURN_S = 2.75
 LONGEST_TURN_S = 11.0
 TURN_SHAPE = (1.5, 2.9)
-
-# Features of one length of encoded speech are 4 L D bytes: 82 MB for 400 s and D = 1024.
-KEPT_BYTES = 4 * 2**30
 
 
 class Input(Protocol):
@@ -74,9 +71,6 @@ class RandomFeatures:
 class EncodedSpeech:
     """Real speech through a frozen encoder: for each length one recording, cropped or repeated to it.
 
-    The features of a length are computed once and kept, in the CPU's memory, until 4 GiB are full; those of the lengths
-    that come after are computed whenever asked.
-
     Attributes:
         recordings: Files to choose from, at least one.
         encoder: Makes features of their waveforms.
@@ -86,7 +80,6 @@ class EncodedSpeech:
     recordings: Sequence[Path]
     encoder: SpeechEncoder
     seed: int
-    _kept: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def description(self) -> str:
@@ -102,14 +95,6 @@ class EncodedSpeech:
             torch.OutOfMemoryError: The encoder has no room for the length.
         """
         samples = samples_of(seconds)
-        if samples in self._kept:
-            return self._kept[samples]
-        features = self._encode(samples)
-        if sum(kept.nbytes for kept in self._kept.values()) + features.nbytes <= KEPT_BYTES:
-            self._kept[samples] = features
-        return features
-
-    def _encode(self, samples: int) -> Float[Tensor, "1 L D"]:
         generator = _generator(self.seed, samples)
         recording = generator.choice(self.recordings)
         waveform = crop_or_repeat(read_recording(recording), samples, generator=generator)  # (samples,)
@@ -118,6 +103,59 @@ class EncodedSpeech:
             message = f"{self.encoder.name} makes features of {recording} that are not finite"
             raise UserError(message, hint="Encode in float32 or bfloat16, or take the file out of the folder.")
         return features
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredFeatures:
+    """Features that lie in a folder, where `store` put them.
+
+    Attributes:
+        folder: Where they lie.
+        description: What every record says of them.
+    """
+
+    folder: Path
+    description: str
+
+    def features(self, seconds: float) -> Float[Tensor, "1 L D"]:
+        """Return the features of so much audio: float32, on the CPU.
+
+        Raises:
+            RuntimeError: They could not be made, for instance because the GPU's memory ran out.
+        """
+        stored: Tensor | str = torch.load(stored_at(self.folder, seconds))
+        if isinstance(stored, str):
+            raise RuntimeError(stored)
+        return stored
+
+
+def store(lengths: Sequence[float], *, make: Callable[[], Input], folder: Path) -> Iterator[str]:
+    """Store the features of an input, each length in a file, so that its encoder need not be there later.
+
+    Args:
+        lengths: Seconds.
+        make: Makes the input.
+        folder: Where `StoredFeatures` finds them; in place of features that do not fit in memory it says so.
+
+    Yields:
+        The input's description, for each length once it is stored.
+
+    Raises:
+        UserError: The input cannot be made, or a recording cannot be read.
+    """
+    source = make()
+    for seconds in lengths:
+        try:
+            features: Tensor | str = source.features(seconds)
+        except torch.OutOfMemoryError as error:
+            features = f"the encoder ran out of memory: {error}"
+        torch.save(features, stored_at(folder, seconds))
+        yield source.description
+
+
+def stored_at(folder: Path, seconds: float) -> Path:
+    """Return the file of one length."""
+    return folder / f"{samples_of(seconds)}.pt"
 
 
 def _generator(seed: int, samples: int) -> random.Random:

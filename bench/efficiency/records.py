@@ -7,6 +7,7 @@ record: a record always has its samples, while samples without a record are of a
 import dataclasses
 import errno
 import json
+import math
 import os
 import sys
 import typing
@@ -20,6 +21,7 @@ SCHEMA_VERSION = 1
 
 RECORDS_FILE = "records.jsonl"
 SAMPLES_FILE = "samples.jsonl"
+SWEEP_FILE = "sweep.json"  # the plan and the environment
 
 Status = Literal["ok", "oom", "skipped", "unavailable", "failed"]
 
@@ -156,18 +158,23 @@ def read_samples(folder: Path) -> list[Samples]:
     """
     recorded = {(record.name, record.seconds) for record in read_records(folder)}
     path = folder / SAMPLES_FILE
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    kept = {}
-    for number, line in enumerate(lines, start=1):
-        try:
-            samples = Samples(**json.loads(line))
-        except (ValueError, TypeError):
-            if not line.endswith("\n"):
-                continue  # cut off while it was written, so without a record
-            raise UserError(f"{path}, line {number}: no samples", hint="The file is damaged.") from None
-        if (samples.name, samples.seconds) in recorded:
-            kept[samples.name, samples.seconds] = samples
-    return list(kept.values())
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    if lines and not lines[-1].endswith(b"\n"):
+        lines.pop()  # cut off while it was written, so without a record
+    every = [_parse_samples(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+    return list({key: each for each in every if (key := (each.name, each.seconds)) in recorded}.values())
+
+
+def _parse_samples(line: bytes, place: str) -> Samples:
+    """Return the samples that one line of JSON holds."""
+    try:
+        samples = Samples(**json.loads(line))
+        sound = isinstance(samples.seconds, float) and all(0 < time < math.inf for time in samples.latency_ms)
+    except (ValueError, TypeError):
+        sound = False
+    if not sound:
+        raise UserError(f"{place}: no samples", hint="The file is damaged; compare without it, or measure again.")
+    return samples
 
 
 def mend(folder: Path) -> None:

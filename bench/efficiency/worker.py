@@ -1,7 +1,8 @@
 """Measures one contestant at every length: each case becomes a record, whatever comes of it."""
 
+import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -12,7 +13,7 @@ from torch import Tensor
 
 import mixers
 from bench.efficiency.cases import DTYPES, Contestant, Plan
-from bench.efficiency.device import available_memory_gib, processor_name, versions
+from bench.efficiency.device import available_memory_gib, versions
 from bench.efficiency.forecast import Forecast
 from bench.efficiency.inputs import Input
 from bench.efficiency.latency import WARM_UP_CALLS, Latency, measure_latency
@@ -21,35 +22,52 @@ from bench.efficiency.records import Record, Samples
 from bench.speech import frames_of, samples_of
 from mixers import stack
 from mixers.base import SequenceModel
+from mixers.errors import UserError
 
 _SPARE_GIB = 1.0  # of host memory, left to everything else
 
 
 def measure(
-    contestant: Contestant, plan: Plan, source: Input, *, seconds: tuple[float, ...], time_budget_s: float | None
+    lengths: Sequence[float],
+    *,
+    contestant: Contestant,
+    plan: Plan,
+    source: Input,
+    device: str,
+    time_budget_s: float | None,
 ) -> Iterator[tuple[Record, Samples | None]]:
     """Measure a contestant at these lengths, in this order; yield each record with its samples as soon as it exists.
 
     An implementation that cannot run here, a case that runs out of memory, does not fit in the budget or fails in a
-    library becomes a record that says so.
+    library becomes a record that says so. A failure ends the work, since it may have left the GPU's context unusable:
+    what is left is for a fresh process.
     """
     mixer = mixers.load(contestant.mixer)
-    config = mixer.presets[plan.preset]
-    blank = _blank(contestant, plan, source)
-    reason = mixer.unavailable(contestant.implementation, config, device_type=plan.device_type)
+    blank = _blank(contestant, plan, source, device)
+    reason = mixer.unavailable(contestant.implementation, mixer.presets[plan.preset], device_type=plan.device_type)
     if reason:
-        yield from ((blank.record(length, status="unavailable", error=reason), None) for length in seconds)
+        yield from ((blank.record(length, status="unavailable", error=reason), None) for length in lengths)
         return
     try:
         model = stack.build(
             contestant.mixer, implementation=contestant.implementation, preset=plan.preset, seed=plan.seed
         ).to(plan.device_type, DTYPES[plan.precision])
-    except (RuntimeError, ImportError) as error:
-        yield from ((blank.failure(length, error), None) for length in seconds)
+    except Exception as error:  # of whatever kind a library has
+        yield blank.failure(lengths[0], error), None
         return
+    gc.collect()
+    gc.freeze()  # the collections before each case need not look at the libraries again
     cases = _Cases(model, plan, source, blank, time_budget_s=time_budget_s)
-    for length in seconds:
-        yield cases.measure(length)
+    for length in lengths:
+        record, samples = cases.measure(length)
+        yield record, samples
+        if record.status == "failed":
+            return
+
+
+def lost(seconds: float, reason: str, *, contestant: Contestant, plan: Plan, source: Input, device: str) -> Record:
+    """Return the record of a case whose process died."""
+    return _blank(contestant, plan, source, device).record(seconds, status="failed", error=reason)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +94,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _blank(contestant: Contestant, plan: Plan, source: Input) -> _Blank:
+def _blank(contestant: Contestant, plan: Plan, source: Input, device: str) -> _Blank:
     return _Blank(
         shared={
             "mixer": contestant.mixer,
@@ -89,7 +107,7 @@ def _blank(contestant: Contestant, plan: Plan, source: Input) -> _Blank:
             "causal": mixers.load(contestant.mixer).causal,
             "input": source.description,
             "seed": plan.seed,
-            "device": processor_name(plan.device_type),
+            "device": device,
             "device_type": plan.device_type,
             "memory_source": SOURCES[plan.device_type],
             **versions(),
@@ -126,7 +144,9 @@ class _Cases:
             if obstacle:
                 return self._blank.record(seconds, status="skipped", error=obstacle, **known), None
             latency, peak_gib = self._figures(partial(self._call, x))
-        except (RuntimeError, ImportError) as error:
+        except UserError:
+            raise
+        except Exception as error:  # of whatever kind a library has
             # What the failed call had allocated hangs on the traceback, and would be missing in the next case.
             return self._blank.failure(seconds, error.with_traceback(None), started_at=started_at), None
         record = self._blank.record(

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from bench.efficiency import inputs
-from bench.efficiency.inputs import EncodedSpeech, Input, RandomFeatures
+from bench.efficiency.inputs import EncodedSpeech, Input, RandomFeatures, StoredFeatures, store
 from bench.encoders import SpeechEncoder
 from bench.speech import frames_of, samples_of
 from mixers.errors import UserError
@@ -25,19 +24,16 @@ class Windows(nn.Module):
     def __init__(self, *, factor: float = 1.0) -> None:
         super().__init__()
         self.factor = nn.Parameter(torch.tensor(factor), requires_grad=False)
-        self.calls = 0
         self.last_hidden_state: Tensor
 
     def forward(self, batch: Tensor) -> "Windows":
-        self.calls += 1
         self.last_hidden_state = batch.unfold(1, 400, 320)[..., :WIDTH] * self.factor  # (1, L, D)
         return self
 
 
-def encoded(recordings: list[Path], *, seed: int = 0, factor: float = 1.0) -> tuple[EncodedSpeech, Windows]:
-    model = Windows(factor=factor)
-    encoder = SpeechEncoder(name="windows", width=WIDTH, normalises=False, model=model)
-    return EncodedSpeech(recordings=recordings, encoder=encoder, seed=seed), model
+def encoded(recordings: list[Path], *, seed: int = 0, factor: float = 1.0) -> EncodedSpeech:
+    encoder = SpeechEncoder(name="windows", width=WIDTH, normalises=False, model=Windows(factor=factor))
+    return EncodedSpeech(recordings=recordings, encoder=encoder, seed=seed)
 
 
 @pytest.fixture
@@ -94,7 +90,7 @@ def test_random_features_say_so() -> None:
 
 
 def test_encoded_speech_is_a_crop_or_a_repetition_of_one_recording(recordings: list[Path]) -> None:
-    source, _ = encoded(recordings)
+    source = encoded(recordings)
     used = set()
     for seconds in np.arange(0.1, 6, 0.1).tolist():
         features = source.features(seconds)
@@ -110,36 +106,40 @@ def test_encoded_speech_is_a_crop_or_a_repetition_of_one_recording(recordings: l
 
 
 def test_encoded_speech_depends_on_seed_and_length_alone(recordings: list[Path]) -> None:
-    forwards, _ = encoded(recordings)
-    backwards, _ = encoded(recordings)
+    forwards = encoded(recordings)
+    backwards = encoded(recordings)
     lengths = [0.5, 1.0, 5.0]
     features = [forwards.features(seconds) for seconds in lengths]
     for seconds, expected in reversed(list(zip(lengths, features, strict=True))):
         assert torch.equal(backwards.features(seconds), expected)
-    other, _ = encoded(recordings, seed=1)
+    other = encoded(recordings, seed=1)
     assert not torch.equal(other.features(0.5), features[0])
 
 
-def test_a_length_is_encoded_once(recordings: list[Path]) -> None:
-    source, model = encoded(recordings)
-    first = source.features(1.0)
-    assert torch.equal(source.features(1.0), first)
-    assert model.calls == 1
+def test_stored_features_are_those_of_the_input(recordings: list[Path], tmp_path: Path) -> None:
+    source = encoded(recordings)
+    lengths = [0.5, 3.0]
+    descriptions = list(store(lengths, make=lambda: source, folder=tmp_path))
+    assert descriptions == [source.description] * 2
+    stored: Input = StoredFeatures(folder=tmp_path, description=descriptions[0])
+    for seconds in lengths:
+        assert torch.equal(stored.features(seconds), source.features(seconds))
 
 
-def test_no_more_is_kept_than_fits(recordings: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "KEPT_BYTES", 4 * WIDTH * frames_of(samples_of(1.0)))
-    source, model = encoded(recordings)
-    second = source.features(2.0)
-    first = source.features(1.0)
-    assert torch.equal(source.features(1.0), first)
-    assert model.calls == 2
-    assert torch.equal(source.features(2.0), second)
-    assert model.calls == 3
+def test_what_an_encoder_has_no_room_for_is_said_when_it_is_asked_for(
+    recordings: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise torch.OutOfMemoryError("Tried to allocate 11.92 GiB.")
+
+    monkeypatch.setattr(Windows, "forward", refuse)
+    (description,) = store([400.0], make=lambda: encoded(recordings), folder=tmp_path)
+    with pytest.raises(RuntimeError, match=r"the encoder ran out of memory: Tried to allocate 11.92 GiB."):
+        StoredFeatures(folder=tmp_path, description=description).features(400.0)
 
 
 def test_features_that_are_not_finite_are_named(recordings: list[Path]) -> None:
-    source, _ = encoded(recordings[:1], factor=float("inf"))
+    source = encoded(recordings[:1], factor=float("inf"))
     with pytest.raises(UserError, match=r"windows makes features of .*1\.wav that are not finite") as caught:
         source.features(1.0)
     assert caught.value.hint
@@ -147,6 +147,6 @@ def test_features_that_are_not_finite_are_named(recordings: list[Path]) -> None:
 
 @pytest.mark.parametrize(("count", "description"), [(1, "1 recording through windows"), (3, "3 recordings through ")])
 def test_encoded_speech_says_what_it_is(recordings: list[Path], count: int, description: str) -> None:
-    source, _ = encoded(recordings[:count])
+    source = encoded(recordings[:count])
     described: Input = source
     assert described.description.startswith(description)

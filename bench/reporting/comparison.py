@@ -1,0 +1,298 @@
+"""Two sweeps side by side: which cases became faster or slower, and what else is not the same. Needs no torch."""
+
+import itertools
+import json
+import math
+import typing
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from bench.efficiency.records import SWEEP_FILE, Record, read_records, read_samples
+from bench.reporting.verdict import ALPHA, RESOLUTION, THRESHOLD, Judgement, Verdict, judge, slower_than
+from mixers.errors import UserError
+
+# What both sides of a pair must share for their ratio to be about the code. A sweep of another precision or on another
+# GPU is still compared, for that may be the question, but it is said. Parameters: of another size, it is another model.
+_SETTING = ("device", "device_type", "precision", "preset", "pass_", "execution", "batch", "input", "parameters")
+
+# The allocator's books are exact, so this leaves out only what nobody would act on.
+_MEMORY_THRESHOLD = 0.01
+
+_STYLES: dict[Verdict, str] = {"faster": "green", "slower": "bold red", "no difference": "", "noisy": "yellow"}
+
+_NOTHING = "no case has samples on both sides"
+
+_LEGEND = (
+    f"ratio: median after / before, with its {1 - ALPHA:.0%} interval. faster, slower: the interval excludes 1 and the "
+    f"ratio is off by more than {THRESHOLD:.0%}. noisy: else, where a difference of {RESOLUTION:.0%} is not ruled out."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """One case that has a figure on both sides.
+
+    Attributes:
+        before, after: Its records.
+        judgement: What its samples say, in ms; None where a side has none, as sweeps of older versions.
+    """
+
+    before: Record
+    after: Record
+    judgement: Judgement | None
+
+    @property
+    def memory_differs(self) -> bool:
+        """Whether the peaks differ by more than 1 %, or only one side knows its peak."""
+        before, after = self.before.peak_memory_gib, self.after.peak_memory_gib
+        if before is None or after is None:
+            return before != after
+        return not math.isclose(before, after, rel_tol=_MEMORY_THRESHOLD)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Everything that two sweeps say about each other.
+
+    Attributes:
+        before, after: Their folders.
+        warnings: Why the pairing makes no sense; empty where it does.
+        pairs: The cases with a figure on both sides, in the order in which they were measured before.
+        unpaired: For every other case its name, its length in seconds and the reason.
+        environment: Name, value before and value after of what differs; None where one side does not know it.
+    """
+
+    before: Path
+    after: Path
+    warnings: tuple[str, ...]
+    pairs: tuple[Pair, ...]
+    unpaired: tuple[tuple[str, float, str], ...]
+    environment: tuple[tuple[str, Any, Any], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sweep:
+    """One folder: its records and their times in ms by name and length, and its environment."""
+
+    records: dict[tuple[str, float], Record]
+    times: dict[tuple[str, float], list[float]]
+    environment: dict[str, Any]
+
+
+def compare(before: Path, after: Path) -> Comparison:
+    """Compare two folders that ``sbench sweep`` made.
+
+    Raises:
+        UserError: A file is missing or damaged, or the sweeps have no case in common.
+    """
+    one, other = _read(before), _read(after)
+    common = [case for case in one.records if case in other.records]
+    if not common:
+        raise UserError(
+            f"{before} and {after} have no case in common",
+            hint="Cases pair by mixer, implementation and seconds: sweep the same ones twice.",
+        )
+    pairs = tuple(_pair(case, one, other) for case in common if _reason(case, one, other) is None)
+    return Comparison(
+        before=before,
+        after=after,
+        warnings=tuple(_warnings([(one.records[case], other.records[case]) for case in common], pairs)),
+        pairs=pairs,
+        unpaired=tuple(
+            (*case, reason) for case in one.records | other.records if (reason := _reason(case, one, other)) is not None
+        ),
+        environment=tuple(
+            (name, one.environment.get(name), other.environment.get(name))
+            for name in one.environment | other.environment
+            if one.environment.get(name) != other.environment.get(name)
+        ),
+    )
+
+
+def slower(comparison: Comparison, fraction: float) -> list[str]:
+    """Return a line for each case that is called slower by more than a fraction, or that has no figure any more.
+
+    Raises:
+        UserError: No case has samples on both sides, so that an empty list would pass for good news.
+    """
+    if not any(pair.judgement for pair in comparison.pairs):
+        raise UserError(f"{_NOTHING}, so none can be slower", hint="Sweep both sides with this version of sbench.")
+    lost = [f"{name} at {seconds:g} s: {reason}" for name, seconds, reason in comparison.unpaired if _lost(reason)]
+    return lost + [
+        f"{pair.after.name} at {pair.after.seconds:g} s: {_ratio(pair.judgement.ratio)} "
+        f"({_interval(pair.judgement)}), {_figure(pair.judgement.median_before)} -> "
+        f"{_figure(pair.judgement.median_after)} ms"
+        for pair in comparison.pairs
+        if pair.judgement and slower_than(pair.judgement, fraction)
+    ]
+
+
+def _lost(reason: str) -> bool:
+    return reason.startswith("ok -> ")
+
+
+def tally(comparison: Comparison) -> str:
+    """Return how often each verdict was given, and how many cases got none."""
+    counts = Counter(pair.judgement.verdict for pair in comparison.pairs if pair.judgement)
+    parts = [f"{counts[verdict]} {verdict}" for verdict in typing.get_args(Verdict)]
+    missing = len(comparison.unpaired) + sum(pair.judgement is None for pair in comparison.pairs)
+    return ", ".join(parts + ([f"{missing} without a verdict"] if missing else []))
+
+
+def render(comparison: Comparison) -> Group:
+    """Return what the terminal shows: warnings, verdicts, their tally, then cases without one, memory, environment."""
+    parts: list[Text | Table] = [
+        *(Text(f"WARNING: {warning}", style="bold yellow") for warning in comparison.warnings),
+        Text(f"before: {comparison.before}\nafter:  {comparison.after}"),
+        *_latency(comparison),
+        Text(tally(comparison), style="bold"),
+        *_without_verdict(comparison),
+        *_memory(comparison),
+        *_environment(comparison),
+    ]
+    return Group(*parts)
+
+
+def _read(folder: Path) -> _Sweep:
+    records = {(record.name, record.seconds): record for record in read_records(folder)}
+    path = folder / SWEEP_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        environment = content["environment"]
+        if not isinstance(environment, dict) or not isinstance(content["plan"], dict):
+            raise TypeError
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{path} is missing or damaged", hint="Compare whole folders, as `sbench sweep` left them."
+        ) from None
+    times = {(samples.name, samples.seconds): samples.latency_ms for samples in read_samples(folder)}
+    return _Sweep(records=records, times=times, environment=environment)
+
+
+def _reason(case: tuple[str, float], one: _Sweep, other: _Sweep) -> str | None:
+    """Return why a case has no figure on both sides; None where it has."""
+    before, after = one.records.get(case), other.records.get(case)
+    if before is None or after is None:
+        return "only after" if before is None else "only before"
+    if before.status == after.status:
+        return None if before.status == "ok" else f"{before.status} before and after"
+    error = " ".join((after.error or before.error).split())
+    return f"{before.status} -> {after.status}{f': {error}' if error else ''}"
+
+
+def _pair(case: tuple[str, float], one: _Sweep, other: _Sweep) -> Pair:
+    before, after = one.times.get(case), other.times.get(case)
+    return Pair(
+        before=one.records[case],
+        after=other.records[case],
+        judgement=judge(before, after) if before and after else None,
+    )
+
+
+def _warnings(common: list[tuple[Record, Record]], pairs: tuple[Pair, ...]) -> Iterator[str]:
+    """Say what makes the pairing senseless: a setting that differs, or nothing to compare."""
+    for field in _SETTING:
+        both = [(getattr(before, field), getattr(after, field)) for before, after in common]
+        # The count of parameters is None where the model could not be built.
+        differing = [(before, after) for before, after in both if before != after and None not in (before, after)]
+        if differing:
+            changes = "; ".join(f"{before} -> {after}" for before, after in dict.fromkeys(differing))
+            extent = "" if len(differing) == len(common) else f" ({len(differing)} of {len(common)} cases)"
+            yield f"not like with like: {field.rstrip('_')}, {changes}{extent}"
+    if not any(pair.judgement for pair in pairs):
+        yield _NOTHING
+
+
+def _latency(comparison: Comparison) -> Iterator[Table | Text]:
+    # Without padding, and with headers of two lines, this fits 80 columns; a long name folds before a number would.
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)
+    table.add_column("case", overflow="fold")
+    for header in ("seconds", "before\nms", "after\nms", "ratio", "interval"):
+        table.add_column(header, no_wrap=True, justify="right")
+    table.add_column("verdict", no_wrap=True)
+    for pair in comparison.pairs:
+        if pair.judgement:
+            table.add_row(
+                pair.before.name,
+                f"{pair.before.seconds:g}",
+                _figure(pair.judgement.median_before),
+                _figure(pair.judgement.median_after),
+                _ratio(pair.judgement.ratio),
+                _interval(pair.judgement),
+                Text(pair.judgement.verdict, style=_STYLES[pair.judgement.verdict]),
+            )
+    if table.row_count:
+        yield table
+        yield Text(_LEGEND, style="dim")
+
+
+def _without_verdict(comparison: Comparison) -> Iterator[Text]:
+    cases = [
+        *comparison.unpaired,
+        *((pair.before.name, pair.before.seconds, "no samples") for pair in comparison.pairs if not pair.judgement),
+    ]
+    lines = [
+        f"  {name} at {', '.join(f'{seconds:g}' for _, seconds, _ in alike)} s: {reason}"
+        for (name, reason), alike in itertools.groupby(cases, key=lambda case: (case[0], case[2]))
+    ]
+    yield from _section("without a verdict:", lines)
+
+
+def _memory(comparison: Comparison) -> Iterator[Table | Text]:
+    differing = [pair for pair in comparison.pairs if pair.memory_differs]
+    if comparison.pairs and not differing:
+        yield Text(f"\npeak memory: within {_MEMORY_THRESHOLD:.0%} in every case with a figure on both sides")
+    if not differing:
+        return
+    yield Text(f"\npeak memory that differs by more than {_MEMORY_THRESHOLD:.0%}:")
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)
+    table.add_column("case", overflow="fold")
+    for header in ("seconds", "before\nGiB", "after\nGiB", "ratio"):
+        table.add_column(header, no_wrap=True, justify="right")
+    for pair in differing:
+        before, after = pair.before.peak_memory_gib, pair.after.peak_memory_gib
+        ratio = _ratio(after / before) if before and after is not None else "-"
+        figures = ("-" if value is None else _figure(value) for value in (before, after))
+        table.add_row(pair.before.name, f"{pair.before.seconds:g}", *figures, ratio)
+    yield table
+
+
+def _environment(comparison: Comparison) -> Iterator[Text]:
+    if not comparison.environment:
+        yield Text("\nenvironment: the same")
+    lines = [f"  {name}: {_value(before)} -> {_value(after)}" for name, before, after in comparison.environment]
+    yield from _section("environment, before -> after:", lines)
+
+
+def _section(heading: str, lines: Iterable[str]) -> Iterator[Text]:
+    text = "\n".join(lines)
+    if text:
+        yield Text(f"\n{heading}\n{text}")
+
+
+def _value(value: object) -> str:
+    return "(not recorded)" if value is None else str(value) or "(none)"
+
+
+def _figure(value: float) -> str:
+    """Return a number with four significant digits, enough for 1 %, and no exponent: ``0.3000``, ``12350``."""
+    return f"{Decimal(f'{value:.3e}'):f}"
+
+
+def _ratio(value: float) -> str:
+    """Return a ratio to a thousandth, one below a tenth with four significant digits."""
+    return f"{value:.3f}" if value >= 0.1 else _figure(value)
+
+
+def _interval(judgement: Judgement) -> str:
+    """Return the ends of the interval; a dash where there were too few samples for one."""
+    return "-" if math.isinf(judgement.high) else f"{_ratio(judgement.low)} to {_ratio(judgement.high)}"

@@ -1,0 +1,87 @@
+"""Children that crash, hang, or end early: each costs one result."""
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from bench.efficiency.isolation import Death, call, run
+from mixers.errors import UserError
+
+LIMIT_S = 60.0
+
+
+def obey(orders: Sequence[str]) -> Iterator[str]:
+    for order in orders:
+        if order == "segfault":
+            ctypes.string_at(0)
+        elif order == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif order == "hang":
+            time.sleep(LIMIT_S)
+        elif order == "exit":
+            os._exit(3)
+        elif order == "mistake":
+            raise UserError("no such thing", hint="take another")
+        elif order == "rest":
+            yield f"rest {os.getpid()}"
+            return
+        yield f"{order} {os.getpid()}"
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        ("segfault", "the process was killed by SIGSEGV"),
+        ("kill", "the process was killed by SIGKILL, as the system does when memory runs out"),
+        ("exit", "the process exited with code 3"),
+        ("hang", "no result within 3 s; the process was killed"),
+    ],
+)
+def test_what_kills_a_child_costs_one_result(order: str, reason: str) -> None:
+    call(os.getpid)  # the server is up
+    one, two, death, three, four = run(obey, ["one", "two", order, "three", "four"], limit_s=3)
+    assert death == Death(reason=reason)
+    assert [str(outcome).split()[0] for outcome in (one, two, three, four)] == ["one", "two", "three", "four"]
+    pids = [str(outcome).split()[1] for outcome in (one, two, three, four)]
+    assert pids[0] == pids[1] != pids[2] == pids[3]
+    assert str(os.getpid()) not in pids
+
+
+def test_a_child_may_ask_for_a_fresh_one() -> None:
+    outcomes = [str(outcome) for outcome in run(obey, ["one", "rest", "two"], limit_s=LIMIT_S)]
+    assert [outcome.split()[0] for outcome in outcomes] == ["one", "rest", "two"]
+    assert outcomes[0].split()[1] == outcomes[1].split()[1] != outcomes[2].split()[1]
+
+
+def test_a_mistake_of_the_user_s_reaches_the_parent() -> None:
+    outcomes = run(obey, ["one", "mistake", "two"], limit_s=LIMIT_S)
+    assert str(next(outcomes)).startswith("one")
+    with pytest.raises(UserError, match="no such thing") as caught:
+        next(outcomes)
+    assert caught.value.hint == "take another"
+
+
+def test_a_child_goes_when_nobody_listens() -> None:
+    outcomes = run(obey, ["one", "hang"], limit_s=LIMIT_S)
+    pid = int(str(next(outcomes)).split()[1])
+    assert isinstance(outcomes, Iterator)
+    outcomes.close()  # type: ignore[attr-defined]
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_children_start_fast() -> None:
+    """They are forked from a process that has imported PyTorch, which alone takes seconds."""
+    call(os.getpid)
+    began = time.perf_counter()
+    assert call(torch_is_loaded)
+    assert time.perf_counter() - began < 1.0
+
+
+def torch_is_loaded() -> bool:
+    return "torch" in sys.modules

@@ -1,0 +1,117 @@
+"""A sweep that is killed at any moment loses no finished record, doubles none, and ends as if nothing had happened."""
+
+import multiprocessing
+import multiprocessing.process
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import mixers
+from bench.efficiency import isolation, latency, sweep
+from bench.efficiency.cases import Contestant, Plan
+from bench.efficiency.records import RECORDS_FILE, SWEEP_FILE, Record, mend, read_records, read_samples
+
+KILLS = 50
+LONGEST_LIFE = 0.7  # of what a whole sweep takes
+
+PLAN = Plan(
+    contestants=(
+        Contestant(mixer="sa", implementation="sdpa"),
+        Contestant(mixer="fox", implementation="reference"),
+        Contestant(mixer="kda", implementation="fla"),  # unavailable: rows without samples
+    ),
+    seconds=(0.1, 0.2, 0.3, 0.4),
+    preset="released",
+    precision="float32",
+    device_type="cpu",
+    seed=0,
+    time_budget_s=None,
+)
+TIMINGS = {"latency_ms", "latency_ms_mean", "latency_ms_p05", "latency_ms_p95", "samples", "started_at", "wall_s"}
+
+
+def in_this_process(
+    work: Callable[[Sequence[Any]], Iterable[Any]],
+    items: Sequence[Any],
+    *,
+    limit_s: float,  # noqa: ARG001
+) -> Iterator[Any]:
+    yield from work(items)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that keeps the records is what is killed; it measures by itself, and briefly."""
+    monkeypatch.setattr(isolation, "run", in_this_process)
+    monkeypatch.setattr(latency, "MINIMUM_SECONDS", 0.0)
+
+
+def begin_or_go_on(folder: Path) -> None:
+    torch.set_num_threads(1)  # a fork has none of the threads that its parent may have started
+    done: list[Record] = []
+    if (folder / SWEEP_FILE).exists():
+        _, done = sweep.resume(folder)
+    else:
+        sweep.start(PLAN, folder)
+    source = sweep.make_input(PLAN, folder)
+    for _ in sweep.measure(PLAN, source, folder, done=done):
+        pass
+
+
+def process_on(folder: Path) -> multiprocessing.process.BaseProcess:
+    process = multiprocessing.get_context("fork").Process(target=begin_or_go_on, args=(folder,))
+    process.start()
+    return process
+
+
+def finished(folder: Path) -> list[Record]:
+    """What is on disk, mended as a resumed sweep mends it."""
+    if not (folder / RECORDS_FILE).exists():
+        return []
+    mend(folder)
+    return read_records(folder) if (folder / RECORDS_FILE).stat().st_size else []
+
+
+def without_timings(records: list[Record]) -> list[dict[str, Any]]:
+    return [{column: value for column, value in each.to_row().items() if column not in TIMINGS} for each in records]
+
+
+@pytest.mark.timeout(240)
+def test_killed_at_fifty_random_moments(tmp_path: Path) -> None:
+    for contestant in PLAN.contestants:
+        mixers.load(contestant.mixer)  # or every process would import PyTorch's compiler anew
+    began = time.perf_counter()
+    process_on(tmp_path / "whole").join()
+    longest_life_s = LONGEST_LIFE * (time.perf_counter() - began)
+    expected = read_records(tmp_path / "whole")
+    assert [record.status for record in expected] == ["ok"] * 8 + ["unavailable"] * 4
+
+    moments, kills, sweeps = random.Random(0), 0, 0
+    while kills < KILLS:
+        folder, before = tmp_path / str(sweeps), list[Record]()
+        exit_code = None
+        while exit_code != 0:
+            assert kills < 10 * KILLS, "no sweep ever ends"
+            process = process_on(folder)
+            process.join(moments.uniform(0, longest_life_s))
+            if process.exitcode is None:
+                process.kill()
+                kills += 1
+            process.join()
+            exit_code = process.exitcode
+            assert exit_code in (0, -9)
+            if folder.exists() and not (folder / SWEEP_FILE).exists():
+                folder.rmdir()  # killed before it had begun
+            after = finished(folder)
+            assert after[: len(before)] == before
+            before = after
+        assert without_timings(before) == without_timings(expected)
+        measured = [(record.name, record.seconds) for record in expected if record.status == "ok"]
+        assert [(samples.name, samples.seconds) for samples in read_samples(folder)] == measured
+        sweeps += 1
+    assert sweeps >= 2

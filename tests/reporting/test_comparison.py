@@ -1,0 +1,320 @@
+import io
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import bench.reporting
+from bench.efficiency.records import SAMPLES_FILE, SWEEP_FILE, Record, Samples, append_record
+from bench.reporting.comparison import Comparison, compare, render, slower, tally
+from mixers.errors import UserError
+from tests.reporting.conftest import COSTS, LENGTHS, MakeRecord
+
+ENVIRONMENT = {"device": "NVIDIA H200", "driver": "575.57", "torch": "2.11.0", "host_cores": 16}
+
+WITHOUT_TORCH = """
+import sys
+from pathlib import Path
+sys.modules.update(dict.fromkeys(["torch", "triton", "fla", "transformers"]))
+from rich.console import Console
+from bench.reporting.comparison import compare, render
+Console().print(render(compare(Path(sys.argv[1]), Path(sys.argv[2]))))
+assert "pandas" not in sys.modules
+"""
+
+WriteSweep = Callable[..., Path]
+
+
+def times(record: Record, *, spread: float = 0.01, count: int = 50) -> list[float]:
+    """Made-up times around the record's latency, in ms, of which its latency is the true median."""
+    assert record.latency_ms is not None
+    rng = random.Random(f"{record.name}, {record.seconds}, {record.latency_ms}")
+    return [record.latency_ms * rng.gauss(1, spread) for _ in range(count)]
+
+
+@pytest.fixture
+def write_sweep(tmp_path: Path) -> WriteSweep:
+    """Write a sweep's folder: its records, the samples behind those that are ok, and its environment."""
+
+    def write(
+        name: str, *records: Record, environment: object = ENVIRONMENT, spread: float = 0.01, count: int = 50
+    ) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / SWEEP_FILE).write_text(json.dumps({"plan": {}, "environment": environment}), encoding="utf-8")
+        for record in records:
+            series = times(record, spread=spread, count=count) if record.status == "ok" and count else None
+            samples = series and Samples(name=record.name, seconds=record.seconds, latency_ms=series)
+            append_record(folder, record, samples or None)
+        return folder
+
+    return write
+
+
+def text_of(comparison: Comparison, *, width: int = 80) -> str:
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(render(comparison))
+    assert isinstance(console.file, io.StringIO)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
+
+
+def verdicts(comparison: Comparison) -> dict[str, str | None]:
+    return {pair.after.name: pair.judgement.verdict if pair.judgement else None for pair in comparison.pairs}
+
+
+def test_each_case_gets_its_verdict(write_sweep: WriteSweep, make_record: MakeRecord) -> None:
+    names = {"sa/eager": 1.2, "sa/sdpa": 0.8, "kda/fla": 1.003}
+    before = write_sweep("before", *(make_record(name, latency_ms=2.0) for name in names))
+    after = write_sweep("after", *(make_record(name, latency_ms=2.0 * factor) for name, factor in names.items()))
+    comparison = compare(before, after)
+    assert verdicts(comparison) == {"sa/eager": "slower", "sa/sdpa": "faster", "kda/fla": "no difference"}
+    assert comparison.warnings == ()
+    assert comparison.unpaired == ()
+    assert comparison.environment == ()
+    assert tally(comparison) == "1 faster, 1 slower, 1 no difference, 0 noisy"
+    text = text_of(comparison)
+    assert "WARNING" not in text
+    assert "environment: the same" in text
+    assert "peak memory: within 1%" in text
+
+
+def test_cases_pair_by_name_and_seconds(write_sweep: WriteSweep, make_record: MakeRecord) -> None:
+    lengths = (10.0, 25.0)
+    before = write_sweep("before", *(make_record("kda/fla", seconds, latency_ms=seconds) for seconds in lengths))
+    after = write_sweep(
+        "after", *(make_record("kda/fla", seconds, latency_ms=2 * seconds) for seconds in reversed(lengths))
+    )
+    judgements = [pair.judgement for pair in compare(before, after).pairs]
+    assert [judgement and judgement.median_before for judgement in judgements] == pytest.approx(lengths, rel=0.01)
+    assert [judgement and judgement.ratio for judgement in judgements] == pytest.approx([2, 2], rel=0.01)
+
+
+def test_the_gate_names_what_is_slower_than_its_fraction(write_sweep: WriteSweep, make_record: MakeRecord) -> None:
+    before = write_sweep("before", make_record("sa/eager", latency_ms=2.0), make_record("kda/fla", latency_ms=2.0))
+    after = write_sweep("after", make_record("sa/eager", latency_ms=2.4), make_record("kda/fla", latency_ms=2.1))
+    comparison = compare(before, after)
+    [line] = slower(comparison, 0.1)
+    assert line.startswith("sa/eager at 10 s: 1.2")
+    assert len(slower(comparison, 0.01)) == 2
+    assert slower(comparison, 0.5) == []
+    assert slower(compare(after, before), 0.0) == []
+
+
+@pytest.mark.parametrize(("spread", "count"), [(0.3, 20), (0.001, 6)])
+def test_wild_or_few_samples_are_noisy_and_pass_the_gate(
+    write_sweep: WriteSweep, make_record: MakeRecord, spread: float, count: int
+) -> None:
+    before = write_sweep("before", make_record(latency_ms=2.0), spread=spread, count=count)
+    after = write_sweep("after", make_record(latency_ms=2.2), spread=spread, count=count)
+    comparison = compare(before, after)
+    assert tally(comparison) == "0 faster, 0 slower, 0 no difference, 1 noisy"
+    assert slower(comparison, 0.0) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("device", "NVIDIA A100", "device, NVIDIA H200 -> NVIDIA A100"),
+        ("device_type", "cpu", "device_type, cuda -> cpu"),
+        ("precision", "native", "precision, bfloat16 -> native"),
+        ("preset", "released", "preset, matched -> released"),
+        ("pass_", "training", "pass, inference -> training"),
+        ("execution", "graph", "execution, eager -> graph"),
+        ("batch", 8, "batch, 1 -> 8"),
+        ("input", "speech", "input, random -> speech"),
+        ("parameters", 4_196_352, "parameters, 20020000 -> 4196352"),
+    ],
+)
+def test_a_pairing_that_makes_no_sense_is_said_first_and_still_compared(
+    write_sweep: WriteSweep, make_record: MakeRecord, field: str, value: object, said: str
+) -> None:
+    before = write_sweep("before", make_record(latency_ms=2.0))
+    after = write_sweep("after", make_record(latency_ms=3.0, **{field: value}))
+    comparison = compare(before, after)
+    assert comparison.warnings == (f"not like with like: {said}",)
+    assert text_of(comparison).startswith(f"WARNING: not like with like: {said}\n")
+    assert verdicts(comparison) == {"sa/eager": "slower"}
+
+
+def test_a_warning_says_how_many_cases_it_is_about(write_sweep: WriteSweep, make_record: MakeRecord) -> None:
+    before = write_sweep("before", make_record("kda/fla"), make_record("gsa/fla", status="oom", parameters=None))
+    after = write_sweep("after", make_record("kda/fla", parameters=1), make_record("gsa/fla", precision="native"))
+    assert compare(before, after).warnings == (
+        "not like with like: precision, bfloat16 -> native (1 of 2 cases)",
+        "not like with like: parameters, 20020000 -> 1 (1 of 2 cases)",
+    )
+
+
+def test_no_case_is_dropped_in_silence(write_sweep: WriteSweep, make_record: MakeRecord) -> None:
+    before = write_sweep(
+        "before",
+        make_record("sa/eager", 10.0),
+        make_record("sa/eager", 25.0),
+        make_record("sa/eager", 50.0),
+        make_record("gsa/fla", status="oom", error="out of\n memory"),
+        make_record("fox/flex", status="unavailable", error="no flex"),
+        make_record("kda/fla"),
+        make_record("retnet/fla"),
+    )
+    after = write_sweep(
+        "after",
+        make_record("sa/eager", 10.0),
+        make_record("gsa/fla"),
+        make_record("fox/flex", status="unavailable", error="no flex"),
+        make_record("kda/fla", status="failed", error="RuntimeError: [bold]\n no"),
+        make_record("retnet/fla", status="skipped"),
+        make_record("lightnet/fla"),
+    )
+    comparison = compare(before, after)
+    assert verdicts(comparison) == {"sa/eager": "no difference"}
+    assert comparison.unpaired == (
+        ("sa/eager", 25.0, "only before"),
+        ("sa/eager", 50.0, "only before"),
+        ("gsa/fla", 10.0, "oom -> ok: out of memory"),
+        ("fox/flex", 10.0, "unavailable before and after"),
+        ("kda/fla", 10.0, "ok -> failed: RuntimeError: [bold] no"),
+        ("retnet/fla", 10.0, "ok -> skipped"),
+        ("lightnet/fla", 10.0, "only after"),
+    )
+    assert tally(comparison) == "0 faster, 0 slower, 1 no difference, 0 noisy, 7 without a verdict"
+    text = text_of(comparison)
+    assert "sa/eager at 25, 50 s: only before\n" in text
+    assert "kda/fla at 10 s: ok -> failed: RuntimeError: [bold] no\n" in text
+
+
+def test_records_without_samples_get_no_verdict_and_that_is_said(
+    write_sweep: WriteSweep, make_record: MakeRecord
+) -> None:
+    before = write_sweep("before", make_record(peak_memory_gib=1.0), count=0)
+    after = write_sweep("after", make_record(peak_memory_gib=2.0))
+    comparison = compare(before, after)
+    assert verdicts(comparison) == {"sa/eager": None}
+    with pytest.raises(UserError, match="no case has samples on both sides"):
+        slower(comparison, 0.0)
+    text = text_of(comparison)
+    assert text.startswith("WARNING: no case has samples on both sides")
+    assert "sa/eager at 10 s: no samples" in text
+    assert "1 without a verdict" in text
+    assert "2.000" in text.partition("peak memory")[2]
+
+
+def test_memory_that_differs_by_more_than_a_percent_is_listed(write_sweep: WriteSweep, make_record: MakeRecord) -> None:
+    peaks = {"sa/eager": (1.0, 1.2), "sa/sdpa": (1.0, 1.005), "gsa/fla": (0.0, 0.25), "kda/fla": (1.0, None)}
+    before = write_sweep("before", *(make_record(name, peak_memory_gib=peak) for name, (peak, _) in peaks.items()))
+    after = write_sweep("after", *(make_record(name, peak_memory_gib=peak) for name, (_, peak) in peaks.items()))
+    listed = text_of(compare(before, after)).partition("peak memory that differs by more than 1%")[2]
+    assert [line.split() for line in listed.splitlines() if "/" in line] == [
+        ["sa/eager", "10", "1.000", "1.200", "1.200"],
+        ["gsa/fla", "10", "0.000", "0.2500", "-"],
+        ["kda/fla", "10", "1.000", "-", "-"],
+    ]
+
+
+def test_the_environment_that_differs_is_said(write_sweep: WriteSweep, make_record: MakeRecord) -> None:
+    before = write_sweep("before", make_record(), environment=ENVIRONMENT | {"fla": ""})
+    changed = {name: value for name, value in ENVIRONMENT.items() if name != "driver"} | {"torch": "[2.12]", "fla": "1"}
+    comparison = compare(before, write_sweep("after", make_record(), environment=changed | {"source": "abc"}))
+    assert comparison.environment == (
+        ("driver", "575.57", None),
+        ("torch", "2.11.0", "[2.12]"),
+        ("fla", "", "1"),
+        ("source", None, "abc"),
+    )
+    said = text_of(comparison).partition("environment, before -> after:\n")[2]
+    assert said.splitlines() == [
+        "  driver: 575.57 -> (not recorded)",
+        "  torch: 2.11.0 -> [2.12]",
+        "  fla: (none) -> 1",
+        "  source: (not recorded) -> abc",
+    ]
+
+
+def test_a_whole_comparison_is_legible_in_a_terminal(write_sweep: WriteSweep, make_record: MakeRecord) -> None:
+    def records(factor: float) -> list[Record]:
+        return [
+            make_record(name, seconds, latency_ms=factor * latency, peak_memory_gib=factor * latency / 100)
+            for name in (*COSTS, "lightnet/reference")
+            for seconds, latency in zip(LENGTHS, (0.012345, 0.12345, *([123.45] * 8), 123456.0), strict=True)
+        ]
+
+    comparison = compare(write_sweep("before", *records(1.0)), write_sweep("after", *records(13.579)))
+    text = text_of(comparison)
+    assert "…" not in text
+    assert all(len(line) <= 80 for line in text.splitlines())
+    table = [line.split() for line in text.partition("peak memory")[0].splitlines() if line.endswith("slower")]
+    assert len(table) == len(LENGTHS) * (len(COSTS) + 1)
+    for pair, (name, seconds, before, after, ratio, low, to, high, verdict) in zip(
+        comparison.pairs, table, strict=True
+    ):
+        assert pair.judgement is not None
+        assert (name, float(seconds), to, verdict) == (pair.after.name, pair.after.seconds, "to", "slower")
+        shown = [float(number) for number in (before, after, ratio, low, high)]
+        judgement = pair.judgement
+        assert shown == pytest.approx(
+            [judgement.median_before, judgement.median_after, judgement.ratio, judgement.low, judgement.high], rel=1e-3
+        )
+
+
+def test_a_long_name_folds_before_a_number_does(write_sweep: WriteSweep, make_record: MakeRecord) -> None:
+    name = f"{'very' * 10}/long"
+    folders = [write_sweep(side, make_record(name, 12.5, latency_ms=4.0), spread=1e-9) for side in ("before", "after")]
+    text = text_of(compare(*folders), width=64)
+    assert "…" not in text
+    assert "12.5 4.000 4.000 1.000 1.000 to 1.000 no difference" in " ".join(text.split())
+
+
+def test_sweeps_without_a_common_case_are_refused(write_sweep: WriteSweep, make_record: MakeRecord) -> None:
+    before, after = write_sweep("before", make_record("sa/eager")), write_sweep("after", make_record("sa/eager", 25.0))
+    with pytest.raises(UserError, match="no case in common") as refusal:
+        compare(before, after)
+    assert "seconds" in refusal.value.hint
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, "", "{", "[]", "{}", '{"plan": {}}', '{"plan": {}, "environment": []}', '{"environment": {}}', b"\xff"],
+)
+@pytest.mark.parametrize("damaged", ["before", "after"])
+def test_a_missing_or_damaged_plan_is_the_users_to_mend(
+    write_sweep: WriteSweep, make_record: MakeRecord, content: str | bytes | None, damaged: str
+) -> None:
+    folders = {side: write_sweep(side, make_record()) for side in ("before", "after")}
+    path = folders[damaged] / SWEEP_FILE
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError, match="missing or damaged") as refusal:
+        compare(folders["before"], folders["after"])
+    assert str(path) in str(refusal.value)
+
+
+def test_a_missing_folder_is_the_users_to_mend(
+    write_sweep: WriteSweep, make_record: MakeRecord, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        compare(write_sweep("before", make_record()), tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("series", ["null", "[0.0]", "[-1]", "[NaN]", "[Infinity]", '["1"]', "7"])
+def test_samples_that_are_no_times_are_the_users_to_mend(
+    write_sweep: WriteSweep, make_record: MakeRecord, series: str
+) -> None:
+    before, after = write_sweep("before", make_record()), write_sweep("after", make_record())
+    line = f'{{"name": "sa/eager", "seconds": 10.0, "latency_ms": {series}}}\n'
+    (after / SAMPLES_FILE).write_text(line, encoding="utf-8")
+    with pytest.raises(UserError):
+        compare(before, after)
+
+
+def test_a_comparison_needs_no_torch(write_sweep: WriteSweep, make_record: MakeRecord) -> None:
+    root = Path(str(bench.reporting.__file__)).parents[2]
+    folders = [str(write_sweep(side, make_record())) for side in ("before", "after")]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", WITHOUT_TORCH, *folders], check=True, cwd=root, capture_output=True
+    )
+    assert b"1 no difference" in done.stdout
