@@ -56,7 +56,7 @@ def sweep(
         typer.Argument(metavar="[MIXER]...", help="Mixers, for instance kda or sa/sdpa (`sbench list`); default: all."),
     ] = None,
     max_seconds: Annotated[
-        float | None, typer.Option(help="Longest audio; default: 400 on a GPU, 6 on a CPU.", show_default=False)
+        float | None, typer.Option(help="Longest audio; default: 400 on a GPU, 5 on a CPU.", show_default=False)
     ] = None,
     seconds: Annotated[
         str | None, typer.Option(help="The lengths themselves, for instance 10,20,40.", show_default=False)
