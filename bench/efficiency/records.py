@@ -188,10 +188,12 @@ def mend(folder: Path) -> None:
         if path.exists():
             with path.open("r+b") as file:
                 file.truncate(file.read().rfind(b"\n") + 1)
-    path = folder / SAMPLES_FILE
+    path, records = folder / SAMPLES_FILE, folder / RECORDS_FILE
     if path.exists():
-        kept = read_samples(folder) if (folder / RECORDS_FILE).exists() else []
-        path.write_text("".join(json.dumps(dataclasses.asdict(samples)) + "\n" for samples in kept), encoding="utf-8")
+        kept = read_samples(folder) if records.exists() and records.stat().st_size else []
+        mended = path.with_suffix(".mended")
+        mended.write_text("".join(json.dumps(dataclasses.asdict(each)) + "\n" for each in kept), encoding="utf-8")
+        mended.replace(path)  # whole, should this process be killed too
 
 
 def read_records(folder: Path) -> list[Record]:

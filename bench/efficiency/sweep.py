@@ -6,6 +6,8 @@ in it is made from these.
 
 import dataclasses
 import json
+import os
+import shutil
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -95,10 +97,13 @@ def start(plan: Plan, folder: Path) -> None:
     check_new(folder)
     here = isolation.call(environment, plan.device_type)
     content = json.dumps({"plan": dataclasses.asdict(plan), "environment": here}, indent=1)
+    partial_folder = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
-        folder.mkdir(parents=True)
-        (folder / SWEEP_FILE).write_text(content + "\n", encoding="utf-8")
+        partial_folder.mkdir(parents=True)
+        (partial_folder / SWEEP_FILE).write_text(content + "\n", encoding="utf-8")
+        partial_folder.rename(folder)  # so that a folder of this name always holds its plan, whole
     except OSError as error:
+        shutil.rmtree(partial_folder, ignore_errors=True)
         raise UserError(f"{folder} cannot be written: {error.strerror}", hint="Give another --output.") from None
 
 

@@ -129,6 +129,13 @@ def test_whatever_a_killed_process_left_is_mended(record: Record, cut: int) -> N
         assert read_records(folder)[:2] == [record, second]
 
 
+def test_a_process_killed_at_its_first_record_leaves_nothing_once_mended(record: Record, tmp_path: Path) -> None:
+    append_record(tmp_path, record, samples_of(record, 1.0))
+    (tmp_path / RECORDS_FILE).write_text((tmp_path / RECORDS_FILE).read_text()[:50])
+    mend(tmp_path)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"", b""]
+
+
 def test_columns_start_with_the_documented_ones() -> None:
     assert ", ".join(COLUMNS).startswith(
         "mixer, implementation, preset, precision, execution, pass, seconds, frames, batch, parameters, status, "
