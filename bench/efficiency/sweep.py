@@ -121,8 +121,11 @@ def resume(folder: Path) -> tuple[Plan, list[Record]]:
             f"{folder} holds no sweep to resume", hint=f"Give a folder with a {SWEEP_FILE}, which `sbench sweep` made."
         ) from None
     now = isolation.call(environment, plan.device_type)
-    changed = [f"{name} {before.get(name)!r} then, {now.get(name)!r} now" for name in _BINDING]
-    changed = [text for text, name in zip(changed, _BINDING, strict=True) if before.get(name) != now.get(name)]
+    changed = [
+        f"{name} {before.get(name)!r} then, {now.get(name)!r} now"
+        for name in _BINDING
+        if before.get(name) != now.get(name)
+    ]
     if changed:
         raise UserError(
             f"{folder} was measured under other conditions: {'; '.join(changed)}", hint="Start a new sweep instead."

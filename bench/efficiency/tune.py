@@ -78,7 +78,7 @@ def merge(folder: Path) -> None:
 
 def _search(name: str, precision: str, kind: str, folder: Path) -> None:
     """Run one mixer in one precision, forward or also backward, so that the library's autotuner chooses."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)  # a search that was killed may have left it
     model = stack.build(name, implementation="fla", preset="matched").to("cuda", DTYPES[precision])
     tuned.forget_configurations()
     for frames in TUNED_FRAMES:

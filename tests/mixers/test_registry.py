@@ -41,8 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def listed() -> str:
-    console = Console(width=120, record=True, file=None, quiet=True)
-    console.quiet = False
+    console = Console(width=120)
     with console.capture() as capture:
         console.print(table(preset="matched"))
     return capture.get()
