@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.efficiency.cases import Plan
-    from bench.efficiency.inputs import Input
     from bench.efficiency.records import Record
+    from bench.efficiency.sweep import Sweep
 
 CPU_BUDGET_S = 120.0
+
+BEGAN_S = time.perf_counter()
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -70,6 +73,12 @@ def sweep(
             show_default=False,
         ),
     ] = None,
+    execution: Annotated[
+        str, typer.Option(help="eager, graph (a CUDA graph, replayed) or compile (through torch.compile).")
+    ] = "eager",
+    cold_cache: Annotated[
+        bool, typer.Option("--cold-cache", help="Overwrite the GPU's L2 cache before each timed call.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "auto",
     audio: Annotated[
         Path | None, typer.Option(help="Folder of recordings (wav, flac) in place of random features.")
@@ -89,6 +98,9 @@ def sweep(
     resume: Annotated[
         Path | None, typer.Option(help="Go on with an interrupted sweep, in its folder.", show_default=False)
     ] = None,
+    allow_mixed: Annotated[
+        bool, typer.Option("--allow-mixed", help="With --resume: even on another machine, library or code.")
+    ] = False,
 ) -> None:
     """Measure latency and peak memory over the length of the audio; leaves CSV, JSONL and PNG in a folder.
 
@@ -105,20 +117,36 @@ def sweep(
     console = Console(stderr=True)
     if resume is not None:
         given = (names, max_seconds, seconds, precision, audio, encoder, time_budget, output)
-        if any(value is not None for value in given):
+        if any(value is not None for value in given) or execution != "eager" or cold_cache:
             raise UserError("--resume goes on with the sweep as it was", hint="Leave the other options away.")
-        plan, done = sweeping.resume(resume)
+        plan, done = sweeping.resume(resume, allow_mixed=allow_mixed)
         folder = resume
+    elif allow_mixed:
+        raise UserError("--allow-mixed is for a sweep that goes on", hint="Give it with --resume.")
     else:
-        plan = _plan(names or [], max_seconds, seconds, preset, precision, device, audio, encoder, seed, time_budget)
+        plan = _plan(
+            names or [],
+            max_seconds=max_seconds,
+            seconds=seconds,
+            preset=preset,
+            precision=precision,
+            device=device,
+            execution=execution,
+            cold_cache=cold_cache,
+            audio=audio,
+            encoder=encoder,
+            seed=seed,
+            time_budget=time_budget,
+        )
         folder, done = output or _default_folder(), []
         sweeping.check_new(folder)
     with tempfile.TemporaryDirectory(prefix="sbench-") as scratch:
         with console.status("Preparing the input"):
             source = sweeping.make_input(plan, Path(scratch))
-        if resume is None:
-            sweeping.start(plan, folder)
-        _measure(plan, source, folder, done, console)
+        with sweeping.Sweep(plan, source, folder, done=done) as work:
+            if resume is None:
+                sweeping.start(plan, folder)
+            _measure(plan, source.description, folder, done, work, console)
 
 
 @app.command()
@@ -135,6 +163,13 @@ def report(folder: Annotated[Path, typer.Argument(help="A folder that `sbench sw
 def compare(
     before: Annotated[Path, typer.Argument(help="A folder that `sbench sweep` made.")],
     after: Annotated[Path, typer.Argument(help="Another one.")],
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="gpu (the GPU's own time) or latency (single calls); default: gpu where both sides have it.",
+            show_default=False,
+        ),
+    ] = None,
     fail_on_slower: Annotated[
         str | None,
         typer.Option(
@@ -150,7 +185,7 @@ def compare(
     from bench.reporting import comparison, verdict
 
     fraction = None if fail_on_slower is None else verdict.parse_fraction(fail_on_slower)
-    compared = comparison.compare(before, after)
+    compared = comparison.compare(before, after, by=by)
     Console().print(comparison.render(compared))
     offending = [] if fraction is None else comparison.slower(compared, fraction)
     for line in offending:
@@ -183,13 +218,41 @@ def tune(
         print(line, flush=True)
 
 
+@app.command()
+def doctor(device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "auto") -> None:
+    """Check this machine by known answers, and find the smallest difference that it can tell; exits 1 if one fails.
+
+    Takes about half a minute and changes no setting.
+    """
+    from bench.efficiency import isolation
+
+    isolation.start_server()  # which imports PyTorch while this process does
+    from rich.console import Console
+
+    from bench.efficiency import doctor as doctors
+    from bench.efficiency.cases import choose_device
+
+    device_type = choose_device(device)
+    with Console(stderr=True).status(f"Checking {device_type}") as status:
+        diagnosis = doctors.examine(device_type, tell=status.update)
+    console = Console()
+    console.print(doctors.table(diagnosis))
+    difference = doctors.smallest_difference(diagnosis.repetitions)
+    console.print(f"smallest difference this machine can tell: {difference}", highlight=False, soft_wrap=True)
+    if not diagnosis.passed:
+        raise typer.Exit(1)
+
+
 def _plan(
     names: list[str],
+    *,
     max_seconds: float | None,
     seconds: str | None,
     preset: str,
     precision: str | None,
     device: str,
+    execution: str,
+    cold_cache: bool,
     audio: Path | None,
     encoder: str | None,
     seed: int,
@@ -197,6 +260,7 @@ def _plan(
 ) -> "Plan":
     """Check every option and return what they mean, before anything is built or written."""
     from bench.efficiency import cases
+    from bench.efficiency.execution import check_execution
 
     if (audio is None) != (encoder is None):
         missing, given = ("--encoder", "--audio") if encoder is None else ("--audio", "--encoder")
@@ -204,6 +268,9 @@ def _plan(
     if time_budget is not None and not 0 < time_budget < float("inf"):
         raise UserError(f"--time-budget {time_budget} is no time", hint="Give the seconds the whole sweep may take.")
     device_type = cases.choose_device(device)
+    check_execution(execution, device_type=device_type)
+    if cold_cache and device_type != "cuda":
+        raise UserError("--cold-cache is for the L2 cache of a GPU", hint="Leave it away on a CPU.")
     if time_budget is not None and device_type != "cpu":
         raise UserError("--time-budget is for sweeps on a CPU", hint="A GPU takes seconds for any case; leave it away.")
     if time_budget is None and device_type == "cpu":
@@ -214,6 +281,8 @@ def _plan(
         preset=preset,
         precision=cases.choose_precision(precision, device_type=device_type),
         device_type=device_type,
+        execution=execution,
+        cold_cache=cold_cache,
         seed=seed,
         time_budget_s=time_budget,
         audio=None if audio is None else str(audio),
@@ -225,7 +294,9 @@ def _default_folder() -> Path:
     return Path("runs") / datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
 
 
-def _measure(plan: "Plan", source: "Input", folder: Path, done: "list[Record]", console: "Console") -> None:
+def _measure(
+    plan: "Plan", description: str, folder: Path, done: "list[Record]", work: "Sweep", console: "Console"
+) -> None:
     """Run a sweep under a progress bar, then write and show its report; Ctrl-C keeps what was measured."""
     from rich.progress import (
         BarColumn,
@@ -243,7 +314,8 @@ def _measure(plan: "Plan", source: "Input", folder: Path, done: "list[Record]", 
 
     for name, reason in mixers.unavailable().items():
         console.print(f"{name} is unavailable: {reason}", style="yellow")
-    console.print(f"{plan.device_type}, {plan.precision}, {plan.preset} preset, {source.description}")
+    cache = ", cold cache" if plan.cold_cache else ""
+    console.print(f"{plan.device_type}, {plan.precision}, {plan.preset} preset, {plan.execution}{cache}, {description}")
     if plan.device_type == "cpu":
         console.print(CPU_NOTICE, style="bold yellow")
     columns = (
@@ -258,18 +330,31 @@ def _measure(plan: "Plan", source: "Input", folder: Path, done: "list[Record]", 
     measured = {f"{record.name} {record.seconds:g} s" for record in done}
     remaining = [case for case in order if case not in measured]
     interrupted = False
+    ready_s: dict[str, float] = {}
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task((remaining or order)[0], total=len(order), completed=len(done))
+        task = progress.add_task("", total=len(order), completed=len(done))
         try:
-            for position, record in enumerate(sweeping.measure(plan, source, folder, done=done), start=1):
+            compiling = progress.add_task("compiling", total=len(work.unfinished), visible=plan.device_type == "cuda")
+            for name in work.prepare():
+                ready_s[name] = time.perf_counter() - BEGAN_S
+                progress.update(compiling, advance=1, description=f"ready: {name}")
+            progress.update(compiling, visible=False)
+            progress.reset(task, completed=len(done), description=(remaining or order)[0])
+            for position, record in enumerate(work.measure(), start=1):
                 done.append(record)
                 progress.update(task, advance=1, description=(remaining + order[-1:])[position])
+            measured_s = time.perf_counter() - BEGAN_S
         except KeyboardInterrupt:
             interrupted = True
-    if done:
-        _show(write_report(folder), folder, console)
-    else:
+    if not done:
         console.print(f"Nothing was measured. {folder}")
+    else:
+        records = write_report(folder)
+        if not interrupted and not measured:
+            sweeping.record_wall_time(
+                folder, ready_s=ready_s, measured_s=measured_s, total_s=time.perf_counter() - BEGAN_S
+            )
+        _show(records, folder, console)
     if interrupted:
         console.print(
             f"Interrupted; what was measured is kept. To go on: sbench sweep --resume {folder}", soft_wrap=True

@@ -125,6 +125,7 @@ class ForgettingAttention(Mixer):
             score_mod=lambda score, b, h, i, j: score + kept_by_query[b, h, i] - kept_by_key[b, h, j],
             block_mask=_causal_blocks(x.shape[1], x.device),
             enable_gqa=self.num_kv_heads != self.config.num_heads,
+            kernel_options={"BACKEND": "TRITON"},  # else below 128 frames another kernel, which compiles for minutes
         )
         return layer.o_proj(o.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 

@@ -9,8 +9,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.efficiency.cases import DTYPES, Contestant, choose_contestants, choose_device, choose_precision
 from bench.efficiency.inputs import RandomFeatures
-from bench.efficiency.latency import MINIMUM_SAMPLES, WARM_UP_CALLS, gpu_clock
-from bench.efficiency.memory import peak_memory_gib
+from bench.efficiency.latency import SINGLE_CALLS, WARM_UP_CALLS, gpu_clock
+from bench.efficiency.memory import GIB, peak_bytes
 from mixers import stack
 from mixers.base import SequenceModel
 
@@ -26,7 +26,7 @@ def model_of(contestant: Contestant) -> SequenceModel:
     return model.to(DEVICE_TYPE, DTYPE)
 
 
-@pytest.mark.benchmark(timer=CLOCK, min_rounds=MINIMUM_SAMPLES, disable_gc=True)
+@pytest.mark.benchmark(timer=CLOCK, min_rounds=SINGLE_CALLS.minimum_samples, disable_gc=True)
 @pytest.mark.parametrize("seconds", SECONDS, ids=lambda seconds: f"{seconds:g}s")
 @pytest.mark.parametrize(
     "contestant",
@@ -40,5 +40,5 @@ def test_latency(benchmark: BenchmarkFixture, contestant: Contestant, seconds: f
         for _ in range(WARM_UP_CALLS):
             model(x)
         benchmark(model, x)
-        peak = peak_memory_gib(lambda: model(x), device_type=DEVICE_TYPE)
+        peak = peak_bytes(lambda: model(x), device_type=DEVICE_TYPE) / GIB
     benchmark.extra_info.update(frames=x.shape[1], parameters=model.parameter_count(), peak_memory_gib=peak)

@@ -41,6 +41,8 @@ class Plan:
         precision: ``bfloat16``, ``float32`` or ``native``.
         device_type: ``cuda`` or ``cpu``.
         seed: Seed of weights and input.
+        execution: ``eager``, ``graph`` or ``compile``.
+        cold_cache: Whether the GPU's L2 cache is overwritten before each timed call.
         time_budget_s: Wall time for the whole sweep, shared evenly by the contestants; None for no limit.
         audio: Folder of recordings; None for random features.
         encoder: What makes features of the recordings; None for random features.
@@ -53,6 +55,8 @@ class Plan:
     device_type: str
     seed: int
     time_budget_s: float | None
+    execution: str = "eager"
+    cold_cache: bool = False
     audio: str | None = None
     encoder: str | None = None
 

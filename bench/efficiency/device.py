@@ -13,6 +13,7 @@ import torch
 
 import bench
 import mixers
+from bench.efficiency.telemetry import Card
 
 PACKAGES = {"sbench": "sbench", "torch": "torch", "triton": "triton", "fla": "flash-linear-attention"}
 
@@ -70,24 +71,25 @@ def available_memory_gib() -> float:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
 
 
+def gpu_uuid() -> str:
+    """Return the UUID of the current GPU, as NVML writes it."""
+    return f"GPU-{torch.cuda.get_device_properties(torch.cuda.current_device()).uuid}"
+
+
 def _gpu() -> dict[str, Any]:
-    """Read the GPU through NVML, found by its UUID, since NVML counts devices that CUDA may not see."""
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
-    pynvml.nvmlInit()
-    try:
-        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{properties.uuid}")
-        return {
-            "gpu_uuid": f"GPU-{properties.uuid}",
-            "gpu_memory_gib": round(properties.total_memory / 2**30, 1),
-            "gpu_l2_mib": round(properties.L2_cache_size / 2**20, 1),
-            "gpu_multiprocessors": properties.multi_processor_count,
-            "gpu_power_limit_w": pynvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1e3,
-            "gpu_max_sm_clock_mhz": pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_SM),
-            "driver": pynvml.nvmlSystemGetDriverVersion(),
-            "cuda": torch.version.cuda,
-        }
-    finally:
-        pynvml.nvmlShutdown()
+    card = Card(gpu_uuid())
+    return {
+        "gpu_uuid": gpu_uuid(),
+        "gpu_memory_gib": round(properties.total_memory / 2**30, 1),
+        "gpu_l2_mib": round(properties.L2_cache_size / 2**20, 1),
+        "gpu_multiprocessors": properties.multi_processor_count,
+        "gpu_power_limit_w": card.power_limit_w(),
+        "gpu_max_sm_clock_mhz": card.max_sm_clock_mhz,
+        "driver": pynvml.nvmlSystemGetDriverVersion(),
+        "cuda": torch.version.cuda,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+    }
 
 
 def _version(package: str) -> str:

@@ -4,6 +4,7 @@ Children are forked from a server that has imported PyTorch once and has not tou
 milliseconds and with a CUDA context of its own.
 """
 
+import contextlib
 import ctypes
 import multiprocessing
 import os
@@ -14,7 +15,7 @@ from functools import partial
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from mixers.errors import UserError
 
@@ -36,16 +37,100 @@ class Death:
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """What work may yield before its first result: it is prepared, and goes on when it is its turn."""
+
+    note: Any = None
+
+
+Work = Callable[[Sequence[Item]], Iterable[Result | Ready]]
+
+
+class Child(Generic[Item, Result]):
+    """A process that works on items."""
+
+    def __init__(self, work: Work[Item, Result], items: Sequence[Item]) -> None:
+        """Start it.
+
+        Args:
+            work: Yields one result an item, in order; it and all it is given and gives must be picklable.
+            items: What is to be worked on.
+        """
+        start_server()
+        context = multiprocessing.get_context("forkserver")
+        self._connection, theirs = context.Pipe()
+        self._items = items
+        self._process = context.Process(target=_serve, args=(theirs, os.getcwd(), work, items), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    @property
+    def connection(self) -> Connection:
+        """What its messages come by, to wait for several children at once."""
+        return self._connection
+
+    def ready(self, *, limit_s: float) -> Ready | Death:
+        """Wait until its work is prepared, which it must say by ``Ready``.
+
+        Raises:
+            UserError: The work raised it.
+        """
+        message = self._receive(limit_s=limit_s)
+        if isinstance(message, Ready | Death):
+            return message
+        return Death(reason="the process ended before it was ready")
+
+    def results(self, *, limit_s: float) -> Iterator[Result | Death]:
+        """Let it work; yield its results, and last how it died if it did. It is gone afterwards.
+
+        Raises:
+            UserError: The work raised it.
+        """
+        with contextlib.suppress(OSError):  # it has died, which the first receive tells
+            self._connection.send(None)
+        try:
+            for _ in self._items:
+                outcome = self._receive(limit_s=limit_s)
+                if outcome is None:
+                    return
+                yield outcome
+                if isinstance(outcome, Death):
+                    return
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """End it, whatever it does."""
+        self._process.kill()
+        self._process.join()
+        self._connection.close()
+
+    def _receive(self, *, limit_s: float) -> Any:
+        """Return what it sends next, or how it died; None if it ended well."""
+        if not self._connection.poll(limit_s):
+            return Death(reason=f"no result within {limit_s:g} s; the process was killed")
+        try:
+            outcome = self._connection.recv()
+        except (EOFError, ConnectionResetError):
+            self._process.join()
+            return Death(reason=_cause(self._process.exitcode)) if self._process.exitcode else None
+        if isinstance(outcome, UserError):
+            raise outcome
+        return outcome
+
+
 def run(
-    work: Callable[[Sequence[Item]], Iterable[Result]], items: Sequence[Item], *, limit_s: float
+    work: Work[Item, Result], items: Sequence[Item], *, limit_s: float, first: Child[Item, Result] | None = None
 ) -> Iterator[Result | Death]:
     """Let a child work on the items, and another one on the rest whenever one dies or stops early.
 
     Args:
-        work: Yields one result an item, in order; it and all it is given and gives must be picklable. Where it stops
-            after some results, a fresh child does the rest.
+        work: Yields one result an item, in order, and no ``Ready``. Where it stops after some results, a fresh child
+            does the rest.
         items: What is to be worked on.
         limit_s: Seconds that one result may take; a child that takes longer is killed.
+        first: A child that is ready to work on these items.
 
     Yields:
         For each item its result, or how its child died.
@@ -56,7 +141,9 @@ def run(
     remaining = list(items)
     while remaining:
         before = len(remaining)
-        for outcome in _until_it_ends(work, tuple(remaining), limit_s=limit_s):
+        child = first or Child(work, tuple(remaining))
+        first = None
+        for outcome in child.results(limit_s=limit_s):
             remaining.pop(0)
             yield outcome
         if len(remaining) == before:
@@ -89,40 +176,7 @@ def _once(function: Callable[..., Result], arguments: Sequence[Any], _: object) 
     yield function(*arguments)
 
 
-def _until_it_ends(
-    work: Callable[[Sequence[Item]], Iterable[Result]], items: Sequence[Item], *, limit_s: float
-) -> Iterator[Result | Death]:
-    """Yield what one child gives, and last how it died if it did."""
-    start_server()
-    context = multiprocessing.get_context("forkserver")
-    receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_serve, args=(sender, os.getcwd(), work, items), daemon=True)
-    child.start()
-    sender.close()
-    try:
-        for _ in items:
-            if not receiver.poll(limit_s):
-                yield Death(reason=f"no result within {limit_s:g} s; the process was killed")
-                return
-            try:
-                outcome = receiver.recv()
-            except EOFError:
-                child.join()
-                if child.exitcode:
-                    yield Death(reason=_cause(child.exitcode))
-                return
-            if isinstance(outcome, UserError):
-                raise outcome
-            yield outcome
-    finally:
-        child.kill()
-        child.join()
-        receiver.close()
-
-
-def _serve(
-    connection: Connection, folder: str, work: Callable[[Sequence[Item]], Iterable[Result]], items: Sequence[Item]
-) -> None:
+def _serve(connection: Connection, folder: str, work: Work[Item, Result], items: Sequence[Item]) -> None:
     """Be the child: send every result the moment it exists."""
     os.chdir(folder)  # the server stays where it was started
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
@@ -130,6 +184,8 @@ def _serve(
     try:
         for result in work(items):
             connection.send(result)
+            if isinstance(result, Ready):
+                connection.recv()
     except UserError as error:
         connection.send(error)
 

@@ -1,64 +1,81 @@
-"""Time of one call: CUDA events around it on a GPU, the performance counter on a CPU."""
+"""Time of one call, three ways: as a user's single call sees it, of the GPU alone, and of the host that issues it.
 
-import gc
+On a GPU, CUDA events stand around the call. Begun on an idle device they also measure how long the device waits for the
+host to launch the kernels; begun while the device is kept busy, so that all kernels of the call lie in the launch queue
+before the first one starts, they measure the device alone. On a CPU there is only the performance counter.
+"""
+
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 
+from bench.efficiency.criterion import Criterion
+from bench.efficiency.windows import Series, Window, collect
+
 WARM_UP_CALLS = 3  # the first compiles and tunes, the second may still allocate, the third is like all later ones
-MINIMUM_SAMPLES = 20
-MINIMUM_SECONDS = 0.3
+
+# Single calls see the host, which differs between two runs by far more than 1 %. The energy counter moves at least
+# twice in a quarter of a second.
+SINGLE_CALLS = Criterion(relative_error=0.01, minimum_seconds=0.25, maximum_seconds=0.5)
+FULL_QUEUE = Criterion(relative_error=0.005, minimum_seconds=0.1, maximum_seconds=0.5)
+
+_WINDOW_S = 0.02  # short, so that little is thrown away with a contaminated one
+_HEAD_START = 1.5  # times what the host takes to issue a call; doubled whenever that was not enough
 
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """Times of single calls in the order in which they were taken, in ms."""
+    """What timing a call gave.
 
-    samples_ms: tuple[float, ...]
+    Attributes:
+        single: Single calls, each begun on an idle device, with the time the host took to issue each.
+        full_queue: The device's own time; None on a CPU, where a call is issued and computed in one.
+    """
 
-    @property
-    def median_ms(self) -> float:
-        """Median of the samples."""
-        return statistics.median(self.samples_ms)
-
-    @property
-    def mean_ms(self) -> float:
-        """Mean of the samples."""
-        return statistics.fmean(self.samples_ms)
+    single: Series
+    full_queue: Series | None
 
     @property
-    def p05_ms(self) -> float:
-        """5th percentile of the samples."""
-        return statistics.quantiles(self.samples_ms, n=20, method="inclusive")[0]
+    def host_ms(self) -> float | None:
+        """Median time that the host takes to issue a call; None on a CPU."""
+        return statistics.median(self.single.issue_ms) if self.single.issue_ms else None
 
     @property
-    def p95_ms(self) -> float:
-        """95th percentile of the samples."""
-        return statistics.quantiles(self.samples_ms, n=20, method="inclusive")[-1]
+    def launch_bound(self) -> bool | None:
+        """Whether the host takes longer to issue a call than the device to compute it; None where one is unknown."""
+        if self.host_ms is None or self.full_queue is None or not self.full_queue.samples_ms:
+            return None
+        return self.host_ms > self.full_queue.median
 
 
-def measure_latency(call: Callable[[], object], *, device_type: str) -> Latency:
-    """Time single calls, each begun on an idle device, until there are at least 20 and they fill 0.3 s.
-
-    Python collects no garbage meanwhile.
+def measure_latency(
+    call: Callable[[], object],
+    *,
+    device_type: str,
+    cold_cache: bool = False,
+    observe: Callable[[int], int] = lambda _: 0,
+) -> Latency:
+    """Time single calls, and on a GPU calls behind a full launch queue, each until its criterion is met.
 
     Args:
         call: What is timed; it must have been warmed up.
         device_type: ``cuda`` or ``cpu``.
+        cold_cache: Whether the GPU's L2 cache is overwritten before each call, outside what is timed.
+        observe: Told after each window of single calls how many there were, else 0; returns 1 if the clock has dropped.
+
+    Raises:
+        RuntimeError: No window of single calls was clean.
     """
-    time_once = _time_on_gpu if device_type == "cuda" else _time_on_cpu
-    samples: list[float] = []
-    gc.collect()
-    gc.disable()
-    try:
-        while len(samples) < MINIMUM_SAMPLES or sum(samples) < 1e3 * MINIMUM_SECONDS:
-            samples.append(time_once(call))
-    finally:
-        gc.enable()
-    return Latency(samples_ms=tuple(samples))
+    if device_type == "cpu":
+        single = collect(lambda: _single_on_cpu(call), criterion=SINGLE_CALLS, observe=observe)
+        return Latency(single=_checked(single), full_queue=None)
+    prepare = _Flush() if cold_cache else _nothing
+    single = _checked(collect(lambda: _single_on_gpu(call, prepare), criterion=SINGLE_CALLS, observe=observe))
+    queue = _Queue(call, prepare, head_start_ms=_HEAD_START * statistics.median(single.issue_ms))
+    return Latency(single=single, full_queue=collect(queue.window, criterion=FULL_QUEUE, observe=lambda _: observe(0)))
 
 
 def gpu_clock() -> float:
@@ -67,17 +84,93 @@ def gpu_clock() -> float:
     return time.perf_counter()
 
 
-def _time_on_gpu(call: Callable[[], object]) -> float:
+def busy(milliseconds: float) -> None:
+    """Occupy the current CUDA stream for about so long, by a kernel that only counts clock cycles."""
+    assumed_mhz = 2000  # the highest that present cards reach; at a lower clock it lasts longer
+    torch.cuda._sleep(int(milliseconds * 1e3 * assumed_mhz))  # type: ignore[no-untyped-call]
+
+
+def _checked(series: Series) -> Series:
+    if not series.samples_ms:
+        raise RuntimeError(f"no window of samples was clean: {series.events}")
+    return series
+
+
+def _nothing() -> None:
+    pass
+
+
+class _Flush:
+    """Overwrites the L2 cache, by a buffer of twice its size."""
+
+    def __init__(self) -> None:
+        size = 2 * torch.cuda.get_device_properties(torch.cuda.current_device()).L2_cache_size
+        self._buffer = torch.empty(size, dtype=torch.uint8, device="cuda")
+
+    def __call__(self) -> None:
+        self._buffer.zero_()
+
+
+def _for_a_window() -> Iterator[None]:
+    """Yield until a window's time is over, once at least."""
+    end = time.perf_counter() + _WINDOW_S
+    yield
+    while time.perf_counter() < end:
+        yield
+
+
+def _single_on_gpu(call: Callable[[], object], prepare: Callable[[], None]) -> Window:
+    times, issued = [], []
+    for _ in _for_a_window():
+        start, end = _events()
+        prepare()
+        torch.cuda.synchronize()
+        start.record()
+        began = time.perf_counter()
+        call()
+        issued.append(1e3 * (time.perf_counter() - began))
+        end.record()
+        end.synchronize()
+        times.append(start.elapsed_time(end))
+    return Window(samples_ms=times, issue_ms=issued)
+
+
+def _single_on_cpu(call: Callable[[], object]) -> Window:
+    times = []
+    for _ in _for_a_window():
+        began = time.perf_counter()
+        call()
+        times.append(1e3 * (time.perf_counter() - began))
+    return Window(samples_ms=times)
+
+
+class _Queue:
+    """Times calls of which every kernel has been issued before the device reaches the first."""
+
+    def __init__(self, call: Callable[[], object], prepare: Callable[[], None], *, head_start_ms: float) -> None:
+        self._call = call
+        self._prepare = prepare
+        self._head_start_ms = head_start_ms
+
+    def window(self) -> Window:
+        """Take the samples of one window; it has a gap wherever the device reached a call while it was being issued."""
+        times, gaps = [], 0
+        for _ in _for_a_window():
+            start, end = _events()
+            torch.cuda.synchronize()
+            busy(self._head_start_ms)
+            self._prepare()
+            start.record()
+            self._call()
+            end.record()
+            gaps += start.query()  # type: ignore[no-untyped-call]
+            end.synchronize()
+            times.append(start.elapsed_time(end))
+        if gaps:
+            self._head_start_ms *= 2
+        return Window(samples_ms=times, queue_gaps=gaps)
+
+
+def _events() -> tuple[torch.cuda.Event, torch.cuda.Event]:
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-    torch.cuda.synchronize()
-    start.record()
-    call()
-    end.record()
-    end.synchronize()
-    return float(start.elapsed_time(end))
-
-
-def _time_on_cpu(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return 1e3 * (time.perf_counter() - start)
+    return start, end

@@ -1,11 +1,13 @@
-"""Peak memory of one call above what was allocated at entry, from the books of the allocator that gave it out.
+"""Memory of one call, taken apart, from the books of the allocator that gave it out.
 
 A pass of its own: a kernel library's autotuner allocates buffers in its first call, which are not the mixer's.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 GIB = 2**30
@@ -13,14 +15,49 @@ GIB = 2**30
 SOURCES = {"cuda": "CUDA caching allocator", "cpu": "CPU allocator, through PyTorch's profiler"}
 
 
-def peak_memory_gib(call: Callable[[], object], *, device_type: str) -> float:
-    """Return the peak of what one call allocates, its result included, in GiB.
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Memory of one call, in bytes.
+
+    Attributes:
+        weights: Parameters and buffers of the model.
+        input: The features.
+        peak: Peak of what the call allocates, its result included, above what was allocated before it.
+        reserved: Peak of what the caching allocator held, fragments and all; None on a CPU, which has none.
+    """
+
+    weights: int
+    input: int
+    peak: int
+    reserved: int | None
+
+
+def measure_memory(call: Callable[[], object], *, model: nn.Module, x: Tensor, device_type: str) -> Memory:
+    """Return what one call takes.
+
+    Args:
+        call: What is measured; it must have been warmed up.
+        model: What it calls.
+        x: What it calls it with.
+        device_type: ``cuda`` or ``cpu``.
+    """
+    tensors = (*model.parameters(), *model.buffers())
+    return Memory(
+        weights=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
+        input=x.numel() * x.element_size(),
+        peak=peak_bytes(call, device_type=device_type),
+        reserved=torch.cuda.max_memory_reserved() if device_type == "cuda" else None,
+    )
+
+
+def peak_bytes(call: Callable[[], object], *, device_type: str) -> int:
+    """Return the peak of what one call allocates, its result included, above what was allocated before it.
 
     Args:
         call: What is measured; it must have been warmed up.
         device_type: ``cuda`` or ``cpu``.
     """
-    return (_peak_on_gpu(call) if device_type == "cuda" else _peak_on_cpu(call)) / GIB
+    return _peak_on_gpu(call) if device_type == "cuda" else _peak_on_cpu(call)
 
 
 def _peak_on_gpu(call: Callable[[], object]) -> int:

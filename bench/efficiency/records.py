@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from mixers.errors import UserError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 RECORDS_FILE = "records.jsonl"
 SAMPLES_FILE = "samples.jsonl"
@@ -35,7 +35,7 @@ class Record:
         implementation: How it was computed, for instance ``fla``.
         preset: ``matched`` (a stack of about 20 M parameters) or ``released`` (the paper's bare layers).
         precision: ``bfloat16``, ``float32`` or ``native``.
-        execution: ``eager``.
+        execution: ``eager``, ``graph`` (a CUDA graph replayed) or ``compile`` (through torch.compile).
         pass_: ``inference``; the column is named ``pass``.
         seconds: Length of the audio.
         frames: Length of the sequence, L.
@@ -43,10 +43,38 @@ class Record:
         parameters: Exact count of trainable parameters; None where the model could not be built.
         status: ``ok``, ``oom`` (out of memory), ``skipped`` (would not fit, see ``error``), ``unavailable`` or
             ``failed``.
-        latency_ms: Median time of one call; the next three are its mean, 5th and 95th percentile.
+        latency_ms: Median time of one call that begins on an idle device, as a user's single call sees it; the next
+            three are its mean, 5th and 95th percentile.
         samples: Number of timed calls.
         peak_memory_gib: The allocator's peak above what was allocated at entry (weights and input excluded), GiB.
         error: Why there is no figure; empty where there is one.
+        gpu_ms: Median time of one call on the device alone, with the launch queue kept full; the next two are its 5th
+            and 95th percentile. None on a CPU, and where no call could be issued ahead.
+        gpu_samples: Number of calls timed so.
+        host_ms: Median time that the host takes to issue one call; None on a CPU.
+        launch_bound: Whether ``host_ms`` exceeds ``gpu_ms``.
+        latency_error: Standard error of ``latency_ms``, as a fraction of it; ``gpu_error`` likewise.
+        latency_stop: Why there are no more samples: ``converged``, ``cap`` (of time) or ``contaminated`` (too few
+            windows of samples were clean); ``gpu_stop`` likewise.
+        converged: Whether each series that was taken is known to the criterion's precision.
+        cache: The state of the GPU's L2 cache before each call: ``warm``, or ``cold`` (overwritten).
+        void_samples: Samples thrown away, since something happened in their window that does not belong there; the
+            next seven count what. A queue gap is a call that the device reached before it was issued, a device
+            allocation one of the allocator with the driver.
+        sm_clock_mhz: Median clock of the multiprocessors while the case was timed; the next is the lowest.
+        temperature_c: Highest temperature of the chip.
+        throttle_reasons: What held the clocks down, as NVML says it.
+        energy_j: Energy of one call, taken while single calls were timed; that of the whole card.
+        power_w: Mean power over that time; ``energy_s`` says how long that was.
+        other_processes: Processes of others on the GPU; None where NVML hides them.
+        weights_gib: Parameters and buffers; ``input_gib`` the features.
+        reserved_gib: Peak of what the caching allocator held; None on a CPU.
+        process_gib: What NVML says that the process holds, its context included; None where it hides the processes.
+        device_gib: What NVML says that all processes hold on the device.
+        oom_requested_gib: The allocation that did not fit, where the memory ran out.
+        longest_fitting_seconds: Found by bisection where the memory ran out: the longest audio that fits.
+        configurations: How many of the kernels that were used ran with a configuration of which origin: shipped with
+            this package, saved on this machine, or tuned in this process; empty where no kernel has a choice.
         causal: Whether a frame sees only the frames before it.
         flops: Arithmetic of one call as the mechanism's equations state it.
         minimum_bytes: The fewest bytes that one call must move: input and weights read once, output written once.
@@ -79,6 +107,42 @@ class Record:
     samples: int = 0
     peak_memory_gib: float | None = None
     error: str = ""
+    gpu_ms: float | None = None
+    gpu_ms_p05: float | None = None
+    gpu_ms_p95: float | None = None
+    gpu_samples: int = 0
+    host_ms: float | None = None
+    launch_bound: bool | None = None
+    latency_error: float | None = None
+    gpu_error: float | None = None
+    latency_stop: str = ""
+    gpu_stop: str = ""
+    converged: bool | None = None
+    cache: str = "warm"
+    void_samples: int = 0
+    compilations: int = 0
+    autotunings: int = 0
+    algorithm_searches: int = 0
+    garbage_collections: int = 0
+    device_allocations: int = 0
+    clock_drops: int = 0
+    queue_gaps: int = 0
+    sm_clock_mhz: float | None = None
+    sm_clock_mhz_min: float | None = None
+    temperature_c: float | None = None
+    throttle_reasons: str = ""
+    energy_j: float | None = None
+    power_w: float | None = None
+    energy_s: float | None = None
+    other_processes: int | None = None
+    weights_gib: float | None = None
+    input_gib: float | None = None
+    reserved_gib: float | None = None
+    process_gib: float | None = None
+    device_gib: float | None = None
+    oom_requested_gib: float | None = None
+    longest_fitting_seconds: float | None = None
+    configurations: str = ""
     causal: bool
     flops: int | None = None
     minimum_bytes: int | None = None
@@ -118,11 +182,15 @@ class Samples:
         name: Mixer and implementation: ``sa/sdpa``.
         seconds: Length of the audio.
         latency_ms: Times of single calls.
+        issue_ms: For each the time that the host took to issue it; empty on a CPU.
+        gpu_ms: Times of calls behind a full launch queue; empty on a CPU.
     """
 
     name: str
     seconds: float
     latency_ms: list[float]
+    issue_ms: list[float] = dataclasses.field(default_factory=list)
+    gpu_ms: list[float] = dataclasses.field(default_factory=list)
 
 
 def append_record(folder: Path, record: Record, samples: Samples | None = None) -> None:
@@ -169,7 +237,8 @@ def _parse_samples(line: bytes, place: str) -> Samples:
     """Return the samples that one line of JSON holds."""
     try:
         samples = Samples(**json.loads(line))
-        sound = isinstance(samples.seconds, float) and all(0 < time < math.inf for time in samples.latency_ms)
+        times = (*samples.latency_ms, *samples.issue_ms, *samples.gpu_ms)
+        sound = isinstance(samples.seconds, float) and all(0 < time < math.inf for time in times)
     except (ValueError, TypeError):
         sound = False
     if not sound:

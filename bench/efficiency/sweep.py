@@ -4,12 +4,14 @@ The folder of a sweep holds `sweep.json` (the plan and the environment), `record
 in it is made from these.
 """
 
+import contextlib
 import dataclasses
 import json
+import multiprocessing.connection
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,13 +23,22 @@ from bench.efficiency import isolation, worker
 from bench.efficiency.cases import DTYPES, Contestant, Plan
 from bench.efficiency.device import environment
 from bench.efficiency.inputs import EncodedSpeech, Input, RandomFeatures, StoredFeatures, store, stored_at
-from bench.efficiency.records import RECORDS_FILE, SWEEP_FILE, Record, append_record, mend, read_records
+from bench.efficiency.records import RECORDS_FILE, SWEEP_FILE, Record, Samples, append_record, mend, read_records
+from bench.efficiency.worker import Task
 from bench.encoders import load_encoder
+from mixers import tuned
 from mixers.base import MixerConfig
 from mixers.errors import UserError
 
+WALL_FILE = "wall.json"
+
 # One case, compiling and autotuning included: on a GPU without prepared configurations a first case takes minutes.
 CASE_LIMIT_S = 1800.0
+
+# All cases of a contestant once, with the search for kernel configurations where none is prepared.
+PREPARATION_LIMIT_S = 3600.0
+
+Outcome = tuple[Record, Samples | None]
 
 # What must be the same for two halves of a sweep to be one: the machine, the libraries and this suite's code.
 _BINDING = ("device", "device_type", "driver", "torch_build", "triton", "fla", "source")
@@ -107,8 +118,13 @@ def start(plan: Plan, folder: Path) -> None:
         raise UserError(f"{folder} cannot be written: {error.strerror}", hint="Give another --output.") from None
 
 
-def resume(folder: Path) -> tuple[Plan, list[Record]]:
+def resume(folder: Path, *, allow_mixed: bool = False) -> tuple[Plan, list[Record]]:
     """Return the plan of a sweep that was interrupted and what it has measured, a half-written last line removed.
+
+    Args:
+        folder: The sweep's.
+        allow_mixed: Whether to go on under other conditions than it began with; each record says which they were,
+            but for the driver and the code.
 
     Raises:
         UserError: The folder is not a sweep's, or this is another machine, library or code than it began with.
@@ -126,50 +142,164 @@ def resume(folder: Path) -> tuple[Plan, list[Record]]:
         for name in _BINDING
         if before.get(name) != now.get(name)
     ]
-    if changed:
+    if changed and not allow_mixed:
         raise UserError(
-            f"{folder} was measured under other conditions: {'; '.join(changed)}", hint="Start a new sweep instead."
+            f"{folder} was measured under other conditions: {'; '.join(changed)}",
+            hint="Start a new sweep, or mix the two with --allow-mixed.",
         )
     records = folder / RECORDS_FILE
     mend(folder)
     return plan, read_records(folder) if records.exists() and records.stat().st_size else []
 
 
-def measure(plan: Plan, source: Input, folder: Path, *, done: list[Record]) -> Iterator[Record]:
-    """Measure what is not done yet, and yield each record once it is on disk.
+class Sweep:
+    """A sweep at work: what is not done yet is measured and recorded, one contestant after the other.
+
+    On a GPU a process for each contestant is started at once, and all compile side by side, since that takes minutes
+    one after the other; then one at a time measures, while the others rest. On a CPU they would be in each other's
+    way, so each is started when it is its turn.
+    """
+
+    def __init__(self, plan: Plan, source: Input, folder: Path, *, done: Sequence[Record]) -> None:
+        """Find out what is to be done.
+
+        Args:
+            plan: What the sweep measures.
+            source: Where the sequences come from.
+            folder: Where the records go.
+            done: Records that are there already.
+        """
+        self._plan = plan
+        self._folder = folder
+        self._began = time.perf_counter()
+        finished = {(record.name, record.seconds) for record in done}
+        self._missing = {
+            Task(contestant=contestant, plan=plan, source=source): missing
+            for contestant in plan.contestants
+            if (missing := tuple(length for length in plan.seconds if (contestant.name, length) not in finished))
+        }
+        self._children: dict[Task, isolation.Child[float, Outcome]] = {}
+
+    @property
+    def unfinished(self) -> list[str]:
+        """Names of the contestants of which a case is missing."""
+        return [task.contestant.name for task in self._missing]
+
+    @property
+    def _device(self) -> str:
+        """The processor's name."""
+        content = json.loads((self._folder / SWEEP_FILE).read_text(encoding="utf-8"))
+        return str(content["environment"]["device"])
+
+    def __enter__(self) -> "Sweep":
+        if self._plan.device_type == "cuda":
+            for task, lengths in self._missing.items():
+                work = partial(worker.measure, task=task, prepare=True, alone=False)
+                self._children[task] = isolation.Child(work, lengths)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in self._children.values():
+            child.kill()
+
+    def prepare(self) -> Iterator[str]:
+        """Wait until every contestant has compiled, where that is done ahead; yield the name of each that is ready."""
+        waiting = {child.connection: task for task, child in self._children.items()}
+        while waiting:
+            talking = multiprocessing.connection.wait(list(waiting), timeout=PREPARATION_LIMIT_S)
+            for connection in [each for each in waiting if each in talking or not talking]:
+                task = waiting.pop(connection)
+                answer = self._children[task].ready(limit_s=0)
+                if isinstance(answer, isolation.Death):
+                    self._children.pop(task).kill()  # the case that it died of will say so
+                elif answer.note:
+                    self._save(answer.note)
+                yield task.contestant.name
+
+    def measure(self) -> Iterator[Record]:
+        """Measure what is not done yet, and yield each record once it is on disk.
+
+        A case that runs out of memory while other processes of the sweep are alive is measured again when they are
+        gone, at the end.
+
+        Raises:
+            UserError: A record cannot be written, for instance because the disk is full.
+        """
+        crowded: dict[Task, list[float]] = {}
+        for position, (task, lengths) in enumerate(self._missing.items()):
+            child = self._children.pop(task, None)
+            alone = child is None and not self._children
+            budgeted = dataclasses.replace(task, time_budget_s=self._share(position))
+            for record, samples in self._outcomes(budgeted, lengths, alone=alone, first=child):
+                if record.status == "oom" and not alone:
+                    crowded.setdefault(task, []).append(record.seconds)
+                else:
+                    yield self._keep(record, samples)
+        for task, remaining in crowded.items():
+            for record, samples in self._outcomes(task, remaining, alone=True):
+                yield self._keep(record, samples)
+
+    def _outcomes(
+        self,
+        task: Task,
+        lengths: Sequence[float],
+        *,
+        alone: bool,
+        first: isolation.Child[float, Outcome] | None = None,
+    ) -> Iterator[Outcome]:
+        work = partial(worker.measure, task=task, alone=alone)
+        outcomes = isolation.run(work, lengths, limit_s=CASE_LIMIT_S, first=first)
+        for length, outcome in zip(lengths, outcomes, strict=True):
+            if isinstance(outcome, isolation.Death):
+                outcome = worker.lost(length, outcome.reason, task=task, device=self._device), None
+            yield outcome
+
+    def _share(self, position: int) -> float | None:
+        """Return the wall time that the contestant at this position may take, an even share of what is left."""
+        if self._plan.time_budget_s is None:
+            return None
+        left = self._plan.time_budget_s - (time.perf_counter() - self._began)
+        return left / (len(self._missing) - position)
+
+    def _keep(self, record: Record, samples: Samples | None) -> Record:
+        try:
+            append_record(self._folder, record, samples)
+        except OSError as error:
+            raise UserError(
+                f"{self._folder} cannot be written: {error.strerror}",
+                hint=f"What was measured before is kept. Make room, then: sbench sweep --resume {self._folder}",
+            ) from None
+        return record
+
+    def _save(self, found: dict[str, Any]) -> None:
+        """Keep the kernel configurations that a contestant had to find, for next time."""
+        with contextlib.suppress(OSError):  # then the next sweep finds them again
+            tuned.merge(found, tuned.saved(self._device))
+
+
+def record_wall_time(folder: Path, *, ready_s: dict[str, float], measured_s: float, total_s: float) -> None:
+    """Write what an uninterrupted sweep took, each from the start of the command, in seconds.
+
+    Args:
+        folder: The sweep's.
+        ready_s: For each contestant, until it was imported, built and compiled, where that was done ahead.
+        measured_s: Until the last record was written.
+        total_s: Until the figure was.
 
     Raises:
-        UserError: A record cannot be written, for instance because the disk is full.
+        UserError: It cannot be written.
     """
-    began = time.perf_counter()
-    device = json.loads((folder / SWEEP_FILE).read_text(encoding="utf-8"))["environment"]["device"]
-    finished = {(record.name, record.seconds) for record in done}
-    for position, contestant in enumerate(plan.contestants):
-        missing = tuple(length for length in plan.seconds if (contestant.name, length) not in finished)
-        if not missing:
-            continue
-        share = None
-        if plan.time_budget_s is not None:
-            left = plan.time_budget_s - (time.perf_counter() - began)
-            share = left / (len(plan.contestants) - position)
-        work = partial(
-            worker.measure, contestant=contestant, plan=plan, source=source, device=device, time_budget_s=share
-        )
-        for length, outcome in zip(missing, isolation.run(work, missing, limit_s=CASE_LIMIT_S), strict=True):
-            if isinstance(outcome, isolation.Death):
-                outcome = (
-                    worker.lost(length, outcome.reason, contestant=contestant, plan=plan, source=source, device=device),
-                    None,
-                )
-            record, samples = outcome
-            try:
-                append_record(folder, record, samples)
-            except OSError as error:
-                raise UserError(
-                    f"{folder} cannot be written: {error.strerror}",
-                    hint=f"What was measured before is kept. Make room, then: sbench sweep --resume {folder}",
-                ) from None
-            yield record
+    wall = {
+        "ready_s": {name: round(seconds, 2) for name, seconds in ready_s.items()},
+        "measured_s": round(measured_s, 2),
+        "total_s": round(total_s, 2),
+    }
+    try:
+        (folder / WALL_FILE).write_text(json.dumps(wall) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written: {error.strerror}", hint="The records and the report are."
+        ) from None
 
 
 def _plan(fields: dict[str, Any]) -> Plan:

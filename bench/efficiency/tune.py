@@ -8,6 +8,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -49,7 +50,7 @@ def tune(names: list[str], folder: Path | None, *, precisions: tuple[str, ...]) 
     for name in names:
         if name not in tunable():
             raise unknown_name("tunable mixer", name, tunable())
-    folder = folder or tuned.folder_of(torch.cuda.get_device_name())
+    folder = folder or tuned.saved(torch.cuda.get_device_name())
     folder.mkdir(parents=True, exist_ok=True)
     jobs = list(itertools.product(names or tunable(), precisions, ("inference", "training")))
     context = multiprocessing.get_context("spawn")
@@ -58,22 +59,15 @@ def tune(names: list[str], folder: Path | None, *, precisions: tuple[str, ...]) 
         for future in as_completed(futures):
             label, error = " ".join(futures[future]), future.exception()
             yield f"{label}: {error}" if error else label
-    merge(folder)
+    _merge_searches(folder)
     yield str(folder)
 
 
-def merge(folder: Path) -> None:
+def _merge_searches(folder: Path) -> None:
     """Merge what the searches found into one file a kernel, and remove what they left."""
     for search in sorted(path for path in folder.iterdir() if path.is_dir()):
-        for path in sorted(search.iterdir()):
-            kernel = json.loads(path.read_text())
-            merged = folder / path.name
-            if merged.exists():
-                entries = json.loads(merged.read_text())["autotune_entries"]
-                kernel["autotune_entries"] = dict(sorted((entries | kernel["autotune_entries"]).items()))
-            merged.write_text(json.dumps(kernel, indent=1) + "\n")
-            path.unlink()
-        search.rmdir()
+        tuned.merge({path.stem: json.loads(path.read_text()) for path in sorted(search.iterdir())}, folder)
+        shutil.rmtree(search)
 
 
 def _search(name: str, precision: str, kind: str, folder: Path) -> None:

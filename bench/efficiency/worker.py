@@ -1,8 +1,10 @@
 """Measures one contestant at every length: each case becomes a record, whatever comes of it."""
 
+import dataclasses
 import gc
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -13,51 +15,78 @@ from torch import Tensor
 
 import mixers
 from bench.efficiency.cases import DTYPES, Contestant, Plan
-from bench.efficiency.device import available_memory_gib, versions
+from bench.efficiency.device import available_memory_gib, gpu_uuid, processor_name, versions
+from bench.efficiency.execution import bind, callable_model
+from bench.efficiency.fitting import longest_fitting, requested_gib
 from bench.efficiency.forecast import Forecast
 from bench.efficiency.inputs import Input
+from bench.efficiency.isolation import Ready
 from bench.efficiency.latency import WARM_UP_CALLS, Latency, measure_latency
-from bench.efficiency.memory import SOURCES, peak_memory_gib
+from bench.efficiency.memory import GIB, SOURCES, Memory, measure_memory, peak_bytes
 from bench.efficiency.records import Record, Samples
+from bench.efficiency.telemetry import Card, Monitor
+from bench.efficiency.windows import EVENTS
 from bench.speech import frames_of, samples_of
-from mixers import stack
+from mixers import stack, tuned
 from mixers.base import SequenceModel
 from mixers.errors import UserError
 
 _SPARE_GIB = 1.0  # of host memory, left to everything else
 
 
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """All that a process must know to measure one contestant; only the lengths come on top.
+
+    Attributes:
+        contestant: What is measured.
+        plan: The sweep that it belongs to.
+        source: Where the sequences come from.
+        time_budget_s: Wall time for all of it; None for no limit.
+    """
+
+    contestant: Contestant
+    plan: Plan
+    source: Input
+    time_budget_s: float | None = None
+
+
 def measure(
-    lengths: Sequence[float],
-    *,
-    contestant: Contestant,
-    plan: Plan,
-    source: Input,
-    device: str,
-    time_budget_s: float | None,
-) -> Iterator[tuple[Record, Samples | None]]:
+    lengths: Sequence[float], *, task: Task, prepare: bool = False, alone: bool = True
+) -> Iterator[tuple[Record, Samples | None] | Ready]:
     """Measure a contestant at these lengths, in this order; yield each record with its samples as soon as it exists.
 
     An implementation that cannot run here, a case that runs out of memory, does not fit in the budget or fails in a
     library becomes a record that says so. A failure ends the work, since it may have left the GPU's context unusable:
     what is left is for a fresh process.
+
+    Args:
+        lengths: Seconds.
+        task: What is measured.
+        prepare: Whether to run each length once, so that all is compiled, and then to yield ``Ready``, with the
+            kernel configurations that had to be found for it.
+        alone: Whether no other process of the sweep is alive, so that the memory is this one's. Only then the longest
+            length that fits is looked for.
     """
-    mixer = mixers.load(contestant.mixer)
-    blank = _blank(contestant, plan, source, device)
-    reason = mixer.unavailable(contestant.implementation, mixer.presets[plan.preset], device_type=plan.device_type)
+    blank = _Blank(task, device=processor_name(task.plan.device_type))
+    mixer = mixers.load(task.contestant.mixer)
+    preset = mixer.presets[task.plan.preset]
+    reason = mixer.unavailable(task.contestant.implementation, preset, device_type=task.plan.device_type)
     if reason:
+        yield from [Ready()] if prepare else []
         yield from ((blank.record(length, status="unavailable", error=reason), None) for length in lengths)
         return
     try:
-        model = stack.build(
-            contestant.mixer, implementation=contestant.implementation, preset=plan.preset, seed=plan.seed
-        ).to(plan.device_type, DTYPES[plan.precision])
+        cases = _Cases(task, blank, alone=alone)
     except Exception as error:  # of whatever kind a library has
+        yield from [Ready()] if prepare else []
         yield blank.failure(lengths[0], error), None
         return
+    if prepare:
+        cases.warm_up(lengths)
+        yield Ready(note=tuned.chosen_configurations())
     gc.collect()
-    gc.freeze()  # the collections before each case need not look at the libraries again
-    cases = _Cases(model, plan, source, blank, time_budget_s=time_budget_s)
+    gc.freeze()  # the collections before each series need not look at the libraries again
     for length in lengths:
         record, samples = cases.measure(length)
         yield record, samples
@@ -65,113 +94,157 @@ def measure(
             return
 
 
-def lost(seconds: float, reason: str, *, contestant: Contestant, plan: Plan, source: Input, device: str) -> Record:
-    """Return the record of a case whose process died."""
-    return _blank(contestant, plan, source, device).record(seconds, status="failed", error=reason)
+def lost(seconds: float, reason: str, *, task: Task, device: str) -> Record:
+    """Return the record of a case whose process died, which was measured on the processor of this name."""
+    return _Blank(task, device=device).record(seconds, status="failed", error=reason)
 
 
-@dataclass(frozen=True, kw_only=True)
 class _Blank:
-    """The fields that all records of a contestant share."""
+    """A record with the fields filled in that all records of a contestant share."""
 
-    shared: dict[str, Any]
-
-    def record(self, seconds: float, **fields: Any) -> Record:
-        """Fill in a record."""
-        return Record(
-            seconds=seconds, frames=frames_of(samples_of(seconds)), **{"started_at": _now()} | self.shared | fields
-        )
-
-    def failure(self, seconds: float, error: BaseException, **fields: Any) -> Record:
-        """Turn what a library raised into a record."""
-        out_of_memory = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-        lines = str(error).strip().splitlines() or [""]
-        text = f"{type(error).__name__}: {lines[0]}"[:400]
-        return self.record(seconds, status="oom" if out_of_memory else "failed", error=text, **fields)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _blank(contestant: Contestant, plan: Plan, source: Input, device: str) -> _Blank:
-    return _Blank(
-        shared={
+    def __init__(self, task: Task, *, device: str) -> None:
+        plan, contestant = task.plan, task.contestant
+        self._shared = {
             "mixer": contestant.mixer,
             "implementation": contestant.implementation,
             "preset": plan.preset,
             "precision": plan.precision,
-            "execution": "eager",
+            "execution": plan.execution,
             "pass_": "inference",
             "batch": 1,
+            "cache": "cold" if plan.cold_cache else "warm",
             "causal": mixers.load(contestant.mixer).causal,
-            "input": source.description,
+            "input": task.source.description,
             "seed": plan.seed,
             "device": device,
             "device_type": plan.device_type,
             "memory_source": SOURCES[plan.device_type],
             **versions(),
         }
-    )
+
+    def record(self, seconds: float, **fields: Any) -> Record:
+        """Fill in the rest."""
+        frames = frames_of(samples_of(seconds))
+        return Record(seconds=seconds, frames=frames, **{"started_at": _now()} | self._shared | fields)
+
+    def failure(self, seconds: float, error: BaseException, **fields: Any) -> Record:
+        """Turn what a library raised into a record."""
+        lines = str(error).strip().splitlines() or [""]
+        text = f"{type(error).__name__}: {lines[0]}"[:400]
+        if not _out_of_memory(error):
+            return self.record(seconds, status="failed", error=text, **fields)
+        return self.record(seconds, status="oom", error=text, oom_requested_gib=requested_gib(str(error)), **fields)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class _Cases:
     """One built model, measured at one length after the other."""
 
-    def __init__(
-        self, model: SequenceModel, plan: Plan, source: Input, blank: _Blank, *, time_budget_s: float | None
-    ) -> None:
-        self._model = model
-        self._plan = plan
-        self._source = source
+    def __init__(self, task: Task, blank: _Blank, *, alone: bool) -> None:
+        """Build the model on its device, with whatever a library may raise."""
+        self._plan = plan = task.plan
+        self._source = task.source
         self._blank = blank
-        self._deadline = None if time_budget_s is None else time.perf_counter() + time_budget_s
+        self._alone = alone
+        self._dtype = DTYPES[plan.precision]
+        contestant = task.contestant
+        self._model: SequenceModel = stack.build(
+            contestant.mixer, implementation=contestant.implementation, preset=plan.preset, seed=plan.seed
+        ).to(plan.device_type, self._dtype)
+        self._called = callable_model(self._model, plan.execution)
+        self._card = Card(gpu_uuid()) if plan.device_type == "cuda" else None
+        self._deadline = None if task.time_budget_s is None else time.perf_counter() + task.time_budget_s
         self._forecast = Forecast(self._attempt, free_gib=available_memory_gib() - _SPARE_GIB)
+        self._longest_measured = 0.0
+        self._longest_fitting: float | None = None
+
+    def warm_up(self, lengths: Sequence[float]) -> None:
+        """Call the model once at each length; where a neighbour's use of the memory prevents it, that is for later."""
+        for seconds in lengths:
+            self._fits(seconds)
+        if self._card:
+            torch.cuda.empty_cache()
 
     def measure(self, seconds: float) -> tuple[Record, Samples | None]:
         """Measure one case."""
         began, started_at = time.perf_counter(), _now()
         try:
-            x = self._source.features(seconds).to(self._plan.device_type, DTYPES[self._plan.precision])
-            frames = x.shape[1]
-            known = {
-                "parameters": self._model.parameter_count(),
-                "flops": self._model.flops(batch=1, frames=frames),
-                "minimum_bytes": self._model.minimum_bytes(batch=1, frames=frames),
-                "started_at": started_at,
-            }
-            obstacle = self._obstacle(frames)
+            x = self._source.features(seconds).to(self._plan.device_type, self._dtype)
+            known = {**self._size(x), "started_at": started_at}
+            obstacle = self._obstacle(x.shape[1])
             if obstacle:
                 return self._blank.record(seconds, status="skipped", error=obstacle, **known), None
-            latency, peak_gib = self._figures(partial(self._call, x))
+            latency, fields = self._figures(x)
         except UserError:
             raise
         except Exception as error:  # of whatever kind a library has
             # What the failed call had allocated hangs on the traceback, and would be missing in the next case.
-            return self._blank.failure(seconds, error.with_traceback(None), started_at=started_at), None
-        record = self._blank.record(
-            seconds,
-            status="ok",
-            latency_ms=latency.median_ms,
-            latency_ms_mean=latency.mean_ms,
-            latency_ms_p05=latency.p05_ms,
-            latency_ms_p95=latency.p95_ms,
-            samples=len(latency.samples_ms),
-            peak_memory_gib=peak_gib,
-            wall_s=time.perf_counter() - began,
-            **known,
-        )
-        return record, Samples(name=record.name, seconds=seconds, latency_ms=list(latency.samples_ms))
+            return self._failure(seconds, error.with_traceback(None), started_at=started_at), None
+        self._longest_measured = max(self._longest_measured, seconds)
+        record = self._blank.record(seconds, status="ok", wall_s=time.perf_counter() - began, **known, **fields)
+        return record, _samples(record, latency)
 
-    def _call(self, x: Tensor) -> Tensor:
-        with torch.inference_mode():
-            return self._model(x)  # type: ignore[no-any-return]
+    def _size(self, x: Tensor) -> dict[str, Any]:
+        """Return the fields that follow from the model and the length of its input."""
+        return {
+            "parameters": self._model.parameter_count(),
+            "flops": self._model.flops(batch=1, frames=x.shape[1]),
+            "minimum_bytes": self._model.minimum_bytes(batch=1, frames=x.shape[1]),
+        }
 
-    def _figures(self, call: Callable[[], Tensor]) -> tuple[Latency, float]:
+    def _figures(self, x: Tensor) -> tuple[Latency, dict[str, Any]]:
+        """Return the times and the fields of everything that is measured."""
+        on_gpu = self._plan.device_type == "cuda"
+        monitor = Monitor(self._card) if self._card else None
+        eager = partial(bind, self._called, x, execution="eager")
         for _ in range(WARM_UP_CALLS):
-            call()
-        latency = measure_latency(call, device_type=self._plan.device_type)
-        return latency, peak_memory_gib(call, device_type=self._plan.device_type)
+            eager()()
+        call = bind(self._called, x, execution=self._plan.execution)
+        latency = measure_latency(
+            call,
+            device_type=self._plan.device_type,
+            cold_cache=self._plan.cold_cache and on_gpu,
+            observe=monitor.observe if monitor else lambda _: 0,
+        )
+        if self._plan.execution == "graph":
+            del call  # with the memory that it held
+            call = partial(bind, self._called, x, execution="graph")
+        memory = measure_memory(call, model=self._model, x=x, device_type=self._plan.device_type)
+        fields = _latency_fields(latency) | _memory_fields(memory) | {"configurations": tuned.origins()}
+        if self._card and monitor:
+            fields |= dataclasses.asdict(monitor.conditions())
+            fields |= {"process_gib": self._card.own_gib(), "device_gib": self._card.used_gib()}
+            fields |= {"other_processes": self._card.other_processes()}
+        return latency, fields
+
+    def _failure(self, seconds: float, error: Exception, *, started_at: str) -> Record:
+        fields: dict[str, Any] = {"parameters": self._model.parameter_count(), "started_at": started_at}
+        if _out_of_memory(error) and self._alone:
+            if self._longest_fitting is None:
+                self._longest_fitting = longest_fitting(self._fits, low=self._longest_measured, high=seconds)
+            fields["longest_fitting_seconds"] = self._longest_fitting
+        return self._blank.failure(seconds, error, **fields)
+
+    def _fits(self, seconds: float) -> bool:
+        """Call the model once, on a sequence of this length or of one frame; return whether the memory suffices."""
+        frames = max(1, frames_of(samples_of(seconds)))
+        try:
+            x = torch.randn(1, frames, self._model.width, device=self._plan.device_type, dtype=self._dtype)
+            bind(self._called, x, execution="eager")()
+            if self._plan.device_type == "cuda":
+                torch.cuda.synchronize()
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            return False
+        return True
 
     def _obstacle(self, frames: int) -> str:
         """Return why a case would not fit on a CPU; a GPU says so itself, without harm."""
@@ -182,8 +255,58 @@ class _Cases:
 
     def _attempt(self, frames: int) -> tuple[float, float]:
         """Run a call twice; return the seconds of the second and the peak memory of the first, in GiB."""
-        x = torch.randn(1, frames, self._model.width, dtype=DTYPES[self._plan.precision])
-        peak = peak_memory_gib(partial(self._call, x), device_type="cpu")
+        x = torch.randn(1, frames, self._model.width, dtype=self._dtype)
+        call = bind(self._called, x, execution="eager")
+        peak = peak_bytes(call, device_type="cpu")
         began = time.perf_counter()
-        self._call(x)
-        return time.perf_counter() - began, peak
+        call()
+        return time.perf_counter() - began, peak / GIB
+
+
+def _latency_fields(latency: Latency) -> dict[str, Any]:
+    single, queue = latency.single, latency.full_queue
+    taken = [series for series in (single, queue) if series is not None]
+    events = sum((series.events for series in taken[1:]), taken[0].events)
+    fields = {
+        "latency_ms": single.median,
+        "latency_ms_mean": single.mean,
+        "latency_ms_p05": single.percentile(5),
+        "latency_ms_p95": single.percentile(95),
+        "samples": len(single.samples_ms),
+        "latency_error": _finite(single.relative_error),
+        "latency_stop": single.stop,
+        "host_ms": latency.host_ms,
+        "launch_bound": latency.launch_bound,
+        "converged": all(series.stop == "converged" for series in taken),
+        "void_samples": sum(series.void_samples for series in taken),
+        **{name: getattr(events, name) for name in EVENTS},
+    }
+    if queue is not None:
+        fields |= {"gpu_stop": queue.stop, "gpu_samples": len(queue.samples_ms)}
+    if queue is not None and queue.samples_ms:
+        fields |= {"gpu_ms": queue.median, "gpu_ms_p05": queue.percentile(5), "gpu_ms_p95": queue.percentile(95)}
+        fields |= {"gpu_error": _finite(queue.relative_error)}
+    return fields
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _memory_fields(memory: Memory) -> dict[str, Any]:
+    return {
+        "peak_memory_gib": memory.peak / GIB,
+        "weights_gib": memory.weights / GIB,
+        "input_gib": memory.input / GIB,
+        "reserved_gib": None if memory.reserved is None else memory.reserved / GIB,
+    }
+
+
+def _samples(record: Record, latency: Latency) -> Samples:
+    return Samples(
+        name=record.name,
+        seconds=record.seconds,
+        latency_ms=list(latency.single.samples_ms),
+        issue_ms=list(latency.single.issue_ms),
+        gpu_ms=list(latency.full_queue.samples_ms) if latency.full_queue else [],
+    )

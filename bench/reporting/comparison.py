@@ -16,24 +16,47 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from bench.efficiency.records import SWEEP_FILE, Record, read_records, read_samples
-from bench.reporting.verdict import ALPHA, RESOLUTION, THRESHOLD, Judgement, Verdict, judge, slower_than
-from mixers.errors import UserError
+from bench.efficiency.records import SWEEP_FILE, Record, Samples, read_records, read_samples
+from bench.reporting.verdict import ALPHA, RESOLUTION, THRESHOLD, Judgement, Verdict, judge, medians_agree, slower_than
+from mixers.errors import UserError, unknown_name
 
 # What both sides of a pair must share for their ratio to be about the code. A sweep of another precision or on another
 # GPU is still compared, for that may be the question, but it is said. Parameters: of another size, it is another model.
-_SETTING = ("device", "device_type", "precision", "preset", "pass_", "execution", "batch", "input", "parameters")
+_SETTING = (
+    "device",
+    "device_type",
+    "precision",
+    "preset",
+    "pass_",
+    "execution",
+    "cache",
+    "batch",
+    "input",
+    "parameters",
+)
+
+# The times that two sweeps can be compared by, each with its series of samples; the first that both have is taken.
+_SERIES = {"gpu": "gpu_ms", "latency": "latency_ms"}
+
+_MEANING = {
+    "gpu": "of the GPU alone, its launch queue kept full (gpu_ms)",
+    "latency": "of single calls, each begun on an idle device (latency_ms)",
+}
 
 # The allocator's books are exact, so this leaves out only what nobody would act on.
 _MEMORY_THRESHOLD = 0.01
 
 _STYLES: dict[Verdict, str] = {"faster": "green", "slower": "bold red", "no difference": "", "noisy": "yellow"}
 
-_NOTHING = "no case has samples on both sides"
+# The same call behind a full queue takes up to so much longer in one process than in another, always in the same one:
+# not its kernels differ, but the gaps between their launches. On an H200, GSA at 10 s took 351 to 364 us in six
+# processes, and 297 us in each as a CUDA graph, where there are no such gaps.
+_GAPS_MS = 0.013
 
 _LEGEND = (
     f"ratio: median after / before, with its {1 - ALPHA:.0%} interval. faster, slower: the interval excludes 1 and the "
-    f"ratio is off by more than {THRESHOLD:.0%}. noisy: else, where a difference of {RESOLUTION:.0%} is not ruled out."
+    f"ratio is off by more than {THRESHOLD:.0%}. noisy: else, where a difference of {RESOLUTION:.0%} is not ruled out, "
+    "and where the GPU's clocks, as far as they fell, and the gaps between kernels explain the whole difference."
 )
 
 
@@ -43,7 +66,7 @@ class Pair:
 
     Attributes:
         before, after: Its records.
-        judgement: What its samples say, in ms; None where a side has none, as sweeps of older versions.
+        judgement: What its samples of the time compared say, in ms; None where a side has none.
     """
 
     before: Record
@@ -65,6 +88,7 @@ class Comparison:
 
     Attributes:
         before, after: Their folders.
+        by: The time that is compared: ``gpu`` or ``latency``.
         warnings: Why the pairing makes no sense; empty where it does.
         pairs: The cases with a figure on both sides, in the order in which they were measured before.
         unpaired: For every other case its name, its length in seconds and the reason.
@@ -73,6 +97,7 @@ class Comparison:
 
     before: Path
     after: Path
+    by: str
     warnings: tuple[str, ...]
     pairs: tuple[Pair, ...]
     unpaired: tuple[tuple[str, float, str], ...]
@@ -81,19 +106,31 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class _Sweep:
-    """One folder: its records and their times in ms by name and length, and its environment."""
+    """One folder: its records and their samples by name and length, and its environment."""
 
     records: dict[tuple[str, float], Record]
-    times: dict[tuple[str, float], list[float]]
+    samples: dict[tuple[str, float], Samples]
     environment: dict[str, Any]
 
+    def times(self, case: tuple[str, float], by: str) -> list[float]:
+        """Return the samples of one time in ms; none where there are none."""
+        return getattr(self.samples[case], _SERIES[by]) if case in self.samples else []
 
-def compare(before: Path, after: Path) -> Comparison:
+
+def compare(before: Path, after: Path, *, by: str | None = None) -> Comparison:
     """Compare two folders that ``sbench sweep`` made.
 
+    Args:
+        before: One folder.
+        after: The other.
+        by: ``gpu``, the time of the GPU alone, or ``latency``, that of single calls; None for the GPU's where any case
+            has it on both sides, else that of single calls. All cases are compared by the same.
+
     Raises:
-        UserError: A file is missing or damaged, or the sweeps have no case in common.
+        UserError: A file is missing or damaged, the sweeps have no case in common, or there is no such time.
     """
+    if by is not None and by not in _SERIES:
+        raise unknown_name("time", by, _SERIES)
     one, other = _read(before), _read(after)
     common = [case for case in one.records if case in other.records]
     if not common:
@@ -101,11 +138,18 @@ def compare(before: Path, after: Path) -> Comparison:
             f"{before} and {after} have no case in common",
             hint="Cases pair by mixer, implementation and seconds: sweep the same ones twice.",
         )
-    pairs = tuple(_pair(case, one, other) for case in common if _reason(case, one, other) is None)
+    paired = [case for case in common if _reason(case, one, other) is None]
+    if by is None:
+        by = "gpu" if any(one.times(case, "gpu") and other.times(case, "gpu") for case in paired) else "latency"
+    pairs = tuple(_pair(case, one, other, by=by) for case in paired)
+    warnings = list(_mismatches([(one.records[case], other.records[case]) for case in common]))
+    if not any(pair.judgement for pair in pairs):
+        warnings.append(_nothing(by))
     return Comparison(
         before=before,
         after=after,
-        warnings=tuple(_warnings([(one.records[case], other.records[case]) for case in common], pairs)),
+        by=by,
+        warnings=tuple(warnings),
         pairs=pairs,
         unpaired=tuple(
             (*case, reason) for case in one.records | other.records if (reason := _reason(case, one, other)) is not None
@@ -125,7 +169,8 @@ def slower(comparison: Comparison, fraction: float) -> list[str]:
         UserError: No case has samples on both sides, so that an empty list would pass for good news.
     """
     if not any(pair.judgement for pair in comparison.pairs):
-        raise UserError(f"{_NOTHING}, so none can be slower", hint="Sweep both sides with this version of sbench.")
+        hint = "Only a GPU gives gpu_ms; --by latency compares single calls." if comparison.by == "gpu" else ""
+        raise UserError(f"{_nothing(comparison.by)}, so none can be slower", hint=hint)
     lost = [f"{name} at {seconds:g} s: {reason}" for name, seconds, reason in comparison.unpaired if _lost(reason)]
     return lost + [
         f"{pair.after.name} at {pair.after.seconds:g} s: {_ratio(pair.judgement.ratio)} "
@@ -141,19 +186,22 @@ def _lost(reason: str) -> bool:
 
 
 def tally(comparison: Comparison) -> str:
-    """Return how often each verdict was given, and how many cases got none."""
-    counts = Counter(pair.judgement.verdict for pair in comparison.pairs if pair.judgement)
+    """Return how often each verdict was given, how many cases got none, and how many medians agree."""
+    judgements = [pair.judgement for pair in comparison.pairs if pair.judgement]
+    counts = Counter(judgement.verdict for judgement in judgements)
     parts = [f"{counts[verdict]} {verdict}" for verdict in typing.get_args(Verdict)]
-    missing = len(comparison.unpaired) + sum(pair.judgement is None for pair in comparison.pairs)
-    return ", ".join(parts + ([f"{missing} without a verdict"] if missing else []))
+    missing = len(comparison.unpaired) + len(comparison.pairs) - len(judgements)
+    verdicts = ", ".join(parts + ([f"{missing} without a verdict"] if missing else []))
+    agreeing = sum(map(medians_agree, judgements))
+    return f"{verdicts}; {agreeing} of {len(judgements)} medians within {THRESHOLD:.0%}" if judgements else verdicts
 
 
 def render(comparison: Comparison) -> Group:
     """Return what the terminal shows: warnings, verdicts, their tally, then cases without one, memory, environment."""
     parts: list[Text | Table] = [
         *(Text(f"WARNING: {warning}", style="bold yellow") for warning in comparison.warnings),
-        Text(f"before: {comparison.before}\nafter:  {comparison.after}"),
-        *_latency(comparison),
+        Text(f"before: {comparison.before}\nafter:  {comparison.after}\ntime:   {_MEANING[comparison.by]}"),
+        *_times(comparison),
         Text(tally(comparison), style="bold"),
         *_without_verdict(comparison),
         *_memory(comparison),
@@ -174,8 +222,8 @@ def _read(folder: Path) -> _Sweep:
         raise UserError(
             f"{path} is missing or damaged", hint="Compare whole folders, as `sbench sweep` left them."
         ) from None
-    times = {(samples.name, samples.seconds): samples.latency_ms for samples in read_samples(folder)}
-    return _Sweep(records=records, times=times, environment=environment)
+    samples = {(each.name, each.seconds): each for each in read_samples(folder)}
+    return _Sweep(records=records, samples=samples, environment=environment)
 
 
 def _reason(case: tuple[str, float], one: _Sweep, other: _Sweep) -> str | None:
@@ -189,17 +237,39 @@ def _reason(case: tuple[str, float], one: _Sweep, other: _Sweep) -> str | None:
     return f"{before.status} -> {after.status}{f': {error}' if error else ''}"
 
 
-def _pair(case: tuple[str, float], one: _Sweep, other: _Sweep) -> Pair:
-    before, after = one.times.get(case), other.times.get(case)
-    return Pair(
-        before=one.records[case],
-        after=other.records[case],
-        judgement=judge(before, after) if before and after else None,
-    )
+def _pair(case: tuple[str, float], one: _Sweep, other: _Sweep, *, by: str) -> Pair:
+    before, after = one.records[case], other.records[case]
+    times = one.times(case, by), other.times(case, by)
+    judgement = judge(*times, allowance=_explained(before, after, by=by)) if all(times) else None
+    return Pair(before=before, after=after, judgement=judgement)
 
 
-def _warnings(common: list[tuple[Record, Record]], pairs: tuple[Pair, ...]) -> Iterator[str]:
-    """Say what makes the pairing senseless: a setting that differs, or nothing to compare."""
+def _explained(before: Record, after: Record, *, by: str) -> float:
+    """Return the largest difference, as a fraction, that something other than the code explains."""
+    of_gaps = by == "gpu" and before.gpu_ms and before.execution != "graph"
+    gaps = _GAPS_MS / before.gpu_ms if of_gaps and before.gpu_ms else 0.0
+    return gaps + _explained_by_clocks(before, after, by=by)
+
+
+def _explained_by_clocks(before: Record, after: Record, *, by: str) -> float:
+    """Return the largest difference, as a fraction, that the GPU's clocks explain; 0 where a side does not know them.
+
+    It is that between the higher of the two usual clocks and the lowest reading of either side: a case that was
+    throttled in one sweep alone is not slower for its code. A launch-bound call takes the host's time instead.
+    """
+    usual = [record.sm_clock_mhz for record in (before, after) if record.sm_clock_mhz]
+    lowest = [record.sm_clock_mhz_min for record in (before, after) if record.sm_clock_mhz_min]
+    known = len(usual) == len(lowest) == 2
+    of_host = by == "latency" and before.launch_bound and after.launch_bound
+    return max(usual) / min(lowest) - 1 if known and not of_host else 0.0
+
+
+def _nothing(by: str) -> str:
+    return f"no case has samples of {_SERIES[by]} on both sides"
+
+
+def _mismatches(common: list[tuple[Record, Record]]) -> Iterator[str]:
+    """Say which settings differ, so that the pairing makes no sense."""
     for field in _SETTING:
         both = [(getattr(before, field), getattr(after, field)) for before, after in common]
         # The count of parameters is None where the model could not be built.
@@ -208,11 +278,9 @@ def _warnings(common: list[tuple[Record, Record]], pairs: tuple[Pair, ...]) -> I
             changes = "; ".join(f"{before} -> {after}" for before, after in dict.fromkeys(differing))
             extent = "" if len(differing) == len(common) else f" ({len(differing)} of {len(common)} cases)"
             yield f"not like with like: {field.rstrip('_')}, {changes}{extent}"
-    if not any(pair.judgement for pair in pairs):
-        yield _NOTHING
 
 
-def _latency(comparison: Comparison) -> Iterator[Table | Text]:
+def _times(comparison: Comparison) -> Iterator[Table | Text]:
     # Without padding, and with headers of two lines, this fits 80 columns; a long name folds before a number would.
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)
     table.add_column("case", overflow="fold")
@@ -236,9 +304,10 @@ def _latency(comparison: Comparison) -> Iterator[Table | Text]:
 
 
 def _without_verdict(comparison: Comparison) -> Iterator[Text]:
+    missing = f"no samples of {_SERIES[comparison.by]}"
     cases = [
         *comparison.unpaired,
-        *((pair.before.name, pair.before.seconds, "no samples") for pair in comparison.pairs if not pair.judgement),
+        *((pair.before.name, pair.before.seconds, missing) for pair in comparison.pairs if not pair.judgement),
     ]
     lines = [
         f"  {name} at {', '.join(f'{seconds:g}' for _, seconds, _ in alike)} s: {reason}"

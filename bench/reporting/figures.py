@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.artist import Artist
@@ -38,18 +39,27 @@ _CROSSED = {"oom": "out of memory", "skipped": "skipped", "failed": "failed"}
 _MARGIN = 0.05
 _CROSSES = 0.5
 
+# Launch-bound cases. At short lengths all mixers are, so that their regions lie upon each other: they must be light,
+# and each needs a line to tell where it ends. The line's ticks show the GPU's time where there is but one length.
+_HOLLOW: dict[str, Any] = {"linestyle": "none", "markersize": 5, "markerfacecolor": "white"}
+_SHADE: dict[str, Any] = {"alpha": 0.1, "linewidth": 0, "zorder": 1}
+_GPU_LINE: dict[str, Any] = {"linestyle": (0, (2, 1.5)), "linewidth": 0.9, "marker": "_", "markersize": 4}
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Quantity:
-    """What a panel shows: a column of the records and, where it has one, the two columns of its spread."""
+    """What a panel shows: a column of the records and, where it has them, those of its spread and of the GPU's part."""
 
     label: str
     column: str
-    spread: tuple[str, str] | None
+    spread: tuple[str, str] | None = None
+    gpu: str | None = None
 
 
-_LATENCY = _Quantity(label="Latency (ms)", column="latency_ms", spread=("latency_ms_p05", "latency_ms_p95"))
-_MEMORY = _Quantity(label="Peak memory (GiB)", column="peak_memory_gib", spread=None)
+_LATENCY = _Quantity(
+    label="Latency (ms)", column="latency_ms", spread=("latency_ms_p05", "latency_ms_p95"), gpu="gpu_ms"
+)
+_MEMORY = _Quantity(label="Peak memory (GiB)", column="peak_memory_gib")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,15 +79,30 @@ class _Series:
     def label(self) -> str:
         return self.name if self.available else f"{self.name} (unavailable)"
 
+    @property
+    def launch_bound(self) -> "pd.Series[bool]":
+        """Which rows are known to be launch-bound."""
+        return self.rows["launch_bound"].fillna(False).astype(bool)
+
+    @property
+    def shaded(self) -> "pd.Series[bool]":
+        """Which rows bound a shaded region: the launch-bound ones, and their neighbours, at which it closes."""
+        return _with_neighbours(self.launch_bound)
+
     def crossed(self, quantity: _Quantity) -> pd.DataFrame:
         """Return the rows that have no figure and get a cross for it."""
         return self.rows[self.rows["status"].isin(list(_CROSSED)) & self.rows[quantity.column].isna()]
 
 
+def _with_neighbours(rows: "pd.Series[bool]") -> "pd.Series[bool]":
+    return rows | rows.shift(1, fill_value=False) | rows.shift(-1, fill_value=False)
+
+
 def draw_figure2(records: Sequence[Record], path: Path) -> None:
     """Draw latency and peak memory over the length as a PNG; the same records give the same bytes.
 
-    Panels (a) and (b) show every mixer, (c) and (d) all but the baseline; without a baseline there is one row.
+    Panels (a) and (b) show every mixer, (c) and (d) all but the baseline; without a baseline there is one row. Where a
+    case is launch-bound its marker is hollow, and a shade reaches from the curve down to the GPU's own time.
 
     Raises:
         OSError: The file cannot be written; what was there before is still there.
@@ -126,13 +151,11 @@ def _series(records: Sequence[Record]) -> list[_Series]:
 def _panel(axes: Axes, series: Sequence[_Series], quantity: _Quantity, *, title: str) -> None:
     """Draw one quantity over the length on linear axes from zero."""
     for one in series:
-        seconds = one.rows["seconds"]
-        axes.plot(seconds, one.rows[quantity.column], color=one.colour, marker=one.marker, markersize=5)
+        axes.plot(one.rows["seconds"], one.rows[quantity.column], color=one.colour, marker=one.marker, markersize=5)
         if quantity.spread:
-            low, high = (one.rows[column] for column in quantity.spread)
-            axes.fill_between(seconds, low, high, color=one.colour, alpha=0.2, linewidth=0, zorder=1)
-            # A length without neighbours has nothing to span a band with: its spread shows as a bar.
-            axes.vlines(seconds, low, high, color=one.colour, alpha=0.3, linewidth=3, zorder=1)
+            _spread(axes, one, *quantity.spread)
+        if quantity.gpu:
+            _launch_bound(axes, one, quantity.column, quantity.gpu)
     covered = _crosses(axes, series, quantity)
 
     axes.set_title(title)
@@ -146,6 +169,28 @@ def _panel(axes: Axes, series: Sequence[_Series], quantity: _Quantity, *, title:
     else:
         axes.set_yticks([])
         axes.text(0.5, (1 - covered) / 2, "No case gave a figure", transform=axes.transAxes, ha="center", va="center")
+
+
+def _spread(axes: Axes, one: _Series, low: str, high: str) -> None:
+    """Draw the spread of a series as bars, and between them as a band, except where the launch-bound region is shaded.
+
+    There a second shade of the same colour would hide where either ends. A length without neighbours has nothing to
+    span a band with: its spread shows as a bar.
+    """
+    seconds, lower, upper = one.rows["seconds"], one.rows[low], one.rows[high]
+    banded = _with_neighbours(~one.shaded)
+    axes.fill_between(seconds, lower, upper, where=banded, color=one.colour, alpha=0.2, linewidth=0, zorder=1)
+    axes.vlines(seconds, lower, upper, color=one.colour, alpha=0.3, linewidth=3, zorder=1)
+
+
+def _launch_bound(axes: Axes, one: _Series, column: str, gpu: str) -> None:
+    """Make the markers of the launch-bound cases hollow, and shade from the curve down to the GPU's own time."""
+    rows, bound = one.rows, one.rows[one.launch_bound]
+    if bound.empty:
+        return
+    axes.plot(bound["seconds"], bound[column], color=one.colour, marker=one.marker, **_HOLLOW)
+    axes.fill_between(rows["seconds"], rows[gpu], rows[column], where=one.shaded, color=one.colour, **_SHADE)
+    axes.plot(rows["seconds"], rows[gpu].where(one.shaded), color=one.colour, **_GPU_LINE)
 
 
 def _crosses(axes: Axes, series: Sequence[_Series], quantity: _Quantity) -> float:
@@ -169,13 +214,20 @@ def _crosses(axes: Axes, series: Sequence[_Series], quantity: _Quantity) -> floa
 
 
 def _legend(figure: Figure, series: Sequence[_Series]) -> None:
-    """Put one legend for all panels below them; it explains the band and the crosses where there are any."""
-    handles: list[Artist] = [Line2D([], [], color=one.colour, marker=one.marker, label=one.label) for one in series]
+    """Put one legend for all panels below them; it explains the band, the shade and the crosses where there are any."""
+    entries: list[tuple[Artist | tuple[Artist, ...], str]] = [
+        (Line2D([], [], color=one.colour, marker=one.marker), one.label) for one in series
+    ]
     if any(one.rows["latency_ms_p05"].notna().any() for one in series):
-        handles.append(Patch(color="gray", alpha=0.3, linewidth=0, label="5th to 95th percentile"))
+        entries.append((Patch(color="gray", alpha=0.3, linewidth=0), "5th to 95th percentile"))
+    if any(one.launch_bound.any() for one in series):
+        shade = Patch(color="gray", alpha=0.2, linewidth=0)
+        hollow = Line2D([], [], color="gray", marker="o", **_HOLLOW)
+        entries.append(((shade, hollow), "launch-bound (hollow): shaded down to the GPU's own time"))
     crossed = pd.concat([one.crossed(quantity)["status"] for one in series for quantity in (_LATENCY, _MEMORY)])
     if len(crossed):
         reasons = ", ".join(text for status, text in _CROSSED.items() if status in set(crossed))
-        label = f"no figure: {reasons}"
-        handles.append(Line2D([], [], color="gray", marker="x", markeredgewidth=2, linestyle="none", label=label))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+        cross = Line2D([], [], color="gray", marker="x", markeredgewidth=2, linestyle="none")
+        entries.append((cross, f"no figure: {reasons}"))
+    handles, labels = zip(*entries, strict=True)
+    figure.legend(handles=handles, labels=labels, loc="outside lower center", ncols=3)

@@ -22,7 +22,12 @@ def baseline_name(records: Sequence[Record]) -> str | None:
 
 
 def title_of(records: Sequence[Record]) -> str:
-    """Return what all cases of the sweep share, and on a CPU a second line that says what that means."""
+    """Return what all cases of the sweep share, and on a CPU a second line that says what that means.
+
+    Execution and cache are named only where they are not the default, eager and warm.
+    """
     first = records[0]
     setting = f"{first.device}, {first.precision}, {first.preset} preset, {first.pass_}"
+    setting += "" if first.execution == "eager" else f", {first.execution} execution"
+    setting += "" if first.cache == "warm" else f", {first.cache} cache"
     return f"{setting}\n{CPU_NOTICE}" if first.device_type == "cpu" else setting

@@ -55,6 +55,7 @@ def judge(
     alpha: float = ALPHA,
     threshold: float = THRESHOLD,
     resolution: float = RESOLUTION,
+    allowance: float = 0.0,
 ) -> Judgement:
     """Compare the times of a case before and after.
 
@@ -67,12 +68,15 @@ def judge(
         alpha: Highest probability that the interval misses the true ratio.
         threshold: Smallest difference that counts, as a fraction.
         resolution: Largest difference that "no difference" may leave possible, as a fraction.
+        allowance: Largest difference that something other than the code explains, as a fraction: it counts as noise.
 
     Raises:
         ValueError: A side has no samples or one that is no time, or the rule contradicts itself.
     """
     if not 0 <= threshold < resolution:
         raise ValueError(f"the threshold, {threshold}, must be from 0 to below the resolution, {resolution}")
+    if not 0 <= allowance < math.inf:
+        raise ValueError(f"the allowance, {allowance}, must be finite and not negative")
     if not all(0 < time < math.inf for time in (*before, *after)):
         raise ValueError("times must be positive and finite")
     low_before, high_before = median_interval(before, alpha=alpha / 2)
@@ -87,22 +91,31 @@ def judge(
         ratio=ratio,
         low=low,
         high=high,
-        verdict=decide(ratio, low, high, threshold=threshold, resolution=resolution),
+        verdict=decide(ratio, low, high, threshold=threshold, resolution=resolution, allowance=allowance),
     )
 
 
 def decide(
-    ratio: float, low: float, high: float, *, threshold: float = THRESHOLD, resolution: float = RESOLUTION
+    ratio: float,
+    low: float,
+    high: float,
+    *,
+    threshold: float = THRESHOLD,
+    resolution: float = RESOLUTION,
+    allowance: float = 0.0,
 ) -> Verdict:
     """Return the verdict on a ratio and its confidence interval.
 
     A difference comes first: an interval that is wide but excludes 1 still tells the direction, and the ratio says that
-    it matters. What is left may be called the same only where the interval rules out a difference of ``resolution``;
-    one that is significant but below ``threshold`` is no difference under that same condition. Differences count alike
-    in both directions: 1 % means a ratio of 1.01 or of 1 / 1.01.
+    it matters, unless something else explains it, up to ``allowance``: then it is noise. What is left may be called the
+    same only where the interval rules out a difference of ``resolution``; one that is significant but below
+    ``threshold`` is no difference under that same condition. Differences count alike in both directions: 1 % means a
+    ratio of 1.01 or of 1 / 1.01.
     """
     significant = low > 1 or high < 1
     if significant and _distance(ratio) > threshold:
+        if _distance(ratio) <= allowance:
+            return "noisy"
         return "slower" if ratio > 1 else "faster"
     ruled_out = low > 0 and max(_distance(low), _distance(high)) <= resolution
     return "no difference" if ruled_out else "noisy"
@@ -136,6 +149,11 @@ def slower_than(judgement: Judgement, fraction: float) -> bool:
     A fraction below the threshold of the verdict asks for no more than the verdict does; a noisy case never counts.
     """
     return judgement.verdict == "slower" and _distance(judgement.ratio) > fraction
+
+
+def medians_agree(judgement: Judgement) -> bool:
+    """Tell whether the medians differ by no more than the threshold, whatever the verdict."""
+    return _distance(judgement.ratio) <= THRESHOLD
 
 
 def parse_fraction(text: str) -> float:

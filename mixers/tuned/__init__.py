@@ -5,20 +5,35 @@ into the autotuners once instead: the library's look-up covers only those of its
 builds its key anew at every launch, which would be measured with every short sequence.
 """
 
+import functools
 import hashlib
 import json
+import os
 import re
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+Files = dict[str, dict[str, Any]]  # for each kernel's name the content of its file
 
-def folder_of(gpu: str) -> Path:
-    """Return the folder of a GPU's configurations: ``NVIDIA H200`` gives ``mixers/tuned/nvidia-h200``."""
-    return Path(__file__).parent / re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-")
+
+def shipped(gpu: str) -> Path:
+    """Return the folder of the configurations that come with this package: ``NVIDIA H200`` gives ``nvidia-h200``."""
+    return Path(__file__).parent / _slug(gpu)
+
+
+def saved(gpu: str) -> Path:
+    """Return the folder where this user keeps what was found on this machine; these win over the shipped ones."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "sbench" / "tuned" / _slug(gpu)
+
+
+def _slug(gpu: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-")
 
 
 def use_prepared_configurations() -> None:
@@ -30,13 +45,52 @@ def use_prepared_configurations() -> None:
         return
     import triton
 
-    folder = folder_of(torch.cuda.get_device_name())
-    for tuner in _autotuners():
-        path = folder / f"{tuner.base_fn.__name__}.json"
-        if path.exists():
-            for entry in json.loads(path.read_text())["autotune_entries"].values():
-                chosen = dict(entry["config"])
-                tuner.cache[tuple(entry["autotune_key"])] = triton.Config(chosen.pop("kwargs"), **chosen)
+    gpu = torch.cuda.get_device_name()
+    for source, folder in (("shipped", shipped(gpu)), ("saved", saved(gpu))):
+        for tuner in _autotuners():
+            path = folder / f"{tuner.base_fn.__name__}.json"
+            if path.exists():
+                for entry in json.loads(path.read_text())["autotune_entries"].values():
+                    chosen = dict(entry["config"])
+                    config = triton.Config(chosen.pop("kwargs"), **chosen)
+                    _SOURCES[id(config)] = (source, config)
+                    tuner.cache[tuple(entry["autotune_key"])] = config
+
+
+# Where each configuration handed out comes from; it is kept beside its source, so that no other one gets its identity.
+_SOURCES: dict[int, tuple[str, Any]] = {}
+
+
+def origins() -> str:
+    """Return where the configurations come from that the kernels ran with last: ``11 shipped, 2 tuned here``."""
+    used = [tuner.best_config for tuner in _autotuners() if len(tuner.configs) > 1 and hasattr(tuner, "best_config")]
+    counts = Counter(_SOURCES.get(id(config), ("tuned here",))[0] for config in used)
+    return ", ".join(f"{counts[source]} {source}" for source in ("shipped", "saved", "tuned here") if counts[source])
+
+
+def choices_made() -> int:
+    """Return how many choices the autotuners know, the prepared ones included; it grows by each search."""
+    return sum(len(tuner.cache) for tuner in _known_autotuners(len(sys.modules)))
+
+
+def merge(found: Mapping[str, Any], folder: Path) -> None:
+    """Add configurations to the files of a folder, which is made if need be; a new choice replaces the old one.
+
+    Args:
+        found: What `chosen_configurations` returned.
+        folder: Where the files lie.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in found.items():
+        path = folder / f"{name}.json"
+        before = json.loads(path.read_text())["autotune_entries"] if path.exists() else {}
+        entries = dict(sorted((before | content["autotune_entries"]).items()))
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text(json.dumps({"kernel_name": name, "autotune_entries": entries}, indent=1) + "\n")
+        partial.replace(path)  # whole, whoever reads it meanwhile
 
 
 def forget_configurations() -> None:
@@ -45,13 +99,15 @@ def forget_configurations() -> None:
         tuner.cache.clear()
 
 
-def chosen_configurations() -> dict[str, dict[str, Any]]:
-    """Return what the autotuners have chosen so far: for each kernel's name the content of its file."""
-    files: dict[str, dict[str, Any]] = {}
+def chosen_configurations() -> Files:
+    """Return what the autotuners have chosen themselves so far: for each kernel's name the content of its file."""
+    files: Files = {}
     for tuner in _autotuners():
         name = tuner.base_fn.__name__
         entries = files.setdefault(name, {"kernel_name": name, "autotune_entries": {}})["autotune_entries"]
         for key, config in tuner.cache.items():
+            if id(config) in _SOURCES:
+                continue
             digest = hashlib.md5(json.dumps(key, separators=(",", ":")).encode(), usedforsecurity=False).hexdigest()
             settings = ("kwargs", "num_warps", "num_stages", "num_ctas", "maxnreg")
             entries[digest] = {
@@ -61,8 +117,16 @@ def chosen_configurations() -> dict[str, dict[str, Any]]:
     return {name: content for name, content in files.items() if content["autotune_entries"]}
 
 
+@functools.lru_cache(maxsize=1)
+def _known_autotuners(_: int) -> tuple[Any, ...]:
+    """Look for the autotuners once for each number of modules that are loaded, since looking takes milliseconds."""
+    return tuple(_autotuners())
+
+
 def _autotuners() -> Iterator[Any]:
     """Yield every autotuner in the library's modules, each once; other decorators may lie around it."""
+    if not any(name.startswith("fla.") for name in sys.modules):
+        return
     from triton.runtime.autotuner import Autotuner, Heuristics
 
     seen: set[int] = set()

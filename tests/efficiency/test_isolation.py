@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from bench.efficiency.isolation import Death, call, run
+from bench.efficiency.isolation import Child, Death, Ready, call, run
 from mixers.errors import UserError
 
 LIMIT_S = 60.0
@@ -73,6 +73,45 @@ def test_a_child_goes_when_nobody_listens() -> None:
     outcomes.close()  # type: ignore[attr-defined]
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def obey_when_asked(orders: Sequence[str]) -> Iterator[str | Ready]:
+    for order in orders:
+        if order == "die early":
+            os._exit(3)
+    yield Ready(note={"pid": os.getpid()})
+    yield from obey(orders)
+
+
+def test_a_child_that_is_ready_waits_for_its_turn() -> None:
+    children: list[Child[str, str]] = [Child(obey_when_asked, ["one", "two"]) for _ in range(2)]
+    notes = [child.ready(limit_s=LIMIT_S) for child in children]
+    for child, note in reversed(list(zip(children, notes, strict=True))):
+        assert isinstance(note, Ready)
+        assert list(child.results(limit_s=LIMIT_S)) == [f"{order} {note.note['pid']}" for order in ("one", "two")]
+
+
+def test_a_fresh_child_goes_on_after_one_that_was_ready() -> None:
+    orders = ["one", "kill", "two"]
+    first: Child[str, str] = Child(obey_when_asked, orders)
+    ready = first.ready(limit_s=LIMIT_S)
+    assert isinstance(ready, Ready)
+    one, death, two = run(obey, orders, limit_s=LIMIT_S, first=first)
+    assert one == f"one {ready.note['pid']}"
+    assert isinstance(death, Death)
+    assert str(two).startswith("two ")
+
+
+def test_a_child_that_dies_before_it_is_ready() -> None:
+    child: Child[str, str] = Child(obey_when_asked, ["die early"])
+    assert child.ready(limit_s=LIMIT_S) == Death(reason="the process exited with code 3")
+    child.kill()
+
+
+def test_a_child_that_is_not_ready_in_time() -> None:
+    child: Child[str, str] = Child(obey, ["hang"])
+    assert child.ready(limit_s=0.1) == Death(reason="no result within 0.1 s; the process was killed")
+    child.kill()
 
 
 def test_children_start_fast() -> None:

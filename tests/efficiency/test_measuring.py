@@ -6,12 +6,10 @@ from functools import partial
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bench.efficiency.forecast import Forecast
-from bench.efficiency.latency import MINIMUM_SAMPLES, MINIMUM_SECONDS, Latency, measure_latency
-from bench.efficiency.memory import GIB, peak_memory_gib
+from bench.efficiency.latency import SINGLE_CALLS, busy, measure_latency
+from bench.efficiency.memory import measure_memory, peak_bytes
 from mixers import stack
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -19,28 +17,74 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 def test_latency_of_a_known_sleep() -> None:
     latency = measure_latency(lambda: time.sleep(0.004), device_type="cpu")
-    assert len(latency.samples_ms) >= MINIMUM_SAMPLES
-    assert sum(latency.samples_ms) >= 1e3 * MINIMUM_SECONDS
-    assert 4.0 <= latency.median_ms < 8.0
-    assert latency.p05_ms <= latency.median_ms <= latency.p95_ms
+    samples = latency.single.samples_ms
+    assert len(samples) >= SINGLE_CALLS.minimum_samples
+    assert sum(samples) >= 0.9e3 * SINGLE_CALLS.minimum_seconds
+    assert 4.0 <= latency.single.median < 8.0
+    assert latency.single.percentile(5) <= latency.single.median <= latency.single.percentile(95)
+    assert latency.full_queue is None
+    assert latency.host_ms is None
+    assert latency.launch_bound is None
 
 
 @pytest.mark.gpu
-def test_latency_on_the_gpu_is_proportional_to_the_cycles_slept() -> None:
-    short, long = (
-        measure_latency(partial(torch.cuda._sleep, cycles), device_type="cuda").median_ms for cycles in (10**6, 10**7)
+def test_times_on_the_gpu_are_proportional_to_the_cycles_slept() -> None:
+    short, long = (measure_latency(partial(torch.cuda._sleep, cycles), device_type="cuda") for cycles in (10**6, 10**7))
+    assert 8 < long.single.median / short.single.median < 12
+    assert short.full_queue is not None
+    assert long.full_queue is not None
+    assert 9 < long.full_queue.median / short.full_queue.median < 11
+    assert long.launch_bound is False
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("cold_cache", [False, True])
+def test_behind_a_full_queue_the_host_s_time_is_not_measured(cold_cache: bool) -> None:
+    x = torch.randn(1000, device="cuda")
+
+    def slow_to_issue() -> None:
+        x.add(1)
+        time.sleep(0.002)
+        x.add(1)
+
+    latency = measure_latency(slow_to_issue, device_type="cuda", cold_cache=cold_cache)
+    assert latency.full_queue is not None
+    assert latency.single.median > 2
+    assert latency.host_ms is not None
+    assert latency.host_ms > 2
+    assert latency.full_queue.median < 0.2
+    assert latency.launch_bound is True
+
+
+@pytest.mark.gpu
+def test_a_call_that_waits_for_the_gpu_cannot_be_issued_ahead() -> None:
+    x = torch.randn(1000, device="cuda")
+
+    def waits() -> float:
+        return x.sum().item()
+
+    latency = measure_latency(waits, device_type="cuda")
+    assert latency.full_queue is not None
+    assert latency.full_queue.stop == "contaminated"
+    assert latency.full_queue.samples_ms == ()
+    assert latency.launch_bound is None
+
+
+@pytest.mark.gpu
+def test_a_cold_cache_is_slower() -> None:
+    x = torch.randn(4 * 2**20, device="cuda")  # 16 MiB, which stay in the cache of any card since the A100
+    warm, cold = (
+        measure_latency(lambda: x.sum(), device_type="cuda", cold_cache=cold_cache) for cold_cache in (False, True)
     )
-    assert 8 < long / short < 12
+    assert warm.full_queue is not None
+    assert cold.full_queue is not None
+    assert cold.full_queue.median > 1.1 * warm.full_queue.median
 
 
-@given(st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=50))
-def test_statistics_lie_within_the_samples(samples: list[float]) -> None:
-    latency = Latency(samples_ms=tuple(samples))
-    low, high = min(samples), max(samples)
-    for value in (latency.median_ms, latency.mean_ms, latency.p05_ms, latency.p95_ms):
-        assert low * (1 - 1e-9) <= value <= high * (1 + 1e-9)
-    assert latency.p05_ms <= latency.median_ms * (1 + 1e-9)
-    assert latency.median_ms <= latency.p95_ms * (1 + 1e-9)
+@pytest.mark.gpu
+def test_busy_lasts_about_as_long_as_it_says() -> None:
+    latency = measure_latency(partial(busy, 5.0), device_type="cuda")
+    assert 4.5 < latency.single.median < 10
 
 
 def allocate(device: str, *, mebibytes: int) -> torch.Tensor:
@@ -56,21 +100,28 @@ def allocate(device: str, *, mebibytes: int) -> torch.Tensor:
 def test_peak_of_known_allocations(device: str) -> None:
     standing = allocate(device, mebibytes=64)  # what was there before does not count
     for mebibytes in (2, 32, 4):
-        peak = peak_memory_gib(partial(allocate, device, mebibytes=mebibytes), device_type=device)
-        assert peak * GIB == 2 * mebibytes * 2**20
+        assert peak_bytes(partial(allocate, device, mebibytes=mebibytes), device_type=device) == 2 * mebibytes * 2**20
     del standing
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_eager_attention_keeps_both_score_matrices(device: str) -> None:
-    frames, element_size = 1024, 4
-    layer = stack.build("sa", implementation="eager", preset="released").to(device)
+@pytest.mark.parametrize("frames", [512, 1024, 2048])
+def test_eager_attention_keeps_two_score_matrices_to_the_byte(device: str, frames: int) -> None:
+    """When the values are mixed there lie, beside both matrices, queries, keys, values and what is made of them."""
+    model = stack.build("sa", implementation="eager", preset="released").to(device)
     x = torch.randn(1, frames, 1024, device=device)
     with torch.inference_mode():
-        layer(x)
-        peak = peak_memory_gib(lambda: layer(x), device_type=device) * GIB
-    scores, features = 4 * frames**2 * element_size, frames * 1024 * element_size
-    assert 2 * scores + features <= peak <= 2 * scores + 6 * features
+        model(x)
+        memory = measure_memory(lambda: model(x), model=model, x=x, device_type=device)
+    scores, features = 4 * 4 * frames**2, 4 * frames * 1024
+    assert memory.peak == 2 * scores + 4 * features
+    assert memory.input == features
+    assert memory.weights == 4 * (4 * 1024 * 1024 + 1024)
+    if device == "cuda":
+        assert memory.reserved is not None
+        assert memory.reserved >= memory.peak + memory.input + memory.weights
+    else:
+        assert memory.reserved is None
 
 
 def power_law(frames: int, *, power: float) -> tuple[float, float]:

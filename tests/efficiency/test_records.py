@@ -35,6 +35,7 @@ strategies = {
     float: finite,
     float | None: st.none() | finite,
     bool: st.booleans(),
+    bool | None: st.none() | st.booleans(),
     Status: st.sampled_from(typing.get_args(Status)),
 }
 
@@ -49,6 +50,7 @@ plain_values: dict[Any, Any] = {
     float: 1.5,
     float | None: None,
     bool: True,
+    bool | None: None,
     Status: "oom",
 }
 

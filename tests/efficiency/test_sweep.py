@@ -14,6 +14,7 @@ import torch
 import mixers
 from bench.efficiency import isolation, latency, sweep
 from bench.efficiency.cases import Contestant, Plan
+from bench.efficiency.criterion import Criterion
 from bench.efficiency.records import RECORDS_FILE, SWEEP_FILE, Record, mend, read_records, read_samples
 
 KILLS = 50
@@ -32,7 +33,10 @@ PLAN = Plan(
     seed=0,
     time_budget_s=None,
 )
-TIMINGS = {"latency_ms", "latency_ms_mean", "latency_ms_p05", "latency_ms_p95", "samples", "started_at", "wall_s"}
+TIMINGS = {
+    *("latency_ms", "latency_ms_mean", "latency_ms_p05", "latency_ms_p95", "samples", "started_at", "wall_s"),
+    *("latency_error", "latency_stop", "converged", "void_samples"),
+}
 
 
 def in_this_process(
@@ -40,6 +44,7 @@ def in_this_process(
     items: Sequence[Any],
     *,
     limit_s: float,  # noqa: ARG001
+    first: object = None,  # noqa: ARG001
 ) -> Iterator[Any]:
     yield from work(items)
 
@@ -48,7 +53,7 @@ def in_this_process(
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process that keeps the records is what is killed; it measures by itself, and briefly."""
     monkeypatch.setattr(isolation, "run", in_this_process)
-    monkeypatch.setattr(latency, "MINIMUM_SECONDS", 0.0)
+    monkeypatch.setattr(latency, "SINGLE_CALLS", Criterion(relative_error=0.005, minimum_seconds=0, maximum_seconds=0))
 
 
 def begin_or_go_on(folder: Path) -> None:
@@ -59,8 +64,9 @@ def begin_or_go_on(folder: Path) -> None:
     else:
         sweep.start(PLAN, folder)
     source = sweep.make_input(PLAN, folder)
-    for _ in sweep.measure(PLAN, source, folder, done=done):
-        pass
+    with sweep.Sweep(PLAN, source, folder, done=done) as work:
+        for _ in work.measure():
+            pass
 
 
 def process_on(folder: Path) -> multiprocessing.process.BaseProcess:

@@ -8,6 +8,7 @@ import torch
 from bench.efficiency import worker
 from bench.efficiency.cases import Contestant, Plan
 from bench.efficiency.inputs import RandomFeatures
+from bench.efficiency.isolation import Ready
 from bench.efficiency.records import Record
 
 SDPA = Contestant(mixer="sa", implementation="sdpa")
@@ -22,10 +23,12 @@ PLAN = Plan(
 )
 
 
-def measured() -> list[Record]:
-    source = RandomFeatures(width=1024, seed=0)
-    results = worker.measure(PLAN.seconds, contestant=SDPA, plan=PLAN, source=source, device="here", time_budget_s=None)
-    return [record for record, _ in results]
+TASK = worker.Task(contestant=SDPA, plan=PLAN, source=RandomFeatures(width=1024, seed=0))
+
+
+def measured(*, alone: bool = True) -> list[Record]:
+    results = worker.measure(PLAN.seconds, task=TASK, alone=alone)
+    return [result[0] for result in results if not isinstance(result, Ready)]
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, error: Exception, *, from_frames: int) -> None:
@@ -46,6 +49,22 @@ def test_an_allocation_that_fails_is_a_row_and_the_next_one_is_tried(monkeypatch
     assert [record.status for record in records] == ["ok", "oom", "oom"]
     assert "Tried to allocate 11.92 GiB" in records[1].error
     assert records[1].latency_ms is None
+    assert [record.oom_requested_gib for record in records] == [None, 11.92, 11.92]
+
+
+def test_where_the_memory_runs_out_the_longest_length_that_fits_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine frames begin at 0.185 s."""
+    refuse(monkeypatch, torch.OutOfMemoryError("CUDA out of memory."), from_frames=9)
+    found = [record.longest_fitting_seconds for record in measured()]
+    assert found[0] is None
+    assert found[1] == found[2] == pytest.approx(0.185, abs=0.02)
+    assert found[1] is not None
+    assert found[1] < 0.185
+
+
+def test_among_other_processes_it_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse(monkeypatch, torch.OutOfMemoryError("CUDA out of memory."), from_frames=9)
+    assert [record.longest_fitting_seconds for record in measured(alone=False)] == [None, None, None]
 
 
 def test_an_error_of_a_library_is_a_row_and_ends_the_process_s_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,13 +75,26 @@ def test_an_error_of_a_library_is_a_row_and_ends_the_process_s_work(monkeypatch:
 
 
 def test_a_lost_case_is_a_row() -> None:
-    record = worker.lost(
-        0.2,
-        "the process was killed by SIGSEGV",
-        contestant=SDPA,
-        plan=PLAN,
-        source=RandomFeatures(width=1024, seed=0),
-        device="here",
-    )
+    record = worker.lost(0.2, "the process was killed by SIGSEGV", task=TASK, device="here")
     assert (record.name, record.seconds, record.frames, record.status) == ("sa/sdpa", 0.2, 9, "failed")
     assert record.error == "the process was killed by SIGSEGV"
+
+
+def test_prepared_work_says_so_before_it_measures() -> None:
+    first, *rest = worker.measure(PLAN.seconds, task=TASK, prepare=True)
+    assert first == Ready(note={})  # nothing had to be searched for
+    assert len(rest) == len(PLAN.seconds)
+
+
+def test_every_record_says_how_it_was_measured() -> None:
+    for record in measured():
+        assert record.status == "ok"
+        assert record.samples >= 20
+        assert record.latency_error is not None
+        assert record.latency_stop in ("converged", "cap")
+        assert record.converged == (record.latency_stop == "converged")
+        assert record.cache == "warm"
+        assert (record.gpu_ms, record.host_ms, record.launch_bound, record.energy_j) == (None, None, None, None)
+        assert record.weights_gib == pytest.approx(4 * (4 * 1024**2 + 1024) / 2**30)
+        assert record.input_gib == pytest.approx(4 * record.frames * 1024 / 2**30)
+        assert record.void_samples == 0 or record.garbage_collections + record.compilations > 0

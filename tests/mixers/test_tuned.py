@@ -3,6 +3,9 @@
 import importlib
 import json
 import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,19 +22,71 @@ def _library_on_an_h200(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200")
 
 
-@pytest.mark.usefixtures("_library_on_an_h200")
-def test_what_is_prepared_is_what_the_autotuners_take() -> None:
+def prepared() -> dict[str, dict[str, Any]]:
+    folder = tuned.shipped("NVIDIA H200")
+    return {path.stem: json.loads(path.read_text())["autotune_entries"] for path in folder.glob("*.json")}
+
+
+def known() -> dict[str, dict[tuple[Any, ...], Any]]:
+    """What the autotuners of each name know, by key."""
+    choices: dict[str, dict[tuple[Any, ...], Any]] = {}
+    for tuner in tuned._autotuners():
+        choices.setdefault(tuner.base_fn.__name__, {}).update(tuner.cache)
+    return choices
+
+
+@pytest.fixture
+def _nothing_known(_library_on_an_h200: None) -> Iterator[None]:
     tuned.forget_configurations()
-    assert tuned.chosen_configurations() == {}
+    yield
+    tuned.forget_configurations()
+
+
+@pytest.mark.usefixtures("_nothing_known")
+def test_what_is_shipped_is_what_the_autotuners_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert tuned.choices_made() == 0
     tuned.use_prepared_configurations()
-    chosen = tuned.chosen_configurations()
-    prepared = {path.stem: json.loads(path.read_text()) for path in tuned.folder_of("NVIDIA H200").glob("*.json")}
-    assert chosen.keys() == prepared.keys()
-    for name, content in prepared.items():
-        assert content["autotune_entries"].items() <= chosen[name]["autotune_entries"].items(), name
+    for name, entries in prepared().items():
+        for entry in entries.values():
+            chosen = known()[name][tuple(entry["autotune_key"])]
+            assert chosen.kwargs == entry["config"]["kwargs"]
+            assert chosen.num_warps == entry["config"]["num_warps"]
+    assert tuned.choices_made() >= sum(len(entries) for entries in prepared().values())
+    assert tuned.chosen_configurations() == {}  # none of them is a choice of this process
+
+
+@pytest.mark.usefixtures("_nothing_known")
+def test_what_was_found_here_is_saved_and_wins_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import triton
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    name, entries = next(iter(prepared().items()))
+    key = tuple(next(iter(entries.values()))["autotune_key"])
+    tuner = next(each for each in tuned._autotuners() if each.base_fn.__name__ == name)
+    found = triton.Config({"made up": 5}, num_warps=7)
+    monkeypatch.setattr(tuner, "best_config", found, raising=False)
+    tuner.cache[key] = tuner.cache["another"] = found
+    assert tuned.origins().endswith("1 tuned here")
+    tuned.merge(tuned.chosen_configurations(), tuned.saved("NVIDIA H200"))
     tuned.forget_configurations()
 
+    tuned.use_prepared_configurations()
+    assert known()[name][key].kwargs == {"made up": 5}
+    assert known()[name][key].num_warps == 7
+    monkeypatch.setattr(tuner, "best_config", tuner.cache[key], raising=False)
+    assert "1 saved" in tuned.origins()
 
-def test_a_folder_for_each_model() -> None:
-    assert tuned.folder_of("NVIDIA H200").name == "nvidia-h200"
-    assert tuned.folder_of("NVIDIA H100 80GB HBM3").name == "nvidia-h100-80gb-hbm3"
+
+def test_merging_keeps_what_is_there(tmp_path: Path) -> None:
+    for entries in ({"a": 1, "b": 2}, {"b": 3, "c": 4}):
+        tuned.merge({"kernel": {"kernel_name": "kernel", "autotune_entries": entries}}, tmp_path / "folder")
+    (path,) = (tmp_path / "folder").iterdir()
+    assert json.loads(path.read_text()) == {"kernel_name": "kernel", "autotune_entries": {"a": 1, "b": 3, "c": 4}}
+
+
+def test_a_folder_for_each_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tuned.shipped("NVIDIA H200").name == "nvidia-h200"
+    assert tuned.shipped("NVIDIA H100 80GB HBM3").name == "nvidia-h100-80gb-hbm3"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert tuned.saved("NVIDIA H200") == tmp_path / "sbench" / "tuned" / "nvidia-h200"

@@ -66,6 +66,14 @@ def _make_record(name: str = "sa/eager", seconds: float = 10.0, **changes: objec
     return Record(**(fields | changes))  # type: ignore[arg-type]
 
 
+def gpu_times(name: str, seconds: float) -> dict[str, object]:
+    """Return the fields of a case that only a GPU gives: the host takes the overhead, the GPU what grows."""
+    overhead, linear, square, *_ = COSTS[name]
+    length = seconds / 100
+    gpu = 0.1 + linear * length + square * length**2
+    return {"gpu_ms": gpu, "gpu_samples": 80, "host_ms": overhead, "launch_bound": overhead > gpu}
+
+
 @pytest.fixture(scope="session")
 def make_record() -> MakeRecord:
     return _make_record
@@ -75,3 +83,9 @@ def make_record() -> MakeRecord:
 def sweep() -> Sequence[Record]:
     """Return a whole sweep on a GPU in the order in which it runs: all lengths of one mixer after the other."""
     return [_make_record(name, seconds) for name in COSTS for seconds in LENGTHS]
+
+
+@pytest.fixture(scope="session")
+def gpu_sweep() -> Sequence[Record]:
+    """Return the same sweep with the GPU's own times: sa/eager is launch-bound up to 25 s, kda/fla throughout."""
+    return [_make_record(name, seconds, **gpu_times(name, seconds)) for name in COSTS for seconds in LENGTHS]

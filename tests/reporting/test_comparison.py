@@ -30,16 +30,21 @@ assert "pandas" not in sys.modules
 WriteSweep = Callable[..., Path]
 
 
-def times(record: Record, *, spread: float = 0.01, count: int = 50) -> list[float]:
-    """Made-up times around the record's latency, in ms, of which its latency is the true median."""
-    assert record.latency_ms is not None
-    rng = random.Random(f"{record.name}, {record.seconds}, {record.latency_ms}")
-    return [record.latency_ms * rng.gauss(1, spread) for _ in range(count)]
+def times(record: Record, median_ms: float | None, *, spread: float = 0.01, count: int = 50) -> list[float]:
+    """Made-up times of a case in ms, of which this is the true median; none where there is none."""
+    rng = random.Random(f"{record.name}, {record.seconds}, {median_ms}")
+    return [] if median_ms is None else [median_ms * rng.gauss(1, spread) for _ in range(count)]
+
+
+def samples_of(record: Record, *, spread: float, count: int) -> Samples:
+    latency, gpu = (times(record, median, spread=spread, count=count) for median in (record.latency_ms, record.gpu_ms))
+    issue = [0.9 * time for time in latency] if gpu else []
+    return Samples(name=record.name, seconds=record.seconds, latency_ms=latency, issue_ms=issue, gpu_ms=gpu)
 
 
 @pytest.fixture
 def write_sweep(tmp_path: Path) -> WriteSweep:
-    """Write a sweep's folder: its records, the samples behind those that are ok, and its environment."""
+    """Write a sweep's folder: its records, samples behind those that are ok, its environment; of a GPU with gpu_ms."""
 
     def write(
         name: str, *records: Record, environment: object = ENVIRONMENT, spread: float = 0.01, count: int = 50
@@ -48,9 +53,8 @@ def write_sweep(tmp_path: Path) -> WriteSweep:
         folder.mkdir()
         (folder / SWEEP_FILE).write_text(json.dumps({"plan": {}, "environment": environment}), encoding="utf-8")
         for record in records:
-            series = times(record, spread=spread, count=count) if record.status == "ok" and count else None
-            samples = series and Samples(name=record.name, seconds=record.seconds, latency_ms=series)
-            append_record(folder, record, samples or None)
+            measured = record.status == "ok" and count
+            append_record(folder, record, samples_of(record, spread=spread, count=count) if measured else None)
         return folder
 
     return write
@@ -76,7 +80,7 @@ def test_each_case_gets_its_verdict(write_sweep: WriteSweep, make_record: MakeRe
     assert comparison.warnings == ()
     assert comparison.unpaired == ()
     assert comparison.environment == ()
-    assert tally(comparison) == "1 faster, 1 slower, 1 no difference, 0 noisy"
+    assert tally(comparison) == "1 faster, 1 slower, 1 no difference, 0 noisy; 1 of 3 medians within 1%"
     text = text_of(comparison)
     assert "WARNING" not in text
     assert "environment: the same" in text
@@ -105,6 +109,108 @@ def test_the_gate_names_what_is_slower_than_its_fraction(write_sweep: WriteSweep
     assert slower(compare(after, before), 0.0) == []
 
 
+def test_the_gpus_own_time_is_compared_where_both_sides_have_it(
+    write_sweep: WriteSweep, make_record: MakeRecord
+) -> None:
+    before = write_sweep("before", make_record("kda/fla", latency_ms=5.0, gpu_ms=1.0), make_record("sa/eager"))
+    after = write_sweep("after", make_record("kda/fla", latency_ms=4.0, gpu_ms=1.2), make_record("sa/eager"))
+    comparison = compare(before, after)
+    assert comparison.by == "gpu"
+    assert verdicts(comparison) == {"kda/fla": "slower", "sa/eager": None}
+    text = text_of(comparison)
+    assert "\ntime:   of the GPU alone, its launch queue kept full (gpu_ms)\n" in text
+    assert "sa/eager at 10 s: no samples of gpu_ms\n" in text
+    comparison = compare(before, after, by="latency")
+    assert comparison.by == "latency"
+    assert verdicts(comparison) == {"kda/fla": "faster", "sa/eager": "no difference"}
+    assert "\ntime:   of single calls, each begun on an idle device (latency_ms)\n" in text_of(comparison)
+
+
+def test_single_calls_are_compared_where_a_side_has_no_gpu_time(
+    write_sweep: WriteSweep, make_record: MakeRecord
+) -> None:
+    failed = make_record("kda/fla", status="oom")
+    before = write_sweep("before", make_record(latency_ms=5.0, gpu_ms=1.0), make_record("kda/fla", gpu_ms=1.0))
+    after = write_sweep("after", make_record(latency_ms=4.0), failed)
+    assert compare(before, after).by == compare(after, before).by == "latency"
+    assert verdicts(compare(before, after)) == {"sa/eager": "faster"}
+    comparison = compare(before, after, by="gpu")
+    assert comparison.warnings == ("no case has samples of gpu_ms on both sides",)
+    with pytest.raises(UserError, match="gpu_ms") as refusal:
+        slower(comparison, 0.0)
+    assert "--by latency" in refusal.value.hint
+
+
+def test_a_time_that_does_not_exist_is_the_users_to_mend(write_sweep: WriteSweep, make_record: MakeRecord) -> None:
+    folder = write_sweep("before", make_record())
+    with pytest.raises(UserError, match="unknown time 'gpus'") as refusal:
+        compare(folder, folder, by="gpus")
+    assert refusal.value.hint == "Did you mean 'gpu'? Available: gpu, latency."
+
+
+def clocks(usual: float | None, lowest: float | None) -> dict[str, object]:
+    return {"sm_clock_mhz": usual, "sm_clock_mhz_min": lowest}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "factor", "verdict"),
+    [
+        (clocks(1980, 1980), clocks(1980, 1500), 1.2, "noisy"),
+        (clocks(1980, 1500), clocks(1980, 1980), 1 / 1.2, "noisy"),
+        (clocks(1980, 1980), clocks(1500, 1500), 1.2, "noisy"),
+        (clocks(1980, 1980), clocks(1980, 1500), 1.4, "slower"),
+        (clocks(1980, 1500), clocks(1980, 1500), 0.5, "faster"),
+        (clocks(1980, 1500), clocks(1980, 1500), 1.0, "no difference"),
+        (clocks(1980, 1980), clocks(1980, 1980), 1.2, "slower"),
+        (clocks(None, None), clocks(1980, 1500), 1.2, "slower"),
+        (clocks(1980, 1500), clocks(1980, None), 1.2, "slower"),
+    ],
+)
+def test_what_the_clocks_explain_is_noise(
+    write_sweep: WriteSweep,
+    make_record: MakeRecord,
+    before: dict[str, object],
+    after: dict[str, object],
+    factor: float,
+    verdict: str,
+) -> None:
+    one = write_sweep("before", make_record(gpu_ms=2.0, **before), spread=0.001)
+    other = write_sweep("after", make_record(gpu_ms=2.0 * factor, **after), spread=0.001)
+    comparison = compare(one, other)
+    assert verdicts(comparison) == {"sa/eager": verdict}
+    assert "the GPU's clocks, as far as they fell, and the gaps" in " ".join(text_of(comparison).split())
+
+
+@pytest.mark.parametrize(
+    ("execution", "gpu_ms", "ratio", "verdict"),
+    [
+        ("eager", 0.4, 1.025, "noisy"),
+        ("eager", 0.4, 1.04, "slower"),
+        ("eager", 4.0, 1.025, "slower"),
+        ("graph", 0.4, 1.025, "slower"),
+    ],
+)
+def test_what_the_gaps_between_kernels_explain_is_noise(
+    write_sweep: WriteSweep, make_record: MakeRecord, execution: str, gpu_ms: float, ratio: float, verdict: str
+) -> None:
+    one, other = (
+        write_sweep(name, make_record(gpu_ms=time, execution=execution), spread=0.0001)
+        for name, time in (("before", gpu_ms), ("after", ratio * gpu_ms))
+    )
+    assert verdicts(compare(one, other)) == {"sa/eager": verdict}
+
+
+def test_the_gpus_clock_explains_nothing_of_the_hosts_time(write_sweep: WriteSweep, make_record: MakeRecord) -> None:
+    def sweep(name: str, latency_ms: float, *, launch_bound: bool) -> Path:
+        record = make_record(latency_ms=latency_ms, gpu_ms=1.0, launch_bound=launch_bound, **clocks(1980, 1500))
+        return write_sweep(name, record)
+
+    before, after = sweep("before", 5.0, launch_bound=True), sweep("after", 6.0, launch_bound=True)
+    assert verdicts(compare(before, after, by="latency")) == {"sa/eager": "slower"}
+    computing = sweep("computing", 6.0, launch_bound=False)
+    assert verdicts(compare(before, computing, by="latency")) == {"sa/eager": "noisy"}
+
+
 @pytest.mark.parametrize(("spread", "count"), [(0.3, 20), (0.001, 6)])
 def test_wild_or_few_samples_are_noisy_and_pass_the_gate(
     write_sweep: WriteSweep, make_record: MakeRecord, spread: float, count: int
@@ -112,7 +218,7 @@ def test_wild_or_few_samples_are_noisy_and_pass_the_gate(
     before = write_sweep("before", make_record(latency_ms=2.0), spread=spread, count=count)
     after = write_sweep("after", make_record(latency_ms=2.2), spread=spread, count=count)
     comparison = compare(before, after)
-    assert tally(comparison) == "0 faster, 0 slower, 0 no difference, 1 noisy"
+    assert tally(comparison).startswith("0 faster, 0 slower, 0 no difference, 1 noisy; ")
     assert slower(comparison, 0.0) == []
 
 
@@ -125,6 +231,7 @@ def test_wild_or_few_samples_are_noisy_and_pass_the_gate(
         ("preset", "released", "preset, matched -> released"),
         ("pass_", "training", "pass, inference -> training"),
         ("execution", "graph", "execution, eager -> graph"),
+        ("cache", "cold", "cache, warm -> cold"),
         ("batch", 8, "batch, 1 -> 8"),
         ("input", "speech", "input, random -> speech"),
         ("parameters", 4_196_352, "parameters, 20020000 -> 4196352"),
@@ -181,7 +288,10 @@ def test_no_case_is_dropped_in_silence(write_sweep: WriteSweep, make_record: Mak
         ("retnet/fla", 10.0, "ok -> skipped"),
         ("lightnet/fla", 10.0, "only after"),
     )
-    assert tally(comparison) == "0 faster, 0 slower, 1 no difference, 0 noisy, 7 without a verdict"
+    assert (
+        tally(comparison)
+        == "0 faster, 0 slower, 1 no difference, 0 noisy, 7 without a verdict; 1 of 1 medians within 1%"
+    )
     text = text_of(comparison)
     assert "sa/eager at 25, 50 s: only before\n" in text
     assert "kda/fla at 10 s: ok -> failed: RuntimeError: [bold] no\n" in text
@@ -194,12 +304,12 @@ def test_records_without_samples_get_no_verdict_and_that_is_said(
     after = write_sweep("after", make_record(peak_memory_gib=2.0))
     comparison = compare(before, after)
     assert verdicts(comparison) == {"sa/eager": None}
-    with pytest.raises(UserError, match="no case has samples on both sides"):
+    with pytest.raises(UserError, match="no case has samples of latency_ms on both sides"):
         slower(comparison, 0.0)
     text = text_of(comparison)
-    assert text.startswith("WARNING: no case has samples on both sides")
-    assert "sa/eager at 10 s: no samples" in text
-    assert "1 without a verdict" in text
+    assert text.startswith("WARNING: no case has samples of latency_ms on both sides")
+    assert "sa/eager at 10 s: no samples of latency_ms\n" in text
+    assert "1 without a verdict\n" in text
     assert "2.000" in text.partition("peak memory")[2]
 
 
@@ -305,7 +415,7 @@ def test_samples_that_are_no_times_are_the_users_to_mend(
     write_sweep: WriteSweep, make_record: MakeRecord, series: str
 ) -> None:
     before, after = write_sweep("before", make_record()), write_sweep("after", make_record())
-    line = f'{{"name": "sa/eager", "seconds": 10.0, "latency_ms": {series}}}\n'
+    line = f'{{"name": "sa/eager", "seconds": 10.0, "latency_ms": [1.0], "issue_ms": [], "gpu_ms": {series}}}\n'
     (after / SAMPLES_FILE).write_text(line, encoding="utf-8")
     with pytest.raises(UserError):
         compare(before, after)

@@ -6,13 +6,17 @@ import matplotlib.image
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from bench.efficiency.records import Record
 from bench.reporting.figures import draw_figure2
-from tests.reporting.conftest import MakeRecord
+from tests.reporting.conftest import COSTS, LENGTHS, MakeRecord, gpu_times
 
 Draw = Callable[[Sequence[Record]], Figure]
+
+# Opacity of a launch-bound region and of the band between the percentiles.
+SHADE, BAND = 0.1, 0.2
 
 
 @pytest.fixture
@@ -53,8 +57,25 @@ def crosses(axes: Axes) -> dict[object, list[float]]:
     return {line.get_color(): np.asarray(line.get_xdata()).tolist() for line in axes.lines if line.get_marker() == "x"}
 
 
+def hollow(axes: Axes) -> dict[object, list[float]]:
+    """Return the lengths with a hollow marker, by colour."""
+    return {
+        line.get_color(): np.asarray(line.get_xdata()).tolist()
+        for line in axes.lines
+        if line.get_markerfacecolor() == "white"
+    }
+
+
+def regions(axes: Axes, *, alpha: float) -> list[set[tuple[float, float]]]:
+    """Return the corners of every filled region of this opacity that is not empty, in the order of drawing."""
+    filled = [artist for artist in axes.collections if artist.get_alpha() == alpha and artist.get_paths()]
+    areas = [artist for artist in filled if isinstance(artist, PolyCollection)]
+    return [{(x, y) for path in area.get_paths() for x, y in np.asarray(path.vertices).tolist()} for area in areas]
+
+
 def styles(axes: Axes) -> list[tuple[object, object]]:
-    return [(line.get_color(), line.get_marker()) for line in axes.lines if line.get_marker() != "x"]
+    curves = [line for line in axes.lines if line.get_linestyle() == "-"]
+    return [(line.get_color(), line.get_marker()) for line in curves]
 
 
 def test_four_panels_with_units_from_zero(draw: Draw, sweep: Sequence[Record]) -> None:
@@ -121,6 +142,75 @@ def test_a_latency_without_a_spread_is_drawn_without_a_band(draw: Draw, make_rec
     assert legend(draw([record])) == ["kda/fla"]
 
 
+def test_launch_bound_cases_are_hollow_and_shaded_down_to_the_gpus_own_time(
+    draw: Draw, gpu_sweep: Sequence[Record]
+) -> None:
+    every, memory, others, others_memory = draw(gpu_sweep).axes
+    bound = {
+        colour: [record.seconds for record in gpu_sweep if record.name == name and record.launch_bound]
+        for name, (colour, _) in zip(COSTS, styles(every), strict=True)
+    }
+    eager, *_, kda = bound
+    assert bound[eager] == [10.0, 25.0]
+    assert bound[kda] == list(LENGTHS)
+    assert hollow(every) == bound
+    assert hollow(others) == {colour: lengths for colour, lengths in bound.items() if colour != eager}
+    shaded = regions(every, alpha=SHADE)
+    assert len(shaded) == len(bound)
+    assert shaded[1:] == regions(others, alpha=SHADE)
+    for name, corners, lengths in zip(COSTS, shaded, bound.values(), strict=True):
+        for record in gpu_sweep:
+            if record.name == name and record.seconds in lengths:
+                assert {(record.seconds, record.gpu_ms), (record.seconds, record.latency_ms)} <= corners
+    for axes in (memory, others_memory):
+        assert not hollow(axes)
+        assert not regions(axes, alpha=SHADE)
+
+
+def test_a_shade_closes_at_the_next_length_and_takes_the_bands_place(draw: Draw, gpu_sweep: Sequence[Record]) -> None:
+    latency = draw([record for record in gpu_sweep if record.name == "sa/eager"]).axes[0]
+    [shaded], [band] = regions(latency, alpha=SHADE), regions(latency, alpha=BAND)
+    assert {x for x, _ in shaded} == {10.0, 25.0, 50.0}
+    assert {x for x, _ in band} == set(LENGTHS) - {10.0, 25.0}
+    latency = draw([record for record in gpu_sweep if record.name == "kda/fla"]).axes[0]
+    assert {x for x, _ in regions(latency, alpha=SHADE)[0]} == set(LENGTHS)
+    assert not regions(latency, alpha=BAND)
+
+
+def test_the_legend_explains_the_shade_only_where_there_is_one(
+    draw: Draw, sweep: Sequence[Record], gpu_sweep: Sequence[Record]
+) -> None:
+    shade = "launch-bound (hollow): shaded down to the GPU's own time"
+    figure = draw(gpu_sweep)
+    assert legend(figure) == [*COSTS, "5th to 95th percentile", shade]
+    box = figure.legends[0].get_window_extent()
+    assert 0 < box.x0 < box.x1 < figure.bbox.x1
+    assert shade not in legend(draw(sweep))
+    assert shade not in legend(draw([record for record in gpu_sweep if not record.launch_bound]))
+
+
+def test_a_single_launch_bound_length_shows_the_gpus_time(draw: Draw, make_record: MakeRecord) -> None:
+    record = make_record("kda/fla", 100.0, **gpu_times("kda/fla", 100.0))
+    latency = draw([record]).axes[0]
+    [tick] = [line for line in latency.lines if line.get_marker() == "_"]
+    assert np.asarray(tick.get_ydata()).tolist() == [record.gpu_ms]
+
+
+def test_a_failure_among_launch_bound_cases_leaves_a_gap(
+    draw: Draw, gpu_sweep: Sequence[Record], make_record: MakeRecord
+) -> None:
+    records = [
+        make_record(record.name, record.seconds, status="failed") if record.seconds == 100.0 else record
+        for record in gpu_sweep
+        if record.name == "kda/fla"
+    ]
+    latency = draw(records).axes[0]
+    [lengths] = hollow(latency).values()
+    assert lengths == [length for length in LENGTHS if length != 100.0]
+    [shaded] = regions(latency, alpha=SHADE)
+    assert {x for x, _ in shaded} == set(lengths)
+
+
 def test_nothing_but_the_baseline_gives_a_note_in_place_of_panels(draw: Draw, sweep: Sequence[Record]) -> None:
     figure = draw([record for record in sweep if record.name == "sa/eager"])
     assert len(titles(figure)) == 2
@@ -155,6 +245,7 @@ def test_a_cpu_is_no_gpu(draw: Draw, make_record: MakeRecord) -> None:
     setting, notice = figure.get_suptitle().splitlines()
     assert setting == "AMD EPYC, float32, matched preset, inference"
     assert notice == "Measured on the CPU, in plain PyTorch: no guide to GPU speed"
+    assert not any(hollow(axes) or regions(axes, alpha=SHADE) for axes in figure.axes)
 
 
 def test_the_same_records_give_the_same_bytes(sweep: Sequence[Record], tmp_path: Path) -> None:

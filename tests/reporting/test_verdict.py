@@ -16,6 +16,7 @@ from bench.reporting.verdict import (
     decide,
     judge,
     median_interval,
+    medians_agree,
     parse_fraction,
     slower_than,
 )
@@ -48,6 +49,7 @@ PARTNER: dict[Verdict, Verdict] = {
 
 times = st.lists(st.floats(min_value=1e-3, max_value=1e4), min_size=1, max_size=60)
 near = st.lists(st.integers(min_value=195, max_value=215).map(lambda steps: 0.0005 * steps), min_size=1, max_size=60)
+allowances = st.floats(min_value=0, max_value=1)
 pairs = st.one_of(st.tuples(times, times), st.tuples(near, near))
 
 
@@ -225,6 +227,75 @@ def test_the_interval_encloses_the_ratio(pair: tuple[list[float], list[float]]) 
     if judgement.verdict in ("faster", "slower"):
         assert not judgement.low <= 1 <= judgement.high
         assert judgement.verdict == ("slower" if judgement.ratio > 1 else "faster")
+
+
+@given(pair=pairs, allowance=allowances)
+def test_an_allowance_turns_nothing_but_differences_within_it_into_noise(
+    pair: tuple[list[float], list[float]], allowance: float
+) -> None:
+    plain, allowed = judge(*pair), judge(*pair, allowance=allowance)
+    assert (allowed.ratio, allowed.low, allowed.high) == (plain.ratio, plain.low, plain.high)
+    explained = round(max(plain.ratio, 1 / plain.ratio) - 1, 12) <= allowance
+    if plain.verdict in ("faster", "slower") and explained:
+        assert allowed.verdict == "noisy"
+    else:
+        assert allowed.verdict == plain.verdict
+
+
+@given(pair=pairs, allowance=allowances, more=allowances)
+def test_a_larger_allowance_calls_no_more_cases_different(
+    pair: tuple[list[float], list[float]], allowance: float, more: float
+) -> None:
+    if judge(*pair, allowance=allowance).verdict in ("noisy", "no difference"):
+        assert judge(*pair, allowance=allowance + more).verdict == judge(*pair, allowance=allowance).verdict
+
+
+@given(pair=pairs, allowance=allowances)
+def test_an_allowance_is_the_same_in_both_directions(pair: tuple[list[float], list[float]], allowance: float) -> None:
+    forth, back = judge(*pair, allowance=allowance), judge(*reversed(pair), allowance=allowance)
+    assert back.verdict == PARTNER[forth.verdict]
+
+
+@pytest.mark.parametrize("allowance", [0.0, 0.03])
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_an_aa_pair_with_an_allowance_is_called_different_at_most_at_the_level(name: str, allowance: float) -> None:
+    called = sum(
+        judge(before, after, alpha=0.5, threshold=0, resolution=1e9, allowance=allowance).verdict
+        in ("faster", "slower")
+        for before, after in aa_pairs(name, 20)
+    )
+    assert called <= tolerated(0.5)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "allowance", "expected"),
+    [
+        (1.2, 0.0, "slower"),
+        (1.2, 0.19, "slower"),
+        (1.2, 0.2, "noisy"),
+        (1 / 1.2, 0.2, "noisy"),
+        (1 / 1.2, 0.19, "faster"),
+        (1.2, 5.0, "noisy"),
+        (1.005, 0.2, "no difference"),
+    ],
+)
+def test_a_difference_that_something_else_explains_is_noise(ratio: float, allowance: float, expected: Verdict) -> None:
+    assert decide(ratio, ratio / 1.001, ratio * 1.001, allowance=allowance) == expected
+
+
+@pytest.mark.parametrize("allowance", [-0.1, math.inf, math.nan])
+def test_an_allowance_that_is_no_fraction_is_refused(allowance: float) -> None:
+    with pytest.raises(ValueError, match="allowance"):
+        judge([1.0], [1.0], allowance=allowance)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "agree"), [(1.0, True), (1.01, True), (1 / 1.01, True), (1.0101, False), (0.9, False)]
+)
+def test_medians_agree_within_the_threshold(ratio: float, agree: bool) -> None:
+    judgement = judge([1.0], [ratio])
+    assert judgement.verdict == "noisy"
+    assert medians_agree(judgement) == agree
 
 
 @given(samples=st.one_of(times, near))

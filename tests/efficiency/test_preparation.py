@@ -1,0 +1,83 @@
+"""On a GPU all contestants prepare side by side, and measure one after the other. Here the work is made up."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from bench.efficiency import sweep, worker
+from bench.efficiency.cases import Contestant, Plan
+from bench.efficiency.inputs import RandomFeatures
+from bench.efficiency.isolation import Ready
+from bench.efficiency.records import SWEEP_FILE, Record, Samples, read_records
+
+NAMES = ("sa/eager", "retnet/fla", "kda/fla")
+SECONDS = (10.0, 20.0, 40.0)
+
+PLAN = Plan(
+    contestants=tuple(Contestant(mixer=mixer, implementation=each) for mixer, each in (n.split("/") for n in NAMES)),
+    seconds=SECONDS,
+    preset="matched",
+    precision="bfloat16",
+    device_type="cuda",
+    seed=0,
+    time_budget_s=None,
+)
+
+
+def made_up(
+    lengths: Sequence[float], *, task: worker.Task, prepare: bool = False, alone: bool = True
+) -> Iterator[tuple[Record, Samples | None] | Ready]:
+    """SA has no room for 40 s among others, RetNet dies while it prepares, KDA has found a configuration."""
+    mixer = task.contestant.mixer
+    if prepare and mixer == "retnet":
+        os._exit(1)
+    if prepare:
+        yield Ready(note={"kernel": {"autotune_entries": {"key": "choice"}}} if mixer == "kda" else {})
+    for seconds in lengths:
+        record = worker.lost(seconds, f"{os.getpid()}", task=task, device="Made Up 100")
+        fits = alone or mixer != "sa" or seconds < 40
+        yield dataclasses.replace(record, status="ok" if fits else "oom"), None
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sweep.Sweep]:
+    monkeypatch.setattr(worker, "measure", made_up)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / SWEEP_FILE).write_text(json.dumps({"environment": {"device": "Made Up 100"}}))
+    with sweep.Sweep(PLAN, RandomFeatures(width=1024, seed=0), tmp_path, done=[]) as entered:
+        yield entered
+
+
+def test_all_are_measured_and_what_ran_out_of_memory_comes_last(work: sweep.Sweep, tmp_path: Path) -> None:
+    assert work.unfinished == list(NAMES)
+    assert sorted(work.prepare()) == sorted(NAMES)
+    records = list(work.measure())
+    order = [(name, seconds) for name in NAMES for seconds in SECONDS]
+    order.append(order.pop(2))
+    assert [(record.name, record.seconds) for record in records] == order
+    assert {record.status for record in records} == {"ok"}
+    assert read_records(tmp_path) == records
+
+    processes = {record.error: record.name for record in records}
+    assert len(processes) == 4  # one each, and a fresh one for the case that had no room
+    for pid in processes:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid), 0)
+
+
+def test_a_configuration_that_was_found_is_saved(work: sweep.Sweep, tmp_path: Path) -> None:
+    list(work.prepare())
+    saved = tmp_path / "cache" / "sbench" / "tuned" / "made-up-100" / "kernel.json"
+    assert json.loads(saved.read_text())["autotune_entries"] == {"key": "choice"}
+
+
+def test_leaving_early_leaves_no_process(work: sweep.Sweep) -> None:
+    list(work.prepare())
+    first = next(work.measure())
+    work.__exit__()
+    assert all(child._process.exitcode is not None for child in work._children.values())
+    assert first.name == NAMES[0]

@@ -1,0 +1,55 @@
+"""A whole sweep on a GPU, through the command line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.efficiency.cases import available, choose_contestants
+from bench.efficiency.records import Record, read_records, read_samples
+
+pytestmark = pytest.mark.gpu
+
+SBENCH = (sys.executable, "-c", "from bench.cli import main; main()")
+
+
+def swept(folder: Path, *arguments: str) -> list[Record]:
+    subprocess.run([*SBENCH, "sweep", *arguments, "--output", folder], check=True, timeout=280)
+    return read_records(folder)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("execution", ["eager", "graph"])
+def test_every_mixer(tmp_path: Path, execution: str) -> None:
+    records = swept(tmp_path / "run", "--seconds", "2,10", "--execution", execution)
+    contestants = choose_contestants(available(), preset="matched", device_type="cuda")
+    assert [record.name for record in records] == [contestant.name for contestant in contestants for _ in range(2)]
+    assert len(read_samples(tmp_path / "run")) == len(records)
+    for record in records:
+        assert (record.status, record.error) == ("ok", "")
+        assert record.gpu_ms is not None
+        assert record.latency_ms is not None
+        assert record.host_ms is not None
+        assert record.reserved_gib is not None
+        assert record.weights_gib is not None
+        assert record.input_gib is not None
+        assert record.peak_memory_gib is not None
+        assert record.gpu_ms < 1.1 * record.latency_ms
+        assert record.reserved_gib >= record.weights_gib + record.input_gib + record.peak_memory_gib
+        assert record.sm_clock_mhz is not None
+        assert ("shipped" in record.configurations or "here" in record.configurations) == (
+            record.implementation == "fla"
+        )
+        if execution == "graph":
+            assert record.host_ms < 0.2
+
+
+@pytest.mark.timeout(300)
+def test_out_of_memory_is_a_row_with_what_was_asked_for_and_what_fits(tmp_path: Path) -> None:
+    fits, fails = swept(tmp_path / "run", "sa/eager", "--seconds", "10,20000")
+    assert fits.status == "ok"
+    assert fails.status == "oom"
+    assert fails.oom_requested_gib == pytest.approx(4 * fails.frames**2 * 2 / 2**30, rel=0.01)
+    assert fails.longest_fitting_seconds is not None
+    assert 10 < fails.longest_fitting_seconds < 20_000

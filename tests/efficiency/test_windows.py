@@ -1,0 +1,103 @@
+"""A window in which anything else happened is void, counted, and taken again."""
+
+import gc
+from collections.abc import Callable
+
+import pytest
+
+from bench.efficiency.criterion import Criterion
+from bench.efficiency.windows import Events, Window, collect
+
+TWENTY = Criterion(relative_error=0.005, minimum_seconds=0.0, maximum_seconds=0.0)
+
+
+def windows_of_five(disturb: Callable[[int], int]) -> Callable[[], Window]:
+    """Samples 0.5, 1.5, ...; the disturbance sees the number of the window and returns its queue gaps."""
+    taken = 0
+
+    def take() -> Window:
+        nonlocal taken
+        gaps = disturb(taken)
+        taken += 1
+        return Window(
+            samples_ms=[5 * (taken - 1) + i + 0.5 for i in range(5)], issue_ms=[float(taken)] * 5, queue_gaps=gaps
+        )
+
+    return take
+
+
+def test_clean_windows_are_kept_in_order() -> None:
+    series = collect(windows_of_five(lambda _: 0), criterion=TWENTY, observe=lambda _: 0)
+    assert series.samples_ms == tuple(i + 0.5 for i in range(20))
+    assert series.issue_ms == tuple(float(i // 5 + 1) for i in range(20))
+    assert (series.events, series.void_samples, series.stop) == (Events(), 0, "cap")
+
+
+def collect_garbage_in_the_second(window: int) -> int:
+    if window == 1:
+        gc.collect()
+    return 0
+
+
+def leave_a_gap_in_the_second(window: int) -> int:
+    return 3 if window == 1 else 0
+
+
+@pytest.mark.parametrize(
+    ("disturb", "events"),
+    [
+        (collect_garbage_in_the_second, Events(garbage_collections=1)),
+        (leave_a_gap_in_the_second, Events(queue_gaps=3)),
+    ],
+)
+def test_a_contaminated_window_is_void_and_taken_again(disturb: Callable[[int], int], events: Events) -> None:
+    series = collect(windows_of_five(disturb), criterion=TWENTY, observe=lambda _: 0)
+    assert series.samples_ms == tuple(i + 0.5 for i in range(25) if not 5 <= i < 10)
+    assert (series.events, series.void_samples) == (events, 5)
+
+
+def test_a_dropped_clock_voids_the_window_before_it() -> None:
+    seen: list[int] = []
+
+    def observe(calls: int) -> int:
+        seen.append(calls)
+        return int(len(seen) == 1)
+
+    series = collect(windows_of_five(lambda _: 0), criterion=TWENTY, observe=observe)
+    assert series.samples_ms[0] == 5.5
+    assert series.events == Events(clock_drops=1)
+    assert seen == [5] * 5
+
+
+def test_a_compilation_voids_its_window() -> None:
+    import torch
+    import torch._dynamo
+
+    def compile_in_the_third(window: int) -> int:
+        if window == 2:
+            torch.compile(lambda x: x + 1, backend="eager")(torch.zeros(3))
+        return 0
+
+    series = collect(windows_of_five(compile_in_the_third), criterion=TWENTY, observe=lambda _: 0)
+    assert series.events.compilations == 1
+    assert series.void_samples == 5
+
+
+def test_it_ends_where_no_window_is_ever_clean() -> None:
+    series = collect(windows_of_five(lambda _: 1), criterion=TWENTY, observe=lambda _: 0)
+    assert (series.stop, series.samples_ms, series.events, series.void_samples) == (
+        "contaminated",
+        (),
+        Events(queue_gaps=20),
+        100,
+    )
+
+
+def test_garbage_is_collected_again_afterwards() -> None:
+    def fail() -> Window:
+        assert not gc.isenabled()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        collect(fail, criterion=TWENTY, observe=lambda _: 0)
+    assert gc.isenabled()
