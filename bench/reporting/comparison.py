@@ -16,7 +16,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from bench.efficiency.records import SWEEP_FILE, Record, Samples, read_records, read_samples
+from bench.efficiency.records import LAUNCH_GAPS_MS, SWEEP_FILE, Record, Samples, read_records, read_samples
 from bench.reporting.verdict import ALPHA, RESOLUTION, THRESHOLD, Judgement, Verdict, judge, medians_agree, slower_than
 from mixers.errors import UserError, unknown_name
 
@@ -47,11 +47,6 @@ _MEANING = {
 _MEMORY_THRESHOLD = 0.01
 
 _STYLES: dict[Verdict, str] = {"faster": "green", "slower": "bold red", "no difference": "", "noisy": "yellow"}
-
-# The same call behind a full queue takes up to so much longer in one process than in another, always in the same one:
-# not its kernels differ, but the gaps between their launches. On an H200, GSA at 10 s took 351 to 364 us in six
-# processes, and 297 us in each as a CUDA graph, where there are no such gaps.
-_GAPS_MS = 0.013
 
 _LEGEND = (
     f"ratio: median after / before, with its {1 - ALPHA:.0%} interval. faster, slower: the interval excludes 1 and the "
@@ -247,7 +242,7 @@ def _pair(case: tuple[str, float], one: _Sweep, other: _Sweep, *, by: str) -> Pa
 def _explained(before: Record, after: Record, *, by: str) -> float:
     """Return the largest difference, as a fraction, that something other than the code explains."""
     of_gaps = by == "gpu" and before.gpu_ms and before.execution != "graph"
-    gaps = _GAPS_MS / before.gpu_ms if of_gaps and before.gpu_ms else 0.0
+    gaps = LAUNCH_GAPS_MS / before.gpu_ms if of_gaps and before.gpu_ms else 0.0
     return gaps + _explained_by_clocks(before, after, by=by)
 
 
