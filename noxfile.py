@@ -1,8 +1,9 @@
-"""The checks, each in an environment of its own: `nox`, or one of them with `nox -s types`."""
+"""The checks, each in an environment of its own: `nox` for those of a CPU, `nox -s gpu` for the rest."""
 
 import nox
 
 nox.options.default_venv_backend = "venv"
+nox.options.sessions = ["tests", "lint", "types"]
 
 
 @nox.session
@@ -10,6 +11,14 @@ def tests(session: nox.Session) -> None:
     """Run the tests; arguments go to pytest."""
     session.install("-e", ".[test]")
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """Run the tests that need a GPU: the mixers' side by side, then those that time it, one at a time."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "-m", "gpu", "tests/mixers")
+    session.run("pytest", "-m", "gpu", "-n", "0", "tests/efficiency")
 
 
 @nox.session

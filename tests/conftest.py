@@ -31,8 +31,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if torch.cuda.is_available():
-        return
     for item in items:
-        if item.get_closest_marker("gpu"):
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU"))
+        elif item.get_closest_marker("gpu") and "PYTEST_XDIST_WORKER" in os.environ and "efficiency" in item.path.parts:
+            item.add_marker(pytest.mark.skip(reason="times the GPU, which it must not share: run it with -n 0"))

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bench.audio import read_recording
+from bench.efficiency.records import RANDOM_INPUT
 from bench.encoders import SpeechEncoder
 from bench.speech import crop_or_repeat, frames_of, samples_of
 from mixers.errors import UserError
@@ -55,7 +56,7 @@ class RandomFeatures:
     @property
     def description(self) -> str:
         """What every record says of it."""
-        return "random features"
+        return RANDOM_INPUT
 
     def features(self, seconds: float) -> Float[Tensor, "1 L D"]:
         """Return an utterance's features, cropped or repeated to so many seconds: float32, on the CPU."""

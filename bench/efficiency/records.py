@@ -23,6 +23,8 @@ RECORDS_FILE = "records.jsonl"
 SAMPLES_FILE = "samples.jsonl"
 SWEEP_FILE = "sweep.json"  # the plan and the environment
 
+RANDOM_INPUT = "random features"
+
 # The same call behind a full queue takes up to so much longer in one process than in another, always in the same one:
 # not its kernels differ, but the gaps between their launches. On an H200, GSA at 10 s took 351 to 364 us in six
 # processes, and 297 us in each as a CUDA graph, where there are no such gaps.

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bench.efficiency.records import Record
+from bench.efficiency.records import RANDOM_INPUT, Record
 
 # What the others are compared with: softmax attention as the paper measured it, else its plain equations.
 BASELINES = ("sa/eager", "sa/reference")
@@ -24,10 +24,11 @@ def baseline_name(records: Sequence[Record]) -> str | None:
 def title_of(records: Sequence[Record]) -> str:
     """Return what all cases of the sweep share, and on a CPU a second line that says what that means.
 
-    Execution and cache are named only where they are not the default, eager and warm.
+    Execution, cache and input are named only where they are not the default: eager, warm and random.
     """
     first = records[0]
     setting = f"{first.device}, {first.precision}, {first.preset} preset, {first.pass_}"
     setting += "" if first.execution == "eager" else f", {first.execution} execution"
     setting += "" if first.cache == "warm" else f", {first.cache} cache"
+    setting += "" if first.input == RANDOM_INPUT else f", {first.input}"
     return f"{setting}\n{CPU_NOTICE}" if first.device_type == "cpu" else setting

@@ -51,7 +51,7 @@ def _make_record(name: str = "sa/eager", seconds: float = 10.0, **changes: objec
         "causal": mixer != "sa",
         "flops": 1_234_567_890_123,
         "minimum_bytes": 44_040_192,
-        "input": "random",
+        "input": "random features",
         "seed": 0,
         "device": "NVIDIA H200",
         "device_type": "cuda",

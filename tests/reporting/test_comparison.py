@@ -233,7 +233,7 @@ def test_wild_or_few_samples_are_noisy_and_pass_the_gate(
         ("execution", "graph", "execution, eager -> graph"),
         ("cache", "cold", "cache, warm -> cold"),
         ("batch", 8, "batch, 1 -> 8"),
-        ("input", "speech", "input, random -> speech"),
+        ("input", "speech", "input, random features -> speech"),
         ("parameters", 4_196_352, "parameters, 20020000 -> 4196352"),
     ],
 )
