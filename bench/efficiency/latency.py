@@ -24,6 +24,7 @@ FULL_QUEUE = Criterion(relative_error=0.005, minimum_seconds=0.1, maximum_second
 
 _WINDOW_S = 0.02  # short, so that little is thrown away with a contaminated one
 _HEAD_START = 1.5  # times what the host takes to issue a call; doubled whenever that was not enough
+_LONGEST_HEAD_START = 8 * _HEAD_START  # beyond which it is not the host's hiccups: the call itself waits for the device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ def measure_latency(
         return Latency(single=_checked(single), full_queue=None)
     prepare = _Flush() if cold_cache else _nothing
     single = _checked(collect(lambda: _single_on_gpu(call, prepare), criterion=SINGLE_CALLS, observe=observe))
-    queue = _Queue(call, prepare, head_start_ms=_HEAD_START * statistics.median(single.issue_ms))
+    queue = _Queue(call, prepare, issue_ms=statistics.median(single.issue_ms))
     return Latency(single=single, full_queue=collect(queue.window, criterion=FULL_QUEUE, observe=lambda _: observe(0)))
 
 
@@ -147,10 +148,11 @@ def _single_on_cpu(call: Callable[[], object]) -> Window:
 class _Queue:
     """Times calls of which every kernel has been issued before the device reaches the first."""
 
-    def __init__(self, call: Callable[[], object], prepare: Callable[[], None], *, head_start_ms: float) -> None:
+    def __init__(self, call: Callable[[], object], prepare: Callable[[], None], *, issue_ms: float) -> None:
         self._call = call
         self._prepare = prepare
-        self._head_start_ms = head_start_ms
+        self._head_start_ms = _HEAD_START * issue_ms
+        self._longest_ms = _LONGEST_HEAD_START * issue_ms
 
     def window(self) -> Window:
         """Take the samples of one window; it has a gap wherever the device reached a call while it was being issued."""
@@ -167,7 +169,7 @@ class _Queue:
             end.synchronize()
             times.append(start.elapsed_time(end))
         if gaps:
-            self._head_start_ms *= 2
+            self._head_start_ms = min(2 * self._head_start_ms, self._longest_ms)
         return Window(samples_ms=times, queue_gaps=gaps)
 
 

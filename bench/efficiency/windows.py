@@ -6,10 +6,11 @@ library's algorithms, a garbage collection, a call of the allocator to the drive
 
 import dataclasses
 import gc
+import itertools
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -65,7 +66,7 @@ class Series:
     """Samples of one quantity, in ms and in the order in which they were taken, and how taking them went.
 
     Attributes:
-        samples_ms: Those of the clean windows.
+        samples_ms: Those of the clean windows (`collect` says where others count).
         issue_ms: For each the time that the host took to issue the call, or empty.
         stop: Why there are no more.
         events: What happened in the windows that are void.
@@ -103,14 +104,17 @@ class Series:
 def collect(take: Callable[[], Window], *, criterion: Criterion, observe: Callable[[int], int]) -> Series:
     """Take windows until the criterion is met or too many were void. Python collects no garbage meanwhile.
 
+    A card that cannot hold its clocks has no clean window. Where there are too few, those in which nothing but the
+    clock was amiss count after all, for so that card is; the series still ends as contaminated.
+
     Args:
         take: Takes one window of samples; what it times must have been warmed up.
         criterion: When there are enough samples.
         observe: Told after each window how many samples it held; returns whether the clock has dropped.
     """
-    samples: list[float] = []
-    issue: list[float] = []
-    events, void_windows, void_samples = Events(), 0, 0
+    clean: list[Window] = []
+    clean_or_slow: list[Window] = []
+    events, void_windows, taken = Events(), 0, 0
     stop: Stop | None = None
     gc.collect()
     gc.disable()
@@ -119,19 +123,36 @@ def collect(take: Callable[[], Window], *, criterion: Criterion, observe: Callab
         while stop is None:
             before = _count()
             window = take()
-            found = _count() - before
-            found += Events(queue_gaps=window.queue_gaps, clock_drops=observe(len(window.samples_ms)))
-            if found:
-                events, void_windows = events + found, void_windows + 1
-                void_samples += len(window.samples_ms)
+            taken += len(window.samples_ms)
+            found = _count() - before + Events(queue_gaps=window.queue_gaps)
+            slow = Events(clock_drops=observe(len(window.samples_ms)))
+            events += found + slow
+            if not found:
+                clean_or_slow.append(window)
+            if found or slow:
+                void_windows += 1
                 stop = "contaminated" if void_windows == _MOST_VOID_WINDOWS else None
             else:
-                samples.extend(window.samples_ms)
-                issue.extend(window.issue_ms)
-                stop = criterion.verdict(samples, elapsed_s=time.perf_counter() - began)
+                clean.append(window)
+                stop = criterion.verdict(
+                    _joined(each.samples_ms for each in clean), elapsed_s=time.perf_counter() - began
+                )
     finally:
         gc.enable()
-    return Series(samples_ms=tuple(samples), issue_ms=tuple(issue), stop=stop, events=events, void_samples=void_samples)
+    too_few = stop == "contaminated" and sum(len(each.samples_ms) for each in clean) < criterion.minimum_samples
+    kept = clean_or_slow if too_few else clean
+    samples = _joined(each.samples_ms for each in kept)
+    return Series(
+        samples_ms=samples,
+        issue_ms=_joined(each.issue_ms for each in kept),
+        stop=stop,
+        events=events,
+        void_samples=taken - len(samples),
+    )
+
+
+def _joined(series: Iterable[Sequence[float]]) -> tuple[float, ...]:
+    return tuple(itertools.chain.from_iterable(series))
 
 
 def _count() -> Events:

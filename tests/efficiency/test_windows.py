@@ -1,6 +1,7 @@
 """A window in which anything else happened is void, counted, and taken again."""
 
 import gc
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -67,6 +68,23 @@ def test_a_dropped_clock_voids_the_window_before_it() -> None:
     assert series.samples_ms[0] == 5.5
     assert series.events == Events(clock_drops=1)
     assert seen == [5] * 5
+
+
+def test_on_a_card_that_cannot_hold_its_clock_slow_windows_count_and_it_is_said() -> None:
+    series = collect(windows_of_five(leave_a_gap_in_the_second), criterion=TWENTY, observe=lambda _: 1)
+    assert series.samples_ms == tuple(i + 0.5 for i in range(100) if not 5 <= i < 10)
+    assert len(series.issue_ms) == len(series.samples_ms)
+    assert series.stop == "contaminated"
+    assert series.events == Events(clock_drops=20, queue_gaps=3)
+    assert series.void_samples == 5
+
+
+def test_where_enough_windows_are_clean_slow_ones_do_not_count() -> None:
+    never = Criterion(relative_error=0.0, minimum_seconds=60.0, maximum_seconds=60.0)
+    seen = itertools.count()
+    series = collect(windows_of_five(lambda _: 0), criterion=never, observe=lambda _: next(seen) % 2)
+    assert series.samples_ms == tuple(5 * window + i + 0.5 for window in range(0, 40, 2) for i in range(5))
+    assert (series.stop, series.void_samples) == ("contaminated", 100)
 
 
 def test_a_compilation_voids_its_window() -> None:
