@@ -112,6 +112,7 @@ def sweep(
     isolation.start_server()  # which imports PyTorch while this process does
     from rich.console import Console
 
+    from bench.efficiency import runs
     from bench.efficiency import sweep as sweeping
 
     console = Console(stderr=True)
@@ -119,7 +120,7 @@ def sweep(
         given = (names, max_seconds, seconds, precision, audio, encoder, time_budget, output)
         if any(value is not None for value in given) or execution != "eager" or cold_cache:
             raise UserError("--resume goes on with the sweep as it was", hint="Leave the other options away.")
-        plan, done = sweeping.resume(resume, allow_mixed=allow_mixed)
+        plan, done = runs.resume(resume, allow_mixed=allow_mixed)
         folder = resume
     elif allow_mixed:
         raise UserError("--allow-mixed is for a sweep that goes on", hint="Give it with --resume.")
@@ -139,13 +140,13 @@ def sweep(
             time_budget=time_budget,
         )
         folder, done = output or _default_folder(), []
-        sweeping.check_new(folder)
+        runs.check_new(folder)
     with tempfile.TemporaryDirectory(prefix="sbench-") as scratch:
         with console.status("Preparing the input"):
             source = sweeping.make_input(plan, Path(scratch))
         with sweeping.Sweep(plan, source, folder, done=done) as work:
             if resume is None:
-                sweeping.start(plan, folder)
+                runs.start(plan, folder)
             _measure(plan, source.description, folder, done, work, console)
 
 
@@ -308,7 +309,7 @@ def _measure(
     )
 
     import mixers
-    from bench.efficiency import sweep as sweeping
+    from bench.efficiency import runs
     from bench.reporting.overview import CPU_NOTICE
     from bench.reporting.report import write_report
 
@@ -351,9 +352,7 @@ def _measure(
     else:
         records = write_report(folder)
         if not interrupted and not measured:
-            sweeping.record_wall_time(
-                folder, ready_s=ready_s, measured_s=measured_s, total_s=time.perf_counter() - BEGAN_S
-            )
+            runs.record_wall_time(folder, ready_s=ready_s, measured_s=measured_s, total_s=time.perf_counter() - BEGAN_S)
         _show(records, folder, console)
     if interrupted:
         console.print(

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import mixers
-from bench.efficiency import isolation, latency, sweep
+from bench.efficiency import isolation, latency, runs, sweep
 from bench.efficiency.cases import Contestant, Plan
 from bench.efficiency.criterion import Criterion
 from bench.efficiency.records import RECORDS_FILE, SWEEP_FILE, Record, mend, read_records, read_samples
@@ -60,9 +60,9 @@ def begin_or_go_on(folder: Path) -> None:
     torch.set_num_threads(1)  # a fork has none of the threads that its parent may have started
     done: list[Record] = []
     if (folder / SWEEP_FILE).exists():
-        _, done = sweep.resume(folder)
+        _, done = runs.resume(folder)
     else:
-        sweep.start(PLAN, folder)
+        runs.start(PLAN, folder)
     source = sweep.make_input(PLAN, folder)
     with sweep.Sweep(PLAN, source, folder, done=done) as work:
         for _ in work.measure():
