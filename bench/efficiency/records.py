@@ -25,9 +25,9 @@ SWEEP_FILE = "sweep.json"  # the plan and the environment
 
 RANDOM_INPUT = "random features"
 
-# The same call behind a full queue takes up to so much longer in one process than in another, always in the same one:
-# not its kernels differ, but the gaps between their launches. On an H200, GSA at 10 s took 351 to 364 us in six
-# processes, and 297 us in each as a CUDA graph, where there are no such gaps.
+# The same short call behind a full queue takes up to so much longer in one process than in another, always in the same
+# one; most likely in the gaps between its launches, which a CUDA graph has not. Two sweeps of an H200 differ by up to
+# 0.012 ms where a call takes less than 2 ms (reports/nvidia-h200/cold-against-warm.txt: kda at 10 s).
 LAUNCH_GAPS_MS = 0.013
 
 Status = Literal["ok", "oom", "skipped", "unavailable", "failed"]

@@ -83,7 +83,10 @@ def measure(
         yield blank.failure(lengths[0], error), None
         return
     if prepare:
-        cases.warm_up(lengths)
+        try:
+            cases.warm_up(lengths)
+        except Exception:  # of whatever kind a library has; in a fresh process the case at fault will say so
+            return
         yield Ready(note=tuned.chosen_configurations())
     gc.collect()
     gc.freeze()  # the collections before each series need not look at the libraries again
@@ -175,6 +178,7 @@ class _Cases:
     def measure(self, seconds: float) -> tuple[Record, Samples | None]:
         """Measure one case."""
         began, started_at = time.perf_counter(), _now()
+        x: Tensor | None = None
         try:
             x = self._source.features(seconds).to(self._plan.device_type, self._dtype)
             known = {**self._size(x), "started_at": started_at}
@@ -185,7 +189,8 @@ class _Cases:
         except UserError:
             raise
         except Exception as error:  # of whatever kind a library has
-            # What the failed call had allocated hangs on the traceback, and would be missing in the next case.
+            # What the failed call had allocated hangs on the traceback, and would be missing in what comes next.
+            x = None
             return self._failure(seconds, error.with_traceback(None), started_at=started_at), None
         self._longest_measured = max(self._longest_measured, seconds)
         record = self._blank.record(seconds, status="ok", wall_s=time.perf_counter() - began, **known, **fields)
@@ -201,21 +206,21 @@ class _Cases:
 
     def _figures(self, x: Tensor) -> tuple[Latency, dict[str, Any]]:
         """Return the times and the fields of everything that is measured."""
-        on_gpu = self._plan.device_type == "cuda"
         monitor = Monitor(self._card) if self._card else None
-        eager = partial(bind, self._called, x, execution="eager")
+        bound = partial(bind, self._called, x)
+        warm_up = bound(execution="eager")
         for _ in range(WARM_UP_CALLS):
-            eager()()
-        call = bind(self._called, x, execution=self._plan.execution)
+            warm_up()
+        call = bound(execution=self._plan.execution)
         latency = measure_latency(
             call,
             device_type=self._plan.device_type,
-            cold_cache=self._plan.cold_cache and on_gpu,
+            cold_cache=self._plan.cold_cache,
             observe=monitor.observe if monitor else lambda _: 0,
         )
         if self._plan.execution == "graph":
-            del call  # with the memory that it held
-            call = partial(bind, self._called, x, execution="graph")
+            del call  # with the memory that it held: what a graph takes, it takes while it is captured
+            call = partial(bound, execution="graph")
         memory = measure_memory(call, model=self._model, x=x, device_type=self._plan.device_type)
         fields = _latency_fields(latency) | _memory_fields(memory) | {"configurations": tuned.origins()}
         if self._card and monitor:
@@ -233,14 +238,14 @@ class _Cases:
         return self._blank.failure(seconds, error, **fields)
 
     def _fits(self, seconds: float) -> bool:
-        """Call the model once, on a sequence of this length or of one frame; return whether the memory suffices."""
-        frames = max(1, frames_of(samples_of(seconds)))
+        """Call the model once on random features of this length; return whether the memory suffices."""
+        frames = max(1, frames_of(samples_of(seconds)))  # a bisection may come to less than one
         try:
             x = torch.randn(1, frames, self._model.width, device=self._plan.device_type, dtype=self._dtype)
             bind(self._called, x, execution="eager")()
             if self._plan.device_type == "cuda":
                 torch.cuda.synchronize()
-        except (torch.OutOfMemoryError, RuntimeError) as error:
+        except RuntimeError as error:
             if not _out_of_memory(error):
                 raise
             return False

@@ -86,6 +86,11 @@ def test_prepared_work_says_so_before_it_measures() -> None:
     assert len(rest) == len(PLAN.seconds)
 
 
+def test_what_fails_while_it_is_prepared_is_left_to_a_fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse(monkeypatch, ZeroDivisionError("in a kernel"), from_frames=9)
+    assert list(worker.measure(PLAN.seconds, task=TASK, prepare=True)) == []
+
+
 def test_every_record_says_how_it_was_measured() -> None:
     for record in measured():
         assert record.status == "ok"
