@@ -12,9 +12,13 @@ import typer
 from mixers.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
+    from rich.progress import Progress, TaskID
 
     from bench.efficiency.cases import Plan
+    from bench.efficiency.inputs import Input
     from bench.efficiency.records import Record
     from bench.efficiency.sweep import Sweep
 
@@ -34,9 +38,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Preset = Annotated[
-    str, typer.Option(help="matched: stacks of 20 M parameters; released: the bare layers of the paper's code.")
-]
+_PRESETS = "matched: stacks of 20 M parameters; released: the bare layers of the paper's code."
 
 
 def main() -> None:
@@ -61,21 +63,32 @@ def sweep(
     max_seconds: Annotated[
         float | None, typer.Option(help="Longest audio; default: 400 on a GPU, 5 on a CPU.", show_default=False)
     ] = None,
-    seconds: Annotated[
-        str | None, typer.Option(help="The lengths themselves, for instance 10,20,40.", show_default=False)
+    lengths: Annotated[
+        str | None, typer.Option(help="The lengths themselves, in seconds: 10,20,40", show_default=False)
     ] = None,
-    preset: Preset = "matched",
+    preset: Annotated[str, typer.Option(help=f"{_PRESETS} Like the next four, one or several: matched,released")] = (
+        "matched"
+    ),
     precision: Annotated[
         str | None,
         typer.Option(
-            help="bfloat16 (default on a GPU), float32 (default on a CPU, CPU only) or native: float32 tensors, "
-            "every library's own default for its matrix products.",
+            help="bfloat16 (default on a GPU), tf32, float32 (IEEE; default on a CPU) or native (default of released): "
+            "float32 tensors, every library's own default for its products.",
             show_default=False,
         ),
     ] = None,
+    pass_: Annotated[str, typer.Option("--pass", help="inference, or training: forward and backward.")] = "inference",
     execution: Annotated[
         str, typer.Option(help="eager, graph (a CUDA graph, replayed) or compile (through torch.compile).")
     ] = "eager",
+    batch: Annotated[str, typer.Option(help="Sequences in one call.")] = "1",
+    text_tokens: Annotated[
+        int | None,
+        typer.Option(
+            help="Frames of text that each call appends to the audio; default: 100 in released, else none.",
+            show_default=False,
+        ),
+    ] = None,
     cold_cache: Annotated[
         bool, typer.Option("--cold-cache", help="Overwrite the GPU's L2 cache before each timed call.")
     ] = False,
@@ -112,42 +125,46 @@ def sweep(
     isolation.start_server()  # which imports PyTorch while this process does
     from rich.console import Console
 
-    from bench.efficiency import runs
+    from bench.efficiency import cases, runs
     from bench.efficiency import sweep as sweeping
 
     console = Console(stderr=True)
     if resume is not None:
-        given = (names, max_seconds, seconds, precision, audio, encoder, time_budget, output)
-        if any(value is not None for value in given) or execution != "eager" or cold_cache:
+        given = (names, max_seconds, lengths, precision, text_tokens, audio, encoder, time_budget, output)
+        axes = (preset, pass_, execution, batch, cold_cache)
+        if any(value is not None for value in given) or axes != ("matched", "inference", "eager", "1", False):
             raise UserError("--resume goes on with the sweep as it was", hint="Leave the other options away.")
         plan, done = runs.resume(resume, allow_mixed=allow_mixed)
         folder = resume
     elif allow_mixed:
         raise UserError("--allow-mixed is for a sweep that goes on", hint="Give it with --resume.")
     else:
-        plan = _plan(
-            names or [],
-            max_seconds=max_seconds,
-            seconds=seconds,
-            preset=preset,
-            precision=precision,
-            device=device,
-            execution=execution,
+        device_type = cases.choose_device(device)
+        settings = cases.choose_settings(
+            device_type=device_type,
+            presets=preset,
+            precisions=precision,
+            passes=pass_,
+            executions=execution,
+            batches=batch,
+            text_tokens=text_tokens,
             cold_cache=cold_cache,
-            audio=audio,
-            encoder=encoder,
+        )
+        plan = cases.Plan(
+            contestants=cases.choose_contestants(names or [], settings=settings, device_type=device_type),
+            seconds=cases.choose_seconds(lengths, max_seconds, device_type=device_type),
+            device_type=device_type,
             seed=seed,
-            time_budget=time_budget,
+            time_budget_s=_time_budget(time_budget, device_type=device_type),
+            audio=_audio(audio, encoder),
+            encoder=encoder,
         )
         folder, done = output or _default_folder(), []
         runs.check_new(folder)
     with tempfile.TemporaryDirectory(prefix="sbench-") as scratch:
         with console.status("Preparing the input"):
             source = sweeping.make_input(plan, Path(scratch))
-        with sweeping.Sweep(plan, source, folder, done=done) as work:
-            if resume is None:
-                runs.start(plan, folder)
-            _measure(plan, source.description, folder, done, work, console)
+        _measure(plan, source, folder, done, console, begin=resume is None)
 
 
 @app.command()
@@ -196,7 +213,7 @@ def compare(
 
 
 @app.command("list")
-def list_mixers(preset: Preset = "matched") -> None:
+def list_mixers(preset: Annotated[str, typer.Option(help=_PRESETS)] = "matched") -> None:
     """Show mixers and implementations, whether each runs on this machine, and exact parameter counts."""
     from rich.console import Console
 
@@ -209,14 +226,16 @@ def list_mixers(preset: Preset = "matched") -> None:
 def tune(
     names: Annotated[list[str] | None, typer.Argument(metavar="[MIXER]...", help="Mixers; default: all.")] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for the configurations; default: where sweeps look.", show_default=False)
+        Path | None, typer.Option(help="Where its folders go; default: where sweeps look for them.", show_default=False)
     ] = None,
 ) -> None:
     """Find the fastest kernel configurations on this GPU, once, so that sweeps need not search: takes minutes."""
+    from functools import partial
+
     from bench.efficiency import tune as tuning
 
-    for line in tuning.tune(names or [], output, precisions=("bfloat16", "native")):
-        print(line, flush=True)
+    for folder in tuning.tune(names or [], output, tell=partial(print, flush=True)):
+        print(folder)
 
 
 @app.command()
@@ -244,51 +263,19 @@ def doctor(device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "au
         raise typer.Exit(1)
 
 
-def _plan(
-    names: list[str],
-    *,
-    max_seconds: float | None,
-    seconds: str | None,
-    preset: str,
-    precision: str | None,
-    device: str,
-    execution: str,
-    cold_cache: bool,
-    audio: Path | None,
-    encoder: str | None,
-    seed: int,
-    time_budget: float | None,
-) -> "Plan":
-    """Check every option and return what they mean, before anything is built or written."""
-    from bench.efficiency import cases
-    from bench.efficiency.execution import check_execution
+def _time_budget(seconds: float | None, *, device_type: str) -> float | None:
+    if seconds is not None and not 0 < seconds < float("inf"):
+        raise UserError(f"--time-budget {seconds} is no time", hint="Give the seconds the whole sweep may take.")
+    if seconds is not None and device_type != "cpu":
+        raise UserError("--time-budget is for sweeps on a CPU", hint="A GPU takes seconds for any case; leave it away.")
+    return CPU_BUDGET_S if seconds is None and device_type == "cpu" else seconds
 
+
+def _audio(audio: Path | None, encoder: str | None) -> str | None:
     if (audio is None) != (encoder is None):
         missing, given = ("--encoder", "--audio") if encoder is None else ("--audio", "--encoder")
         raise UserError(f"{given} needs {missing}", hint="For instance --audio recordings --encoder xlsr-random.")
-    if time_budget is not None and not 0 < time_budget < float("inf"):
-        raise UserError(f"--time-budget {time_budget} is no time", hint="Give the seconds the whole sweep may take.")
-    device_type = cases.choose_device(device)
-    check_execution(execution, device_type=device_type)
-    if cold_cache and device_type != "cuda":
-        raise UserError("--cold-cache is for the L2 cache of a GPU", hint="Leave it away on a CPU.")
-    if time_budget is not None and device_type != "cpu":
-        raise UserError("--time-budget is for sweeps on a CPU", hint="A GPU takes seconds for any case; leave it away.")
-    if time_budget is None and device_type == "cpu":
-        time_budget = CPU_BUDGET_S
-    return cases.Plan(
-        contestants=cases.choose_contestants(names, preset=preset, device_type=device_type),
-        seconds=cases.choose_seconds(seconds, max_seconds, device_type=device_type),
-        preset=preset,
-        precision=cases.choose_precision(precision, device_type=device_type),
-        device_type=device_type,
-        execution=execution,
-        cold_cache=cold_cache,
-        seed=seed,
-        time_budget_s=time_budget,
-        audio=None if audio is None else str(audio),
-        encoder=encoder,
-    )
+    return None if audio is None else str(audio)
 
 
 def _default_folder() -> Path:
@@ -296,62 +283,41 @@ def _default_folder() -> Path:
 
 
 def _measure(
-    plan: "Plan", description: str, folder: Path, done: "list[Record]", work: "Sweep", console: "Console"
+    plan: "Plan", source: "Input", folder: Path, done: "list[Record]", console: "Console", *, begin: bool
 ) -> None:
     """Run a sweep under a progress bar, then write and show its report; Ctrl-C keeps what was measured."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    import mixers
     from bench.efficiency import runs
-    from bench.reporting.overview import CPU_NOTICE
-    from bench.reporting.report import write_report
+    from bench.efficiency.sweep import Sweep
 
-    for name, reason in mixers.unavailable().items():
-        console.print(f"{name} is unavailable: {reason}", style="yellow")
-    cache = ", cold cache" if plan.cold_cache else ""
-    console.print(f"{plan.device_type}, {plan.precision}, {plan.preset} preset, {plan.execution}{cache}, {description}")
-    if plan.device_type == "cpu":
-        console.print(CPU_NOTICE, style="bold yellow")
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    order = [f"{contestant.name} {length:g} s" for contestant in plan.contestants for length in plan.seconds]
-    measured = {f"{record.name} {record.seconds:g} s" for record in done}
-    remaining = [case for case in order if case not in measured]
-    interrupted = False
+    resumed, interrupted = bool(done), False
     ready_s: dict[str, float] = {}
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=len(order), completed=len(done))
-        try:
-            compiling = progress.add_task("compiling", total=len(work.unfinished), visible=plan.device_type == "cuda")
-            for name in work.prepare():
-                ready_s[name] = time.perf_counter() - BEGAN_S
-                progress.update(compiling, advance=1, description=f"ready: {name}")
-            progress.update(compiling, visible=False)
-            progress.reset(task, completed=len(done), description=(remaining or order)[0])
-            for position, record in enumerate(work.measure(), start=1):
-                done.append(record)
-                progress.update(task, advance=1, description=(remaining + order[-1:])[position])
-            measured_s = time.perf_counter() - BEGAN_S
-        except KeyboardInterrupt:
-            interrupted = True
+    progress = _progress(console)
+    task = progress.add_task("", total=len(plan.contestants) * len(plan.seconds), completed=len(done))
+    try:
+        for part in plan.parts():
+            with Sweep(part, source, folder, done=done) as work:
+                from bench.reporting.report import write_report  # which takes a second, while they compile
+
+                if begin:
+                    runs.start(plan, folder)
+                    _announce(plan, console)
+                    begin = False
+                console.print(f"{plan.device_type}, {part.contestants[0].setting.label}, {source.description}")
+                progress.start()
+                for name in _compiling(work, progress, visible=plan.device_type == "cuda"):
+                    ready_s.setdefault(name, time.perf_counter() - BEGAN_S)
+                done.extend(_measuring(work, progress, task))
+        measured_s = time.perf_counter() - BEGAN_S
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        if progress.live.is_started:
+            progress.stop()
     if not done:
         console.print(f"Nothing was measured. {folder}")
     else:
         records = write_report(folder)
-        if not interrupted and not measured:
+        if not interrupted and not resumed:
             runs.record_wall_time(folder, ready_s=ready_s, measured_s=measured_s, total_s=time.perf_counter() - BEGAN_S)
         _show(records, folder, console)
     if interrupted:
@@ -361,11 +327,63 @@ def _measure(
         raise typer.Exit(INTERRUPTED)
 
 
+def _announce(plan: "Plan", console: "Console") -> None:
+    """Say what will be missing, and what the figures are not good for."""
+    import mixers
+    from bench.reporting.overview import CPU_NOTICE
+
+    for name, reason in mixers.unavailable().items():
+        console.print(f"{name} is unavailable: {reason}", style="yellow")
+    if plan.device_type == "cpu":
+        console.print(CPU_NOTICE, style="bold yellow")
+
+
+def _progress(console: "Console") -> "Progress":
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def _compiling(work: "Sweep", progress: "Progress", *, visible: bool) -> "Iterator[str]":
+    """Show how many contestants have compiled, and yield the name of each that has."""
+    task = progress.add_task("compiling", total=len(work.unfinished), visible=visible)
+    for name in work.prepare():
+        progress.update(task, advance=1, description=f"ready: {name}")
+        yield name
+    progress.remove_task(task)
+
+
+def _measuring(work: "Sweep", progress: "Progress", task: "TaskID") -> "Iterator[Record]":
+    """Show which contestant is measured, and yield each record."""
+    waiting = work.unfinished
+    progress.update(task, description=waiting[0] if waiting else "")
+    for record in work.measure():
+        progress.update(task, advance=1, description=f"{record.name} {record.seconds:g} s: {record.status}")
+        yield record
+
+
 def _show(records: "list[Record]", folder: Path, console: "Console") -> None:
-    """Print a sweep's table, what has no figure and why, and the folder, which goes to standard output."""
+    """Print a table for each setting, what has no figure and why, and the folder, which goes to standard output."""
+    from bench.reporting.overview import by_setting
     from bench.reporting.tables import failures, summary
 
-    console.print(summary(records))
-    for line in failures(records):
-        console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
+    for alike in by_setting(records).values():
+        console.print(summary(alike))
+        for line in failures(alike):
+            console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
     print(folder)

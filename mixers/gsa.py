@@ -9,7 +9,7 @@ language models use 64 slots, chosen at the scale of language; `num_slots` sets 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,9 +24,12 @@ class GatedSlotConfig(MixerConfig):
 
     Attributes:
         num_slots: M, the memory slots of a head; None for D / H.
+        always_masked: Whether the library is given a mask, as the paper's code does, even where all frames are real: it
+            then takes the padding out that is not there.
     """
 
     num_slots: int | None = None
+    always_masked: bool = False
 
 
 class _Parameters(nn.Module):
@@ -49,7 +52,7 @@ class GatedSlotAttention(Mixer):
     arxiv = "2409.07146"
     causal = True
     implementations = ("reference", "fla")
-    presets = {"matched": GatedSlotConfig(), "released": GatedSlotConfig()}
+    presets = {"matched": GatedSlotConfig(), "released": GatedSlotConfig(always_masked=True)}
 
     def __init__(self, config: GatedSlotConfig, *, implementation: str = "reference") -> None:
         super().__init__(config, implementation=implementation)
@@ -65,6 +68,11 @@ class GatedSlotAttention(Mixer):
             if implementation == "fla"
             else _Parameters(config)
         )
+
+    def forward(self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None = None) -> Float[Tensor, "B L D"]:
+        if self.config.always_masked and mask is None:
+            mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        return super().forward(x, mask)
 
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         layer, num_heads = self.layer, self.config.num_heads

@@ -4,8 +4,10 @@ Source: Kimi Team 2025, "Kimi Linear", arXiv 2510.26692, equation 1 and section 
 channel, and then replaces what it holds under the frame's key by the frame's value, to the degree beta.
 """
 
+import importlib
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mixers.base import Mixer, MixerConfig, fla_layers, rms_norm, split_heads
+from mixers.precision import is_ieee
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,8 @@ class KimiDeltaAttention(Mixer):
     def __init__(self, config: KimiDeltaConfig, *, implementation: str = "reference") -> None:
         super().__init__(config, implementation=implementation)
         self.config = config
+        if implementation == "fla" and is_ieee():
+            _compute_in_ieee()
         self.layer: _Parameters = (
             fla_layers().KimiDeltaAttention(
                 hidden_size=config.width,
@@ -106,6 +111,13 @@ class KimiDeltaAttention(Mixer):
         """Of the recurrence: decay, read-out by the key, outer product and read-out by the query of K x V a head."""
         head = self.config.key_width or self.config.head_width
         return 7 * batch * frames * self.config.num_heads * head**2
+
+
+def _compute_in_ieee() -> None:
+    """Let the two products in which the library asks for another precision by name, whatever the default, follow it."""
+    kernels: Any = importlib.import_module("fla.ops.kda.chunk_intra")
+    constant = importlib.import_module("triton.language").constexpr
+    kernels.SOLVE_TRIL_DOT_PRECISION = kernels.SAFE_GATE_DOT_PRECISION = constant("ieee")
 
 
 def _convolve(x: Float[Tensor, "B L C"], weight: Float[Tensor, "C 1 taps"]) -> Float[Tensor, "B L C"]:

@@ -7,15 +7,17 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.efficiency.cases import DTYPES, Contestant, choose_contestants, choose_device, choose_precision
+from bench.efficiency.cases import Contestant, choose_contestants, choose_device, choose_settings
 from bench.efficiency.inputs import RandomFeatures
 from bench.efficiency.latency import SINGLE_CALLS, WARM_UP_CALLS, gpu_clock
 from bench.efficiency.memory import GIB, peak_bytes
 from mixers import stack
 from mixers.base import SequenceModel
+from mixers.precision import DTYPES
 
 DEVICE_TYPE = choose_device("auto")
-DTYPE = DTYPES[choose_precision(None, device_type=DEVICE_TYPE)]
+SETTINGS = choose_settings(device_type=DEVICE_TYPE)
+DTYPE = DTYPES[SETTINGS[0].precision]
 SECONDS = (10.0, 100.0, 400.0) if DEVICE_TYPE == "cuda" else (1.0, 2.0, 4.0)
 CLOCK = gpu_clock if DEVICE_TYPE == "cuda" else time.perf_counter
 
@@ -30,7 +32,7 @@ def model_of(contestant: Contestant) -> SequenceModel:
 @pytest.mark.parametrize("seconds", SECONDS, ids=lambda seconds: f"{seconds:g}s")
 @pytest.mark.parametrize(
     "contestant",
-    choose_contestants([], preset="matched", device_type=DEVICE_TYPE),
+    choose_contestants([], settings=SETTINGS, device_type=DEVICE_TYPE),
     ids=lambda contestant: contestant.name,
 )
 def test_latency(benchmark: BenchmarkFixture, contestant: Contestant, seconds: float) -> None:

@@ -20,7 +20,7 @@ import torch
 from bench import cli
 from bench.efficiency.records import RECORDS_FILE, SAMPLES_FILE, read_records, read_samples
 
-FAST = ("sa/sdpa", "fox", "--seconds", "0.1,0.2", "--preset", "released", "--device", "cpu")
+FAST = ("sa/sdpa", "fox", "--lengths", "0.1,0.2", "--preset", "released", "--device", "cpu")
 
 
 class Sbench:
@@ -107,7 +107,7 @@ def test_what_does_not_fit_in_the_time_is_a_row_that_says_so(sbench: Sbench, tmp
 
 
 def test_an_implementation_that_cannot_run_here_is_a_row_that_says_so(sbench: Sbench, tmp_path: Path) -> None:
-    code, _, err = sbench("sweep", "kda/fla", "--seconds", "0.1", "--device", "cpu", "--output", "run")
+    code, _, err = sbench("sweep", "kda/fla", "--lengths", "0.1", "--device", "cpu", "--output", "run")
     assert code == 0
     assert read_records(tmp_path / "run")[0].status == "unavailable"
     assert "kda/fla at 0.1 s: unavailable: needs a CUDA GPU" in err
@@ -134,7 +134,7 @@ def encoder(tmp_path: Path) -> Path:
 
 
 def test_recordings_through_an_encoder(sbench: Sbench, tmp_path: Path, recordings: Path, encoder: Path) -> None:
-    arguments = ("--seconds", "0.5,2", "--device", "cpu", "--audio", recordings, "--encoder", encoder)
+    arguments = ("--lengths", "0.5,2", "--device", "cpu", "--audio", recordings, "--encoder", encoder)
     code, _, err = sbench("sweep", "sa/sdpa", *arguments, "--output", "run")
     assert code == 0, err
     records = read_records(tmp_path / "run")
@@ -148,14 +148,14 @@ BAD_INPUT = {
     "preset": (["--preset", "mached"], "unknown preset 'mached'", "Did you mean 'matched'?"),
     "precision": (["--precision", "bf16"], "unknown precision 'bf16'", "Did you mean 'bfloat16'?"),
     "device": (["--device", "cdua"], "unknown device 'cdua'", "Did you mean 'cuda'?"),
-    "zero": (["--seconds", "0"], "0 s", "rising lengths"),
+    "zero": (["--lengths", "0"], "0 s", "rising lengths"),
     "negative": (["--max-seconds", "-3"], "-3 s", "rising lengths"),
-    "below one frame": (["--seconds", "0.01"], "less than one frame", "rising lengths"),
-    "reversed": (["--seconds", "20,10"], "10 s follows 20 s", "rising lengths"),
-    "not a number": (["--seconds", "ten"], "'ten' is not a number", "--seconds 10,20,40"),
+    "below one frame": (["--lengths", "0.01"], "less than one frame", "rising lengths"),
+    "reversed": (["--lengths", "20,10"], "10 s follows 20 s", "rising lengths"),
+    "not a number": (["--lengths", "ten"], "'ten' is not a number", "--lengths 10,20,40"),
     "nan": (["--max-seconds", "nan"], "finite", "rising lengths"),
-    "infinite": (["--seconds", "10,inf"], "finite", "rising lengths"),
-    "two lengths": (["--seconds", "1", "--max-seconds", "2"], "exclude each other", "--seconds"),
+    "infinite": (["--lengths", "10,inf"], "finite", "rising lengths"),
+    "two lengths": (["--lengths", "1", "--max-seconds", "2"], "exclude each other", "--lengths"),
     "no time": (["--time-budget", "0"], "--time-budget 0.0", "seconds"),
     "audio without encoder": (["--audio", "."], "--audio needs --encoder", "xlsr-random"),
     "encoder without audio": (["--encoder", "xlsr-random"], "--encoder needs --audio", "xlsr-random"),
@@ -280,7 +280,7 @@ SBENCH = (sys.executable, "-c", "from bench.cli import main; main()")
 
 def test_ctrl_c_keeps_what_was_measured_and_says_how_to_go_on(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    what = ["sa", "retnet", "fox", "--seconds", "0.1,0.2,0.3,0.4", "--device", "cpu"]
+    what = ["sa", "retnet", "fox", "--lengths", "0.1,0.2,0.3,0.4", "--device", "cpu"]
     process = subprocess.Popen([*SBENCH, "sweep", *what, "--output", folder], stderr=subprocess.PIPE, text=True)
     while not (folder / RECORDS_FILE).exists() and process.poll() is None:
         time.sleep(0.02)
@@ -320,7 +320,7 @@ def test_a_full_disk_keeps_whole_records(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (24_000, 24_000))
 
     lengths = [f"{length / 100:g}" for length in range(10, 50, 2)]
-    what = ["sa/sdpa", "--seconds", ",".join(lengths), "--device", "cpu", "--preset", "released"]
+    what = ["sa/sdpa", "--lengths", ",".join(lengths), "--device", "cpu", "--preset", "released"]
     done = subprocess.run(
         [*SBENCH, "sweep", *what, "--output", tmp_path / "run"],
         preexec_fn=files_of_24_kb_at_most,

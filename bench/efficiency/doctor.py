@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.efficiency import isolation
-from bench.efficiency.cases import DTYPES, choose_precision
+from bench.efficiency.cases import default_precision
 from bench.efficiency.device import available_memory_gib, gpu_uuid
 from bench.efficiency.execution import bind
 from bench.efficiency.inputs import RandomFeatures
@@ -28,6 +28,7 @@ from bench.efficiency.memory import GIB, peak_bytes
 from bench.efficiency.records import LAUNCH_GAPS_MS
 from bench.efficiency.telemetry import Card, Monitor
 from mixers import stack
+from mixers.precision import DTYPES
 
 Result = TypeVar("Result")
 
@@ -368,9 +369,17 @@ def repeat(device_type: str, *, runs: int, tell: Callable[[str], object] = lambd
     tell(f"preparing {len(order)} processes")
     for position, (case, child) in enumerate(zip(order, _children(order, device_type), strict=True), start=1):
         tell(f"{case.name}: process {position} of {len(order)}")
-        (outcome,) = [child] if isinstance(child, Death) else child.results(limit_s=_CASE_LIMIT_S)
-        outcomes[case].append(outcome.reason if isinstance(outcome, Death) else outcome)
+        outcomes[case].append(_timed(child))
     return [summed_up(case.name, outcomes[case]) for case in outcomes]
+
+
+def _timed(child: "Child | Death") -> Outcome:
+    """Let a child time its case, and end it."""
+    if isinstance(child, Death):
+        return child.reason
+    (outcome,) = child.results(limit_s=_CASE_LIMIT_S)
+    child.kill()
+    return outcome.reason if isinstance(outcome, Death) else outcome
 
 
 def summed_up(case: str, outcomes: Sequence[Outcome]) -> Repetitions:
@@ -419,10 +428,10 @@ def _children(cases: Sequence[Case], device_type: str) -> Iterator[Child | Death
 
 def _prepared(case: Case, device_type: str) -> Callable[[], object]:
     """Return what issues the call, compiled."""
-    dtype = DTYPES[choose_precision(None, device_type=device_type)]
+    dtype = DTYPES[default_precision(case.preset, device_type=device_type)]
     model = stack.build(case.mixer, implementation=case.implementation, preset=case.preset).to(device_type, dtype)
     x = RandomFeatures(width=model.width, seed=0).features(case.seconds).to(device_type, dtype)
-    call = bind(model, x, execution="eager")
+    call = bind(model, x)
     call()
     if device_type == "cuda":
         torch.cuda.synchronize()

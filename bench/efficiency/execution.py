@@ -3,55 +3,66 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
-
-from mixers.base import SequenceModel
-from mixers.errors import UserError, unknown_name
+from torch import Tensor, nn
 
 EXECUTIONS = ("eager", "graph", "compile")
+PASSES = ("inference", "training")
 
 _CALLS_BEFORE_CAPTURE = 2  # on the capturing stream, where a library may set up workspaces of its own
 
 
-def check_execution(name: str, *, device_type: str) -> None:
-    """Check that there is such an execution on this device.
-
-    Raises:
-        UserError: There is not.
-    """
-    if name not in EXECUTIONS:
-        raise unknown_name("execution", name, EXECUTIONS)
-    if name == "graph" and device_type != "cuda":
-        raise UserError("--execution graph needs a GPU: it replays CUDA graphs", hint="Take eager or compile.")
-
-
-def callable_model(model: SequenceModel, execution: str) -> Callable[[Tensor], Tensor]:
+def callable_model(model: nn.Module, execution: str) -> nn.Module:
     """Return the model as it is called before any capture: through torch.compile, or itself."""
-    return torch.compile(model) if execution == "compile" else model
+    return torch.compile(model) if execution == "compile" else model  # type: ignore[return-value]
 
 
-def bind(model: Callable[[Tensor], Tensor], x: Tensor, *, execution: str) -> Callable[[], object]:
-    """Return what issues one inference on an input.
+def bind(
+    model: nn.Module, x: Tensor, *, execution: str = "eager", pass_: str = "inference", text: Tensor | None = None
+) -> Callable[[], object]:
+    """Return what issues one pass on an input.
 
-    For ``graph`` this captures: the memory that a replay uses is allocated here, and stays until the call is dropped.
+    A training pass is forward and backward from a random gradient of the output to those of input and weights, which
+    are given back and not kept. For ``graph`` this captures: the memory that a replay uses is allocated here, and stays
+    until the call is dropped.
 
     Args:
         model: What ``callable_model`` returned; it must have been warmed up.
         x: Features, (B, L, D).
         execution: ``eager``, ``graph`` or ``compile``.
+        pass_: ``inference`` or ``training``.
+        text: Features that each call first appends to the others, (B, N, D); None for none.
 
     Raises:
         RuntimeError: The model cannot be captured.
     """
-
-    def call() -> Tensor:
-        with torch.inference_mode():
-            return model(x)
-
+    call = _training(model, x, text) if pass_ == "training" else _inference(model, x, text)
     return _capture(call) if execution == "graph" else call
 
 
-def _capture(call: Callable[[], Tensor]) -> Callable[[], object]:
+def _inference(model: nn.Module, x: Tensor, text: Tensor | None) -> Callable[[], object]:
+    def call() -> object:
+        with torch.inference_mode():
+            return model(_joined(x, text))
+
+    return call
+
+
+def _training(model: nn.Module, x: Tensor, text: Tensor | None) -> Callable[[], object]:
+    inputs = [x.detach().requires_grad_(), *(weight for weight in model.parameters() if weight.requires_grad)]
+    upstream = torch.randn_like(_joined(x, text))
+
+    def call() -> object:
+        y = model(_joined(inputs[0], text))
+        return torch.autograd.grad(y, inputs, upstream, allow_unused=True)
+
+    return call
+
+
+def _joined(x: Tensor, text: Tensor | None) -> Tensor:
+    return x if text is None else torch.cat((x, text), dim=1)  # (B, L + N, D)
+
+
+def _capture(call: Callable[[], object]) -> Callable[[], object]:
     try:
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
@@ -68,7 +79,7 @@ def _capture(call: Callable[[], Tensor]) -> Callable[[], object]:
         reason = str(error).strip().splitlines()[0]
         raise RuntimeError(f"cannot be captured as a CUDA graph: {reason}") from error
 
-    def replay() -> Tensor:
+    def replay() -> object:
         graph.replay()
         return result
 

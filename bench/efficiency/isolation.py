@@ -14,18 +14,12 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from mixers.errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-# What takes seconds to import and initialises no GPU. Where there is one, that includes what flash-linear-attention
-# imports, though not the library itself, which asks the GPU for its name at once.
-_PRELOADED = ["bench.efficiency.worker"]
-_PRELOADED_FOR_GPUS = ["torch._dynamo", "transformers"]
 
 _PR_SET_PDEATHSIG = 1
 
@@ -82,23 +76,22 @@ class Child(Generic[Item, Result]):
         return Death(reason="the process ended before it was ready")
 
     def results(self, *, limit_s: float) -> Iterator[Result | Death]:
-        """Let it work; yield its results, and last how it died if it did. It is gone afterwards.
+        """Let it work; yield its results, and last how it died if it did. Else it rests afterwards, until it is killed.
 
         Raises:
             UserError: The work raised it.
         """
         with contextlib.suppress(OSError):  # it has died, which the first receive tells
             self._connection.send(None)
-        try:
-            for _ in self._items:
-                outcome = self._receive(limit_s=limit_s)
-                if outcome is None:
-                    return
-                yield outcome
-                if isinstance(outcome, Death):
-                    return
-        finally:
-            self.kill()
+        for _ in self._items:
+            outcome = self._receive(limit_s=limit_s)
+            if outcome is None:
+                return
+            if isinstance(outcome, Death):
+                self.kill()
+            yield outcome
+            if isinstance(outcome, Death):
+                return
 
     def kill(self) -> None:
         """End it, whatever it does."""
@@ -130,7 +123,8 @@ def run(
             does the rest.
         items: What is to be worked on.
         limit_s: Seconds that one result may take; a child that takes longer is killed.
-        first: A child that is ready to work on these items.
+        first: A child that is ready to work on these items. It rests if it did them all, since to end a process takes
+            some tenths of a second on a GPU.
 
     Yields:
         For each item its result, or how its child died.
@@ -141,11 +135,15 @@ def run(
     remaining = list(items)
     while remaining:
         before = len(remaining)
-        child = first or Child(work, tuple(remaining))
+        child, given = first or Child(work, tuple(remaining)), first is not None
         first = None
-        for outcome in child.results(limit_s=limit_s):
-            remaining.pop(0)
-            yield outcome
+        try:
+            for outcome in child.results(limit_s=limit_s):
+                remaining.pop(0)
+                yield outcome
+        finally:
+            if remaining or not given:
+                child.kill()
         if len(remaining) == before:
             raise RuntimeError(f"{work} gave no result for {remaining[0]}")
 
@@ -154,8 +152,7 @@ def start_server() -> None:
     """Start the server that children are forked from, if it does not run; it imports what it needs meanwhile."""
     # CUDA, once asked for its devices, is of no use in a fork: this makes PyTorch ask the driver's library instead.
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
-    on_gpu = Path("/proc/driver/nvidia").exists()
-    forkserver.set_forkserver_preload(_PRELOADED + (_PRELOADED_FOR_GPUS if on_gpu else []))
+    forkserver.set_forkserver_preload(["bench.efficiency.preloaded"])
     forkserver.ensure_running()
 
 
@@ -186,8 +183,11 @@ def _serve(connection: Connection, folder: str, work: Work[Item, Result], items:
             connection.send(result)
             if isinstance(result, Ready):
                 connection.recv()
+        connection.send(None)
     except UserError as error:
         connection.send(error)
+    with contextlib.suppress(EOFError):
+        connection.recv()  # and rest until the parent has had enough
 
 
 def _cause(exit_code: int) -> str:

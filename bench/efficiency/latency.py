@@ -7,7 +7,7 @@ before the first one starts, they measure the device alone. On a CPU there is on
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -77,6 +77,20 @@ def measure_latency(
     single = _checked(collect(lambda: _single_on_gpu(call, prepare), criterion=SINGLE_CALLS, observe=observe))
     queue = _Queue(call, prepare, issue_ms=statistics.median(single.issue_ms))
     return Latency(single=single, full_queue=collect(queue.window, criterion=FULL_QUEUE, observe=lambda _: observe(0)))
+
+
+def measure_as_the_paper(calls: Iterable[Callable[[], object]]) -> float:
+    """Return the mean time in ms of calls that each run once, between two events, after the first one to warm up."""
+    times = []
+    for call in calls:
+        torch.cuda.synchronize()
+        start, end = _events()
+        start.record()
+        call()
+        end.record()
+        end.synchronize()
+        times.append(start.elapsed_time(end))
+    return statistics.fmean(times[1:])
 
 
 def gpu_clock() -> float:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from mixers.errors import UserError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 RECORDS_FILE = "records.jsonl"
 SAMPLES_FILE = "samples.jsonl"
@@ -27,10 +27,46 @@ RANDOM_INPUT = "random features"
 
 # The same short call behind a full queue takes up to so much longer in one process than in another, always in the same
 # one; most likely in the gaps between its launches, which a CUDA graph has not. Two sweeps of an H200 differ by up to
-# 0.012 ms where a call takes less than 2 ms (reports/nvidia-h200/cold-against-warm.txt: kda at 10 s).
-LAUNCH_GAPS_MS = 0.013
+# 0.019 ms where a call takes less than 0.5 ms (reports/nvidia-h200/cold-against-warm.txt: kda at 10 s).
+LAUNCH_GAPS_MS = 0.02
 
 Status = Literal["ok", "oom", "skipped", "unavailable", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """The axes of a sweep: all that makes a case but the mixer, its implementation and the length.
+
+    Attributes:
+        preset: ``matched`` (a stack of about 20 M parameters) or ``released`` (the paper's bare layers).
+        precision: ``bfloat16``, ``tf32``, ``float32`` (IEEE) or ``native`` (float32 tensors, every library's default).
+        execution: ``eager``, ``graph`` (a CUDA graph replayed) or ``compile`` (through torch.compile).
+        pass_: ``inference`` or ``training`` (forward and backward); the column is named ``pass``.
+        batch: Sequences in one call, B.
+        text_tokens: Frames of text that are appended to each sequence within the call.
+        cache: The state of the GPU's L2 cache before each call: ``warm``, or ``cold`` (overwritten).
+    """
+
+    preset: str
+    precision: str
+    execution: str = "eager"
+    pass_: str = "inference"
+    batch: int = 1
+    text_tokens: int = 0
+    cache: str = "warm"
+
+    @property
+    def label(self) -> str:
+        """In words; an axis is named only where it is not at its default, but for preset, precision and pass."""
+        parts = [self.precision, f"{self.preset} preset", self.pass_]
+        parts += [] if self.execution == "eager" else [f"{self.execution} execution"]
+        parts += [] if self.batch == 1 else [f"batch {self.batch}"]
+        parts += [f"{self.text_tokens} text tokens"] if self.text_tokens else []
+        parts += [] if self.cache == "warm" else [f"{self.cache} cache"]
+        return ", ".join(parts)
+
+
+Case = tuple[str, Setting, float]  # mixer and implementation, setting, seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +76,9 @@ class Record:
     Attributes:
         mixer: The mechanism, for instance ``kda``.
         implementation: How it was computed, for instance ``fla``.
-        preset: ``matched`` (a stack of about 20 M parameters) or ``released`` (the paper's bare layers).
-        precision: ``bfloat16``, ``float32`` or ``native``.
-        execution: ``eager``, ``graph`` (a CUDA graph replayed) or ``compile`` (through torch.compile).
-        pass_: ``inference``; the column is named ``pass``.
+        preset, precision, execution, pass_, batch, text_tokens, cache: See `Setting`.
         seconds: Length of the audio.
-        frames: Length of the sequence, L.
-        batch: Sequences in one call, B.
+        frames: Its length in frames; the sequence is longer by the frames of text.
         parameters: Exact count of trainable parameters; None where the model could not be built.
         status: ``ok``, ``oom`` (out of memory), ``skipped`` (would not fit, see ``error``), ``unavailable`` or
             ``failed``.
@@ -64,7 +96,8 @@ class Record:
         latency_stop: Why there are no more samples: ``converged``, ``cap`` (of time) or ``contaminated`` (too few
             windows of samples were clean); ``gpu_stop`` likewise.
         converged: Whether each series that was taken is known to the criterion's precision.
-        cache: The state of the GPU's L2 cache before each call: ``warm``, or ``cold`` (overwritten).
+        paper_ms: The mean over utterances of one call each, after one call to warm up, as the paper timed it; for the
+            preset ``released``.
         void_samples: Samples thrown away, since something happened in their window that does not belong there; the
             next seven count what. A queue gap is a call that the device reached before it was issued, a device
             allocation one of the allocator with the driver.
@@ -82,9 +115,13 @@ class Record:
         longest_fitting_seconds: Found by bisection where the memory ran out: the longest audio that fits.
         configurations: How many of the kernels that were used ran with a configuration of which origin: shipped with
             this package, saved on this machine, or tuned in this process; empty where no kernel has a choice.
+        peak_tflops: Rate of a large matrix product in this precision, measured in the same process; ``copy_tb_s`` that
+            of a large copy, bytes read and written.
+        floor_ms: The least that any implementation needs by these rates: for ``flops``, or for ``minimum_bytes``.
         causal: Whether a frame sees only the frames before it.
         flops: Arithmetic of one call as the mechanism's equations state it.
-        minimum_bytes: The fewest bytes that one call must move: input and weights read once, output written once.
+        minimum_bytes: The fewest bytes that one call must move: input and weights read once, output written once, and
+            in training their gradients too.
         input: Where the sequence came from.
         seed: Seed of weights and input.
         device: The processor's name.
@@ -126,6 +163,8 @@ class Record:
     gpu_stop: str = ""
     converged: bool | None = None
     cache: str = "warm"
+    text_tokens: int = 0
+    paper_ms: float | None = None
     void_samples: int = 0
     compilations: int = 0
     autotunings: int = 0
@@ -153,6 +192,9 @@ class Record:
     causal: bool
     flops: int | None = None
     minimum_bytes: int | None = None
+    peak_tflops: float | None = None
+    copy_tb_s: float | None = None
+    floor_ms: float | None = None
     input: str
     seed: int
     device: str
@@ -171,6 +213,16 @@ class Record:
         """The mixer and its implementation as the command line writes them: ``sa/sdpa``."""
         return f"{self.mixer}/{self.implementation}"
 
+    @property
+    def setting(self) -> Setting:
+        """Where it stands on each axis."""
+        return Setting(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Setting)})
+
+    @property
+    def case(self) -> Case:
+        """What no two records of a sweep share."""
+        return self.name, self.setting, self.seconds
+
     def to_row(self) -> dict[str, Any]:
         """Return the fields under the names of the columns, in their order."""
         return {column: getattr(self, field) for column, field in _FIELD_OF_COLUMN.items()}
@@ -187,6 +239,7 @@ class Samples:
 
     Attributes:
         name: Mixer and implementation: ``sa/sdpa``.
+        setting: Where the case stands on each axis.
         seconds: Length of the audio.
         latency_ms: Times of single calls.
         issue_ms: For each the time that the host took to issue it; empty on a CPU.
@@ -194,10 +247,16 @@ class Samples:
     """
 
     name: str
+    setting: Setting
     seconds: float
     latency_ms: list[float]
     issue_ms: list[float] = dataclasses.field(default_factory=list)
     gpu_ms: list[float] = dataclasses.field(default_factory=list)
+
+    @property
+    def case(self) -> Case:
+        """What it shares with its record alone."""
+        return self.name, self.setting, self.seconds
 
 
 def append_record(folder: Path, record: Record, samples: Samples | None = None) -> None:
@@ -231,22 +290,24 @@ def read_samples(folder: Path) -> list[Samples]:
     Raises:
         UserError: The records or the samples are damaged.
     """
-    recorded = {(record.name, record.seconds) for record in read_records(folder)}
+    recorded = {record.case for record in read_records(folder)}
     path = folder / SAMPLES_FILE
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     if lines and not lines[-1].endswith(b"\n"):
         lines.pop()  # cut off while it was written, so without a record
     every = [_parse_samples(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
-    return list({key: each for each in every if (key := (each.name, each.seconds)) in recorded}.values())
+    return list({each.case: each for each in every if each.case in recorded}.values())
 
 
 def _parse_samples(line: bytes, place: str) -> Samples:
     """Return the samples that one line of JSON holds."""
     try:
-        samples = Samples(**json.loads(line))
+        fields = json.loads(line)
+        samples = Samples(**fields | {"setting": Setting(**fields["setting"])})
         times = (*samples.latency_ms, *samples.issue_ms, *samples.gpu_ms)
         sound = isinstance(samples.seconds, float) and all(0 < time < math.inf for time in times)
-    except (ValueError, TypeError):
+        hash(samples.case)
+    except (ValueError, TypeError, KeyError):
         sound = False
     if not sound:
         raise UserError(f"{place}: no samples", hint="The file is damaged; compare without it, or measure again.")

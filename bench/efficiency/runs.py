@@ -14,7 +14,7 @@ from typing import Any
 from bench.efficiency import isolation
 from bench.efficiency.cases import Contestant, Plan
 from bench.efficiency.device import environment
-from bench.efficiency.records import RECORDS_FILE, SWEEP_FILE, Record, mend, read_records
+from bench.efficiency.records import RECORDS_FILE, SWEEP_FILE, Record, Setting, mend, read_records
 from mixers.errors import UserError
 
 WALL_FILE = "wall.json"
@@ -115,5 +115,8 @@ def record_wall_time(folder: Path, *, ready_s: dict[str, float], measured_s: flo
 
 
 def _plan(fields: dict[str, Any]) -> Plan:
-    contestants = tuple(Contestant(**contestant) for contestant in fields.pop("contestants"))
+    contestants = tuple(
+        Contestant(**contestant | {"setting": Setting(**contestant["setting"])})
+        for contestant in fields.pop("contestants")
+    )
     return Plan(contestants=contestants, seconds=tuple(fields.pop("seconds")), **fields)

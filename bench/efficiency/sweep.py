@@ -14,7 +14,7 @@ import torch
 
 from bench.audio import check_recordings, find_recordings
 from bench.efficiency import isolation, worker
-from bench.efficiency.cases import DTYPES, Plan
+from bench.efficiency.cases import Plan
 from bench.efficiency.inputs import EncodedSpeech, Input, RandomFeatures, StoredFeatures, store, stored_at
 from bench.efficiency.records import SWEEP_FILE, Record, Samples, append_record
 from bench.efficiency.worker import Task
@@ -22,6 +22,7 @@ from bench.encoders import load_encoder
 from mixers import tuned
 from mixers.base import MixerConfig
 from mixers.errors import UserError
+from mixers.precision import DTYPES
 
 # One case, compiling and autotuning included: on a GPU without prepared configurations a first case takes minutes.
 CASE_LIMIT_S = 1800.0
@@ -62,20 +63,21 @@ def make_input(plan: Plan, scratch: Path) -> Input:
 def _encoded_speech(plan: Plan) -> EncodedSpeech:
     assert plan.audio is not None
     assert plan.encoder is not None
+    precisions = {contestant.setting.precision for contestant in plan.contestants}
     recordings = find_recordings(Path(plan.audio))
     check_recordings(recordings)
     encoder = load_encoder(
         plan.encoder,
         width=MixerConfig().width,
         device=plan.device_type,
-        dtype=DTYPES[plan.precision],
+        dtype=DTYPES[precisions.pop() if len(precisions) == 1 else "float32"],
         seed=plan.seed,
     )
     return EncodedSpeech(recordings=recordings, encoder=encoder, seed=plan.seed)
 
 
 class Sweep:
-    """A sweep at work: what is not done yet is measured and recorded, one contestant after the other.
+    """A sweep in one setting at work: what is not done yet is measured and recorded, a contestant after the other.
 
     On a GPU a process for each contestant is started at once, and all compile side by side, since that takes minutes
     one after the other; then one at a time measures, while the others rest. On a CPU they would be in each other's
@@ -86,7 +88,7 @@ class Sweep:
         """Find out what is to be done.
 
         Args:
-            plan: What the sweep measures.
+            plan: What the sweep measures; a part of a plan, where that has several settings.
             source: Where the sequences come from.
             folder: Where the records go.
             done: Records that are there already.
@@ -94,13 +96,14 @@ class Sweep:
         self._plan = plan
         self._folder = folder
         self._began = time.perf_counter()
-        finished = {(record.name, record.seconds) for record in done}
-        self._missing = {
-            Task(contestant=contestant, plan=plan, source=source): missing
-            for contestant in plan.contestants
-            if (missing := tuple(length for length in plan.seconds if (contestant.name, length) not in finished))
-        }
+        finished = {record.case for record in done}
+        self._missing: dict[Task, tuple[float, ...]] = {}
+        for each in plan.contestants:
+            missing = tuple(length for length in plan.seconds if (each.name, each.setting, length) not in finished)
+            if missing:
+                self._missing[Task(contestant=each, plan=plan, source=source)] = missing
         self._children: dict[Task, isolation.Child[float, Outcome]] = {}
+        self._spent: list[isolation.Child[float, Outcome]] = []
 
     @property
     def unfinished(self) -> list[str]:
@@ -121,7 +124,7 @@ class Sweep:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for child in self._children.values():
+        for child in (*self._children.values(), *self._spent):
             child.kill()
 
     def prepare(self) -> Iterator[str]:
@@ -150,13 +153,16 @@ class Sweep:
         crowded: dict[Task, list[float]] = {}
         for position, (task, lengths) in enumerate(self._missing.items()):
             child = self._children.pop(task, None)
-            alone = child is None and not self._children
+            alone = child is None and not self._children and not self._spent
+            self._spent += [child] if child else []
             budgeted = dataclasses.replace(task, time_budget_s=self._share(position))
             for record, samples in self._outcomes(budgeted, lengths, alone=alone, first=child):
                 if record.status == "oom" and not alone:
                     crowded.setdefault(task, []).append(record.seconds)
                 else:
                     yield self._keep(record, samples)
+        for child in self._spent:
+            child.kill()
         for task, remaining in crowded.items():
             for record, samples in self._outcomes(task, remaining, alone=True):
                 yield self._keep(record, samples)
@@ -196,4 +202,5 @@ class Sweep:
     def _save(self, found: dict[str, Any]) -> None:
         """Keep the kernel configurations that a contestant had to find, for next time."""
         with contextlib.suppress(OSError):  # then the next sweep finds them again
-            tuned.merge(found, tuned.saved(self._device))
+            ieee = self._plan.contestants[0].setting.precision == "float32"
+            tuned.merge(found, tuned.saved(self._device, ieee=ieee))

@@ -1,25 +1,30 @@
 """Finds the fastest configuration of every kernel on this GPU, and keeps them where the sweep looks for them.
 
-Compiling all candidates of all kernels takes minutes a mixer, so each mixer, precision and pass runs in a process of
-its own, all at once. What each finds is written after every length, so an interrupted search keeps what it found.
+Compiling all candidates of all kernels takes minutes a mixer, so each mixer runs in each setting in a process of its
+own, as many at once as there are cores. What each finds is written after every length, so an interrupted search keeps
+what it found.
 """
 
-import itertools
 import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import torch
 
 import mixers
-from bench.efficiency.cases import DTYPES, GPU_SECONDS, available, choose_device, measured
+from bench.efficiency.cases import GPU_SECONDS, available, choose_device, measured
+from bench.efficiency.execution import PASSES, bind
+from bench.efficiency.records import Setting
 from bench.speech import frames_of, samples_of
 from mixers import stack, tuned
 from mixers.errors import unknown_name
+from mixers.precision import DTYPES, use_precision
+
+Tell = Callable[[str], object]
 
 # The longest first: most kernels are tuned once, at the first length they meet, and the long ones are what a sweep
 # spends its time on. The others follow because some kernels key on a bucket of the length, and below 65 frames
@@ -27,21 +32,39 @@ from mixers.errors import unknown_name
 TUNED_FRAMES = (*(frames_of(samples_of(seconds)) for seconds in reversed(GPU_SECONDS)), 63)
 
 
+# What a sweep with the defaults runs, what the paper ran, and what else people compare.
+SETTINGS = (
+    *(
+        Setting(preset="matched", precision=precision, pass_=pass_)
+        for precision in ("bfloat16", "native", "float32")
+        for pass_ in PASSES
+    ),
+    Setting(preset="released", precision="native"),
+)
+
+
 def tunable() -> list[str]:
     """Return the mixers that a sweep on a GPU measures in flash-linear-attention's implementation."""
-    return [name for name in available() if "fla" in measured(mixers.load(name), preset="matched", device_type="cuda")]
+    return [name for name in available() if any(_runs_library(name, preset) for preset in stack.PRESETS)]
 
 
-def tune(names: list[str], folder: Path | None, *, precisions: tuple[str, ...]) -> Iterator[str]:
-    """Tune the mixers' kernels on the GPU and merge the configurations found into a folder.
+def _runs_library(name: str, preset: str) -> bool:
+    return "fla" in measured(mixers.load(name), preset=preset, device_type="cuda")
+
+
+def tune(
+    names: Sequence[str], root: Path | None, *, settings: Sequence[Setting] = SETTINGS, tell: Tell
+) -> tuple[Path, ...]:
+    """Tune the mixers' kernels on the GPU and merge the configurations found into this GPU's folders.
 
     Args:
         names: Mixers; none for all that have something to tune.
-        folder: Where the configurations go; None for where sweeps look for this GPU's.
-        precisions: Each is tuned.
+        root: Where the folders lie, one for IEEE arithmetic; None for where sweeps look.
+        settings: Each mixer is tuned in each.
+        tell: Told the name of each search as it ends, and what went wrong in it.
 
-    Yields:
-        The name of each search as it ends, with what went wrong in it, and last where the configurations are.
+    Returns:
+        Those folders.
 
     Raises:
         UserError: There is no GPU, or a mixer has nothing to tune.
@@ -50,17 +73,30 @@ def tune(names: list[str], folder: Path | None, *, precisions: tuple[str, ...]) 
     for name in names:
         if name not in tunable():
             raise unknown_name("tunable mixer", name, tunable())
-    folder = folder or tuned.saved(torch.cuda.get_device_name())
-    folder.mkdir(parents=True, exist_ok=True)
-    jobs = list(itertools.product(names or tunable(), precisions, ("inference", "training")))
+    gpu = torch.cuda.get_device_name()
+    folders = {
+        each: tuned.saved(gpu, ieee=each) if root is None else root / tuned.shipped(gpu, ieee=each).name
+        for each in (False, True)
+    }
+    chosen = [
+        (name, setting, folders[setting.precision == "float32"] / f"{name}-{number}")
+        for number, setting in enumerate(settings)
+        for name in names or tunable()
+        if _runs_library(name, setting.preset)
+    ]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(len(jobs), os.cpu_count() or 1), mp_context=context) as pool:
-        futures = {pool.submit(_search, *job, folder / "-".join(job)): job for job in jobs}
+    with ProcessPoolExecutor(
+        min(len(chosen), os.cpu_count() or 1), mp_context=context, max_tasks_per_child=1
+    ) as pool:  # a process keeps the precision it began with
+        futures = {pool.submit(_search, *job): job for job in chosen}
         for future in as_completed(futures):
-            label, error = " ".join(futures[future]), future.exception()
-            yield f"{label}: {error}" if error else label
-    _merge_searches(folder)
-    yield str(folder)
+            name, setting, _ = futures[future]
+            error = future.exception()
+            tell(f"{name}, {setting.label}{f': {error}' if error else ''}")
+    found = tuple(folder for folder in folders.values() if folder.is_dir())
+    for folder in found:
+        _merge_searches(folder)
+    return found
 
 
 def _merge_searches(folder: Path) -> None:
@@ -70,18 +106,16 @@ def _merge_searches(folder: Path) -> None:
         shutil.rmtree(search)
 
 
-def _search(name: str, precision: str, kind: str, folder: Path) -> None:
-    """Run one mixer in one precision, forward or also backward, so that the library's autotuner chooses."""
-    folder.mkdir(exist_ok=True)  # a search that was killed may have left it
-    model = stack.build(name, implementation="fla", preset="matched").to("cuda", DTYPES[precision])
+def _search(name: str, setting: Setting, folder: Path) -> None:
+    """Run one mixer in one setting, so that the library's autotuner chooses."""
+    use_precision(setting.precision)
+    folder.mkdir(parents=True, exist_ok=True)  # a search that was killed may have left it
+    model = stack.build(name, implementation="fla", preset=setting.preset).to("cuda", DTYPES[setting.precision])
+    model.train(setting.pass_ == "training")
     tuned.forget_configurations()
     for frames in TUNED_FRAMES:
-        x = torch.randn(1, frames, model.width, device="cuda", dtype=DTYPES[precision])
-        if kind == "inference":
-            with torch.inference_mode():
-                model(x)
-        else:
-            model(x.requires_grad_()).square().mean().backward()
+        x = torch.randn(1, frames, model.width, device="cuda", dtype=DTYPES[setting.precision])
+        bind(model, x, pass_=setting.pass_)()
         torch.cuda.synchronize()
         for kernel, content in tuned.chosen_configurations().items():
             (folder / f"{kernel}.json").write_text(json.dumps(content))

@@ -1,6 +1,7 @@
 """Measures one contestant at every length: each case becomes a record, whatever comes of it."""
 
 import dataclasses
+import functools
 import gc
 import math
 import time
@@ -14,14 +15,15 @@ import torch
 from torch import Tensor
 
 import mixers
-from bench.efficiency.cases import DTYPES, Contestant, Plan
+from bench.efficiency.cases import Contestant, Plan
 from bench.efficiency.device import available_memory_gib, gpu_uuid, processor_name, versions
 from bench.efficiency.execution import bind, callable_model
 from bench.efficiency.fitting import longest_fitting, requested_gib
 from bench.efficiency.forecast import Forecast
 from bench.efficiency.inputs import Input
 from bench.efficiency.isolation import Ready
-from bench.efficiency.latency import WARM_UP_CALLS, Latency, measure_latency
+from bench.efficiency.latency import WARM_UP_CALLS, Latency, measure_as_the_paper, measure_latency
+from bench.efficiency.limits import Limits, measure_limits
 from bench.efficiency.memory import GIB, SOURCES, Memory, measure_memory, peak_bytes
 from bench.efficiency.records import Record, Samples
 from bench.efficiency.telemetry import Card, Monitor
@@ -30,8 +32,15 @@ from bench.speech import frames_of, samples_of
 from mixers import stack, tuned
 from mixers.base import SequenceModel
 from mixers.errors import UserError
+from mixers.precision import DTYPES, use_precision
 
 _SPARE_GIB = 1.0  # of host memory, left to everything else
+
+# A backward pass multiplies twice for each product of the forward one, for the gradients of its two factors, and moves
+# gradients of all that the forward one moves.
+_TRAINING_FLOPS, _TRAINING_BYTES = 3, 2
+
+_UTTERANCES = 20  # timed as in the paper
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +79,7 @@ def measure(
     """
     blank = _Blank(task, device=processor_name(task.plan.device_type))
     mixer = mixers.load(task.contestant.mixer)
-    preset = mixer.presets[task.plan.preset]
+    preset = mixer.presets[task.contestant.setting.preset]
     reason = mixer.unavailable(task.contestant.implementation, preset, device_type=task.plan.device_type)
     if reason:
         yield from [Ready()] if prepare else []
@@ -98,6 +107,8 @@ def measure(
         yield record, samples
         if record.status == "failed":
             return
+    if task.plan.device_type == "cuda":
+        torch.cuda.empty_cache()  # for the neighbours
 
 
 def lost(seconds: float, reason: str, *, task: Task, device: str) -> Record:
@@ -113,12 +124,7 @@ class _Blank:
         self._shared = {
             "mixer": contestant.mixer,
             "implementation": contestant.implementation,
-            "preset": plan.preset,
-            "precision": plan.precision,
-            "execution": plan.execution,
-            "pass_": "inference",
-            "batch": 1,
-            "cache": "cold" if plan.cold_cache else "warm",
+            **dataclasses.asdict(contestant.setting),
             "causal": mixers.load(contestant.mixer).causal,
             "input": task.source.description,
             "seed": plan.seed,
@@ -155,17 +161,31 @@ class _Cases:
 
     def __init__(self, task: Task, blank: _Blank, *, alone: bool) -> None:
         """Build the model on its device, with whatever a library may raise."""
-        self._plan = plan = task.plan
+        self._device_type = task.plan.device_type
+        self._setting = setting = task.contestant.setting
         self._source = task.source
         self._blank = blank
         self._alone = alone
-        self._dtype = DTYPES[plan.precision]
+        self._dtype = DTYPES[setting.precision]
+        if self._device_type == "cuda":
+            use_precision(setting.precision)
         contestant = task.contestant
-        self._model: SequenceModel = stack.build(
-            contestant.mixer, implementation=contestant.implementation, preset=plan.preset, seed=plan.seed
-        ).to(plan.device_type, self._dtype)
-        self._called = callable_model(self._model, plan.execution)
-        self._card = Card(gpu_uuid()) if plan.device_type == "cuda" else None
+        self._model: SequenceModel = (
+            stack.build(
+                contestant.mixer, implementation=contestant.implementation, preset=setting.preset, seed=task.plan.seed
+            )
+            .to(self._device_type, self._dtype)
+            .train(setting.pass_ == "training")
+        )
+        normal = torch.Generator().manual_seed(task.plan.seed)
+        text = torch.randn(setting.batch, setting.text_tokens, self._model.width, generator=normal)  # (B, N, D)
+        self._bind = partial(
+            bind,
+            callable_model(self._model, setting.execution),
+            pass_=setting.pass_,
+            text=text.to(self._device_type, self._dtype) if setting.text_tokens else None,
+        )
+        self._card = Card(gpu_uuid()) if self._device_type == "cuda" else None
         self._deadline = None if task.time_budget_s is None else time.perf_counter() + task.time_budget_s
         self._forecast = Forecast(self._attempt, free_gib=available_memory_gib() - _SPARE_GIB)
         self._longest_measured = 0.0
@@ -183,7 +203,7 @@ class _Cases:
         began, started_at = time.perf_counter(), _now()
         x: Tensor | None = None
         try:
-            x = self._source.features(seconds).to(self._plan.device_type, self._dtype)
+            x = self._input(seconds)
             known = {**self._size(x), "started_at": started_at}
             obstacle = self._obstacle(x.shape[1])
             if obstacle:
@@ -199,37 +219,59 @@ class _Cases:
         record = self._blank.record(seconds, status="ok", wall_s=time.perf_counter() - began, **known, **fields)
         return record, _samples(record, latency)
 
+    def _input(self, seconds: float) -> Tensor:
+        """Return the features of a batch: the same audio, begun at another place in each sequence."""
+        features = self._source.features(seconds).to(self._device_type, self._dtype)  # (1, L, D)
+        step = features.shape[1] // self._setting.batch
+        return torch.cat([features.roll(row * step, dims=1) for row in range(self._setting.batch)])  # (B, L, D)
+
     def _size(self, x: Tensor) -> dict[str, Any]:
-        """Return the fields that follow from the model and the length of its input."""
-        return {
-            "parameters": self._model.parameter_count(),
-            "flops": self._model.flops(batch=1, frames=x.shape[1]),
-            "minimum_bytes": self._model.minimum_bytes(batch=1, frames=x.shape[1]),
+        """Return the fields that follow from the model and the size of its input."""
+        size = {"batch": x.shape[0], "frames": x.shape[1] + self._setting.text_tokens}
+        training = self._setting.pass_ == "training"
+        flops = self._model.flops(**size) * (_TRAINING_FLOPS if training else 1)
+        minimum_bytes = self._model.minimum_bytes(**size) * (_TRAINING_BYTES if training else 1)
+        fields = {"parameters": self._model.parameter_count(), "flops": flops, "minimum_bytes": minimum_bytes}
+        if self._limits is None:
+            return fields
+        return fields | {
+            "peak_tflops": self._limits.tflops,
+            "copy_tb_s": self._limits.tb_s,
+            "floor_ms": self._limits.floor_ms(flops=flops, minimum_bytes=minimum_bytes),
         }
+
+    @functools.cached_property
+    def _limits(self) -> Limits | None:
+        """What this GPU can do at best, measured when it is this process's turn; None on a CPU."""
+        return measure_limits(self._setting.precision) if self._device_type == "cuda" else None
 
     def _figures(self, x: Tensor) -> tuple[Latency, dict[str, Any]]:
         """Return the times and the fields of everything that is measured."""
         monitor = Monitor(self._card) if self._card else None
-        bound = partial(bind, self._called, x)
-        warm_up = bound(execution="eager")
+        bound = partial(self._bind, x)
+        warm_up = bound()
         for _ in range(WARM_UP_CALLS):
             warm_up()
-        call = bound(execution=self._plan.execution)
+        del warm_up
+        call = bound(execution=self._setting.execution)
         latency = measure_latency(
             call,
-            device_type=self._plan.device_type,
-            cold_cache=self._plan.cold_cache,
+            device_type=self._device_type,
+            cold_cache=self._setting.cache == "cold",
             observe=monitor.observe if monitor else lambda _: 0,
         )
-        if self._plan.execution == "graph":
+        if self._setting.execution == "graph":
             del call  # with the memory that it held: what a graph takes, it takes while it is captured
             call = partial(bound, execution="graph")
-        memory = measure_memory(call, model=self._model, x=x, device_type=self._plan.device_type)
+        memory = measure_memory(call, model=self._model, x=x, device_type=self._device_type)
         fields = _latency_fields(latency) | _memory_fields(memory) | {"configurations": tuned.origins()}
         if self._card and monitor:
             fields |= dataclasses.asdict(monitor.conditions())
             fields |= {"process_gib": self._card.own_gib(), "device_gib": self._card.used_gib()}
             fields |= {"other_processes": self._card.other_processes()}
+        if self._card and self._setting.preset == "released":
+            utterances = (x.roll(frame, dims=1) for frame in range(_UTTERANCES + 1))
+            fields |= {"paper_ms": measure_as_the_paper(self._bind(utterance) for utterance in utterances)}
         return latency, fields
 
     def _failure(self, seconds: float, error: Exception, *, started_at: str) -> Record:
@@ -244,9 +286,8 @@ class _Cases:
         """Call the model once on random features of this length; return whether the memory suffices."""
         frames = max(1, frames_of(samples_of(seconds)))  # a bisection may come to less than one
         try:
-            x = torch.randn(1, frames, self._model.width, device=self._plan.device_type, dtype=self._dtype)
-            bind(self._called, x, execution="eager")()
-            if self._plan.device_type == "cuda":
+            self._bind(self._random(frames))()
+            if self._device_type == "cuda":
                 torch.cuda.synchronize()
         except RuntimeError as error:
             if not _out_of_memory(error):
@@ -256,19 +297,22 @@ class _Cases:
 
     def _obstacle(self, frames: int) -> str:
         """Return why a case would not fit on a CPU; a GPU says so itself, without harm."""
-        if self._plan.device_type != "cpu":
+        if self._device_type != "cpu":
             return ""
         left = float("inf") if self._deadline is None else self._deadline - time.perf_counter()
         return self._forecast.obstacle(frames, seconds_left=left)
 
     def _attempt(self, frames: int) -> tuple[float, float]:
         """Run a call twice; return the seconds of the second and the peak memory of the first, in GiB."""
-        x = torch.randn(1, frames, self._model.width, dtype=self._dtype)
-        call = bind(self._called, x, execution="eager")
+        call = self._bind(self._random(frames))
         peak = peak_bytes(call, device_type="cpu")
         began = time.perf_counter()
         call()
         return time.perf_counter() - began, peak / GIB
+
+    def _random(self, frames: int) -> Tensor:
+        size = self._setting.batch, frames, self._model.width
+        return torch.randn(size, device=self._device_type, dtype=self._dtype)
 
 
 def _latency_fields(latency: Latency) -> dict[str, Any]:
@@ -313,6 +357,7 @@ def _memory_fields(memory: Memory) -> dict[str, Any]:
 def _samples(record: Record, latency: Latency) -> Samples:
     return Samples(
         name=record.name,
+        setting=record.setting,
         seconds=record.seconds,
         latency_ms=list(latency.single.samples_ms),
         issue_ms=list(latency.single.issue_ms),

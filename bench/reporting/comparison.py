@@ -1,5 +1,6 @@
 """Two sweeps side by side: which cases became faster or slower, and what else is not the same. Needs no torch."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -16,24 +17,23 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from bench.efficiency.records import LAUNCH_GAPS_MS, SWEEP_FILE, Record, Samples, read_records, read_samples
+from bench.efficiency.records import (
+    LAUNCH_GAPS_MS,
+    SWEEP_FILE,
+    Case,
+    Record,
+    Samples,
+    Setting,
+    read_records,
+    read_samples,
+)
+from bench.reporting.overview import distinguish
 from bench.reporting.verdict import ALPHA, RESOLUTION, THRESHOLD, Judgement, Verdict, judge, medians_agree, slower_than
 from mixers.errors import UserError, unknown_name
 
 # What both sides of a pair must share for their ratio to be about the code. A sweep of another precision or on another
 # GPU is still compared, for that may be the question, but it is said. Parameters: of another size, it is another model.
-_SETTING = (
-    "device",
-    "device_type",
-    "precision",
-    "preset",
-    "pass_",
-    "execution",
-    "cache",
-    "batch",
-    "input",
-    "parameters",
-)
+_ALIKE = ("device", "device_type", *(field.name for field in dataclasses.fields(Setting)), "input", "parameters")
 
 # The times that two sweeps can be compared by, each with its series of samples; the first that both have is taken.
 _SERIES = {"gpu": "gpu_ms", "latency": "latency_ms"}
@@ -86,7 +86,8 @@ class Comparison:
         by: The time that is compared: ``gpu`` or ``latency``.
         warnings: Why the pairing makes no sense; empty where it does.
         pairs: The cases with a figure on both sides, in the order in which they were measured before.
-        unpaired: For every other case its name, its length in seconds and the reason.
+        unpaired: Every other case and the reason.
+        labels: What tells each setting from the others.
         environment: Name, value before and value after of what differs; None where one side does not know it.
     """
 
@@ -95,19 +96,37 @@ class Comparison:
     by: str
     warnings: tuple[str, ...]
     pairs: tuple[Pair, ...]
-    unpaired: tuple[tuple[str, float, str], ...]
+    unpaired: tuple[tuple[Case, str], ...]
+    labels: dict[Setting, str]
     environment: tuple[tuple[str, Any, Any], ...]
+
+    def name(self, case: Case) -> str:
+        """Return mixer and implementation, and the setting where there are several."""
+        name, setting, _ = case
+        return f"{name} {self.labels[setting]}".rstrip()
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Sweep:
-    """One folder: its records and their samples by name and length, and its environment."""
+    """One folder: its records and their samples, and its environment."""
 
-    records: dict[tuple[str, float], Record]
-    samples: dict[tuple[str, float], Samples]
+    records: dict[Case, Record]
+    samples: dict[Case, Samples]
     environment: dict[str, Any]
 
-    def times(self, case: tuple[str, float], by: str) -> list[float]:
+    @property
+    def settings(self) -> list[Setting]:
+        """All settings of its cases."""
+        return list(dict.fromkeys(setting for _, setting, _ in self.records))
+
+    def named_like(self, other: "_Sweep") -> "_Sweep":
+        """Return a sweep in one setting under the setting of another one, so that their cases pair all the same."""
+        (setting,) = other.settings
+        records = {(name, setting, seconds): record for (name, _, seconds), record in self.records.items()}
+        samples = {(name, setting, seconds): each for (name, _, seconds), each in self.samples.items()}
+        return dataclasses.replace(self, records=records, samples=samples)
+
+    def times(self, case: Case, by: str) -> list[float]:
         """Return the samples of one time in ms; none where there are none."""
         return getattr(self.samples[case], _SERIES[by]) if case in self.samples else []
 
@@ -127,11 +146,13 @@ def compare(before: Path, after: Path, *, by: str | None = None) -> Comparison:
     if by is not None and by not in _SERIES:
         raise unknown_name("time", by, _SERIES)
     one, other = _read(before), _read(after)
+    if not one.records.keys() & other.records.keys() and len(one.settings) == len(other.settings) == 1:
+        other = other.named_like(one)
     common = [case for case in one.records if case in other.records]
     if not common:
         raise UserError(
             f"{before} and {after} have no case in common",
-            hint="Cases pair by mixer, implementation and seconds: sweep the same ones twice.",
+            hint="Cases pair by mixer, implementation and seconds, and by setting where a sweep has several.",
         )
     paired = [case for case in common if _reason(case, one, other) is None]
     if by is None:
@@ -147,8 +168,9 @@ def compare(before: Path, after: Path, *, by: str | None = None) -> Comparison:
         warnings=tuple(warnings),
         pairs=pairs,
         unpaired=tuple(
-            (*case, reason) for case in one.records | other.records if (reason := _reason(case, one, other)) is not None
+            (case, reason) for case in one.records | other.records if (reason := _reason(case, one, other)) is not None
         ),
+        labels=distinguish([*one.settings, *other.settings]),
         environment=tuple(
             (name, one.environment.get(name), other.environment.get(name))
             for name in one.environment | other.environment
@@ -166,9 +188,9 @@ def slower(comparison: Comparison, fraction: float) -> list[str]:
     if not any(pair.judgement for pair in comparison.pairs):
         hint = "Only a GPU gives gpu_ms; --by latency compares single calls." if comparison.by == "gpu" else ""
         raise UserError(f"{_nothing(comparison.by)}, so none can be slower", hint=hint)
-    lost = [f"{name} at {seconds:g} s: {reason}" for name, seconds, reason in comparison.unpaired if _lost(reason)]
+    lost = [f"{comparison.name(case)} at {case[2]:g} s: {why}" for case, why in comparison.unpaired if _lost(why)]
     return lost + [
-        f"{pair.after.name} at {pair.after.seconds:g} s: {_ratio(pair.judgement.ratio)} "
+        f"{comparison.name(pair.before.case)} at {pair.before.seconds:g} s: {_ratio(pair.judgement.ratio)} "
         f"({_interval(pair.judgement)}), {_figure(pair.judgement.median_before)} -> "
         f"{_figure(pair.judgement.median_after)} ms"
         for pair in comparison.pairs
@@ -206,7 +228,7 @@ def render(comparison: Comparison) -> Group:
 
 
 def _read(folder: Path) -> _Sweep:
-    records = {(record.name, record.seconds): record for record in read_records(folder)}
+    records = {record.case: record for record in read_records(folder)}
     path = folder / SWEEP_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -217,11 +239,11 @@ def _read(folder: Path) -> _Sweep:
         raise UserError(
             f"{path} is missing or damaged", hint="Compare whole folders, as `sbench sweep` left them."
         ) from None
-    samples = {(each.name, each.seconds): each for each in read_samples(folder)}
+    samples = {each.case: each for each in read_samples(folder)}
     return _Sweep(records=records, samples=samples, environment=environment)
 
 
-def _reason(case: tuple[str, float], one: _Sweep, other: _Sweep) -> str | None:
+def _reason(case: Case, one: _Sweep, other: _Sweep) -> str | None:
     """Return why a case has no figure on both sides; None where it has."""
     before, after = one.records.get(case), other.records.get(case)
     if before is None or after is None:
@@ -232,7 +254,7 @@ def _reason(case: tuple[str, float], one: _Sweep, other: _Sweep) -> str | None:
     return f"{before.status} -> {after.status}{f': {error}' if error else ''}"
 
 
-def _pair(case: tuple[str, float], one: _Sweep, other: _Sweep, *, by: str) -> Pair:
+def _pair(case: Case, one: _Sweep, other: _Sweep, *, by: str) -> Pair:
     before, after = one.records[case], other.records[case]
     times = one.times(case, by), other.times(case, by)
     judgement = judge(*times, allowance=_explained(before, after, by=by)) if all(times) else None
@@ -265,7 +287,7 @@ def _nothing(by: str) -> str:
 
 def _mismatches(common: list[tuple[Record, Record]]) -> Iterator[str]:
     """Say which settings differ, so that the pairing makes no sense."""
-    for field in _SETTING:
+    for field in _ALIKE:
         both = [(getattr(before, field), getattr(after, field)) for before, after in common]
         # The count of parameters is None where the model could not be built.
         differing = [(before, after) for before, after in both if before != after and None not in (before, after)]
@@ -285,7 +307,7 @@ def _times(comparison: Comparison) -> Iterator[Table | Text]:
     for pair in comparison.pairs:
         if pair.judgement:
             table.add_row(
-                pair.before.name,
+                comparison.name(pair.before.case),
                 f"{pair.before.seconds:g}",
                 _figure(pair.judgement.median_before),
                 _figure(pair.judgement.median_after),
@@ -302,11 +324,11 @@ def _without_verdict(comparison: Comparison) -> Iterator[Text]:
     missing = f"no samples of {_SERIES[comparison.by]}"
     cases = [
         *comparison.unpaired,
-        *((pair.before.name, pair.before.seconds, missing) for pair in comparison.pairs if not pair.judgement),
+        *((pair.before.case, missing) for pair in comparison.pairs if not pair.judgement),
     ]
     lines = [
-        f"  {name} at {', '.join(f'{seconds:g}' for _, seconds, _ in alike)} s: {reason}"
-        for (name, reason), alike in itertools.groupby(cases, key=lambda case: (case[0], case[2]))
+        f"  {name} at {', '.join(f'{case[2]:g}' for case, _ in alike)} s: {reason}"
+        for (name, reason), alike in itertools.groupby(cases, key=lambda each: (comparison.name(each[0]), each[1]))
     ]
     yield from _section("without a verdict:", lines)
 
@@ -326,7 +348,7 @@ def _memory(comparison: Comparison) -> Iterator[Table | Text]:
         before, after = pair.before.peak_memory_gib, pair.after.peak_memory_gib
         ratio = _ratio(after / before) if before and after is not None else "-"
         figures = ("-" if value is None else _figure(value) for value in (before, after))
-        table.add_row(pair.before.name, f"{pair.before.seconds:g}", *figures, ratio)
+        table.add_row(comparison.name(pair.before.case), f"{pair.before.seconds:g}", *figures, ratio)
     yield table
 
 

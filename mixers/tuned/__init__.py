@@ -18,22 +18,29 @@ from typing import Any
 
 import torch
 
+from mixers.precision import is_ieee
+
 Files = dict[str, dict[str, Any]]  # for each kernel's name the content of its file
 
 
-def shipped(gpu: str) -> Path:
-    """Return the folder of the configurations that come with this package: ``NVIDIA H200`` gives ``nvidia-h200``."""
-    return Path(__file__).parent / _slug(gpu)
+def shipped(gpu: str, *, ieee: bool = False) -> Path:
+    """Return the folder of the configurations that come with this package: ``NVIDIA H200`` gives ``nvidia-h200``.
+
+    Args:
+        gpu: Its name.
+        ieee: Whether they are for IEEE arithmetic, in which others are the fastest, under the same keys.
+    """
+    return Path(__file__).parent / _slug(gpu, ieee=ieee)
 
 
-def saved(gpu: str) -> Path:
+def saved(gpu: str, *, ieee: bool = False) -> Path:
     """Return the folder where this user keeps what was found on this machine; these win over the shipped ones."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "sbench" / "tuned" / _slug(gpu)
+    return Path(cache) / "sbench" / "tuned" / _slug(gpu, ieee=ieee)
 
 
-def _slug(gpu: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-")
+def _slug(gpu: str, *, ieee: bool) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-") + ("-ieee" if ieee else "")
 
 
 def use_prepared_configurations() -> None:
@@ -46,7 +53,7 @@ def use_prepared_configurations() -> None:
     import triton
 
     gpu = torch.cuda.get_device_name()
-    for source, folder in (("shipped", shipped(gpu)), ("saved", saved(gpu))):
+    for source, folder in (("shipped", shipped(gpu, ieee=is_ieee())), ("saved", saved(gpu, ieee=is_ieee()))):
         for tuner in _autotuners():
             path = folder / f"{tuner.base_fn.__name__}.json"
             if path.exists():

@@ -12,16 +12,17 @@ from bench.efficiency import sweep, worker
 from bench.efficiency.cases import Contestant, Plan
 from bench.efficiency.inputs import RandomFeatures
 from bench.efficiency.isolation import Ready
-from bench.efficiency.records import SWEEP_FILE, Record, Samples, read_records
+from bench.efficiency.records import SWEEP_FILE, Record, Samples, Setting, read_records
 
 NAMES = ("sa/eager", "retnet/fla", "kda/fla")
 SECONDS = (10.0, 20.0, 40.0)
 
+SETTING = Setting(preset="matched", precision="bfloat16")
 PLAN = Plan(
-    contestants=tuple(Contestant(mixer=mixer, implementation=each) for mixer, each in (n.split("/") for n in NAMES)),
+    contestants=tuple(
+        Contestant(mixer=mixer, implementation=each, setting=SETTING) for mixer, each in (n.split("/") for n in NAMES)
+    ),
     seconds=SECONDS,
-    preset="matched",
-    precision="bfloat16",
     device_type="cuda",
     seed=0,
     time_budget_s=None,

@@ -97,7 +97,7 @@ def test_a_line_cut_anywhere_is_refused_with_its_number(record: Record, data: st
 
 
 def samples_of(record: Record, *latency_ms: float) -> Samples:
-    return Samples(name=record.name, seconds=record.seconds, latency_ms=list(latency_ms))
+    return Samples(name=record.name, setting=record.setting, seconds=record.seconds, latency_ms=list(latency_ms))
 
 
 def test_samples_are_read_back_in_order(record: Record, tmp_path: Path) -> None:

@@ -15,20 +15,19 @@ import mixers
 from bench.efficiency import isolation, latency, runs, sweep
 from bench.efficiency.cases import Contestant, Plan
 from bench.efficiency.criterion import Criterion
-from bench.efficiency.records import RECORDS_FILE, SWEEP_FILE, Record, mend, read_records, read_samples
+from bench.efficiency.records import RECORDS_FILE, SWEEP_FILE, Record, Setting, mend, read_records, read_samples
 
 KILLS = 50
 LONGEST_LIFE = 0.7  # of what a whole sweep takes
 
+SETTING = Setting(preset="released", precision="float32")
 PLAN = Plan(
     contestants=(
-        Contestant(mixer="sa", implementation="sdpa"),
-        Contestant(mixer="fox", implementation="reference"),
-        Contestant(mixer="kda", implementation="fla"),  # unavailable: rows without samples
+        Contestant(mixer="sa", implementation="sdpa", setting=SETTING),
+        Contestant(mixer="fox", implementation="reference", setting=SETTING),
+        Contestant(mixer="kda", implementation="fla", setting=SETTING),  # unavailable: rows without samples
     ),
     seconds=(0.1, 0.2, 0.3, 0.4),
-    preset="released",
-    precision="float32",
     device_type="cpu",
     seed=0,
     time_budget_s=None,

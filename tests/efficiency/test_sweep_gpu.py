@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.efficiency.cases import available, choose_contestants
+from bench.efficiency.cases import choose_contestants, choose_settings
 from bench.efficiency.records import Record, read_records, read_samples
 
 pytestmark = pytest.mark.gpu
@@ -22,8 +22,8 @@ def swept(folder: Path, *arguments: str) -> list[Record]:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("execution", ["eager", "graph"])
 def test_every_mixer(tmp_path: Path, execution: str) -> None:
-    records = swept(tmp_path / "run", "--seconds", "2,10", "--execution", execution)
-    contestants = choose_contestants(available(), preset="matched", device_type="cuda")
+    records = swept(tmp_path / "run", "--lengths", "2,10", "--execution", execution)
+    contestants = choose_contestants([], settings=choose_settings(device_type="cuda"), device_type="cuda")
     assert [record.name for record in records] == [contestant.name for contestant in contestants for _ in range(2)]
     assert len(read_samples(tmp_path / "run")) == len(records)
     for record in records:
@@ -47,7 +47,7 @@ def test_every_mixer(tmp_path: Path, execution: str) -> None:
 
 @pytest.mark.timeout(300)
 def test_out_of_memory_is_a_row_with_what_was_asked_for_and_what_fits(tmp_path: Path) -> None:
-    fits, fails = swept(tmp_path / "run", "sa/eager", "--seconds", "10,20000")
+    fits, fails = swept(tmp_path / "run", "sa/eager", "--lengths", "10,20000")
     assert fits.status == "ok"
     assert fails.status == "oom"
     assert fails.oom_requested_gib == pytest.approx(4 * fails.frames**2 * 2 / 2**30, rel=0.01)

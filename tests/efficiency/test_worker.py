@@ -9,14 +9,12 @@ from bench.efficiency import worker
 from bench.efficiency.cases import Contestant, Plan
 from bench.efficiency.inputs import RandomFeatures
 from bench.efficiency.isolation import Ready
-from bench.efficiency.records import Record
+from bench.efficiency.records import Record, Setting
 
-SDPA = Contestant(mixer="sa", implementation="sdpa")
+SDPA = Contestant(mixer="sa", implementation="sdpa", setting=Setting(preset="released", precision="float32"))
 PLAN = Plan(
     contestants=(SDPA,),
     seconds=(0.1, 0.2, 0.3),
-    preset="released",
-    precision="float32",
     device_type="cpu",
     seed=0,
     time_budget_s=None,

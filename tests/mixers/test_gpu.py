@@ -4,16 +4,20 @@ The tests look for right results, not for fast kernels: where no configuration o
 among its two candidates that ask for the least, which compile in seconds where all of them take minutes.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import mixers
-from bench.efficiency.cases import DTYPES
+from bench.efficiency import isolation
+from mixers import stack
 from mixers.base import Mixer, fla_layers
+from mixers.precision import DTYPES, use_precision
+from mixers.sa import SoftmaxAttention
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -45,8 +49,8 @@ def measured_on_gpus() -> list[tuple[str, str]]:
 on_gpu = pytest.mark.parametrize(("name", "implementation"), measured_on_gpus())
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _few_candidates() -> Iterator[None]:
+@contextlib.contextmanager
+def few_candidates() -> Iterator[None]:
     from triton.runtime.autotuner import Autotuner
 
     fla_layers()
@@ -57,6 +61,12 @@ def _few_candidates() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Autotuner, "prune_configs", two_smallest)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_candidates() -> Iterator[None]:
+    with few_candidates():
         yield
 
 
@@ -95,6 +105,14 @@ def results(
     return y.detach(), {"x": x.grad, **gradients}
 
 
+def exact_results(
+    name: str, implementation: str, precision: str, x: Tensor, upstream: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The same in float64 by the reference."""
+    exact = build(name, implementation, precision).double()
+    return results(exact, exact.reference, x.double(), upstream.double())
+
+
 @on_gpu
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("frames", [63, 499, 2749])
@@ -112,8 +130,7 @@ def test_output_and_gradients(name: str, implementation: str, precision: str, fr
     y, gradients = results(mixer, mixer, x, upstream)
     gradients = {key: value.clone() for key, value in gradients.items()}
 
-    exact = build(name, implementation, precision).double()
-    expected, expected_gradients = results(exact, exact.reference, x.double(), upstream.double())
+    expected, expected_gradients = exact_results(name, implementation, precision, x, upstream)
     errors = {key: error(gradients[key], value) for key, value in expected_gradients.items()}
     worst = max(errors, key=lambda key: errors[key])
     print(
@@ -137,3 +154,67 @@ def test_a_padded_batch_equals_each_sequence_alone(name: str, implementation: st
         alone = torch.cat([mixer(x[row : row + 1, :length])[0] for row, length in enumerate(lengths)])
     assert (y[~mask] == 0).all()
     assert error(y[mask], alone.double()) < bounds(implementation, "bfloat16")[0]
+
+
+def errors_in(precision: str, name: str, implementation: str) -> tuple[float, float]:
+    """The errors of output and gradients; to be called in a process that has run no kernel yet."""
+    use_precision(precision)
+    with few_candidates():
+        mixer = build(name, implementation, precision)
+        x, upstream = (torch.randn(1, 499, mixer.width, device="cuda") for _ in range(2))
+        y, gradients = results(mixer, mixer, x, upstream)
+        gradients = {key: value.clone() for key, value in gradients.items()}
+    use_precision("float32")
+    expected, expected_gradients = exact_results(name, implementation, precision, x, upstream)
+    return error(y, expected), max(error(gradients[key], value) for key, value in expected_gradients.items())
+
+
+@on_gpu
+@pytest.mark.timeout(600)
+def test_float32_is_ieee(name: str, implementation: str) -> None:
+    """What TF32 leaves is 3e-4 and more. FlexAttention's gradient of the gate's bias is a sum over all frames."""
+    of_output, of_gradients = isolation.call(errors_in, "float32", name, implementation)
+    print(f"{name}/{implementation} IEEE: output {of_output:.1e}, gradients {of_gradients:.1e}")
+    assert of_output < 1e-5
+    assert of_gradients < (3e-4 if implementation == "flex" else 3e-5)
+
+
+@on_gpu
+@pytest.mark.timeout(600)
+def test_tf32_is_none_of_it(name: str, implementation: str) -> None:
+    of_output, _ = isolation.call(errors_in, "tf32", name, implementation)
+    print(f"{name}/{implementation} TF32: output {of_output:.1e}")
+    assert 1e-4 < of_output < 3e-3
+
+
+# As the paper's code builds them, all else at the library's defaults.
+RELEASED: dict[str, tuple[str, dict[str, int]]] = {
+    "retnet": ("MultiScaleRetention", {"num_heads": 4}),
+    "lightnet": ("LightNetAttention", {"num_heads": 4}),
+    "gsa": ("GatedSlotAttention", {"num_heads": 4}),
+    "fox": ("ForgettingAttention", {"num_kv_heads": 4}),
+    "kda": ("KimiDeltaAttention", {"num_heads": 4}),
+}
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_released_is_the_librarys_own_layer(name: str) -> None:
+    layer, options = RELEASED[name]
+    plain: nn.Module = getattr(fla_layers(), layer)(hidden_size=1024, **options).cuda().eval()
+    ours = stack.build(name, implementation="fla", preset="released").cuda()
+    plain.load_state_dict({key.removeprefix("layer."): value for key, value in ours.state_dict().items()})
+    x = torch.randn(1, 599, 1024, device="cuda")
+    mask = torch.ones(1, 599, device="cuda") if name == "gsa" else None
+    with torch.inference_mode():
+        assert error(ours(x), plain(x, attention_mask=mask)[0].double()) < 1e-6
+
+
+def test_released_attention_is_scaled_on_both_sides() -> None:
+    ours = stack.build("sa", implementation="eager", preset="released").cuda()
+    assert isinstance(ours, SoftmaxAttention)
+    x = torch.randn(1, 599, 1024, device="cuda")
+    with torch.inference_mode():
+        q, k, v = (p(x)[0].unflatten(-1, (4, 256)).transpose(0, 1) for p in (ours.q_proj, ours.k_proj, ours.v_proj))
+        weights = torch.bmm(q / 4, (k / 4).transpose(1, 2)).softmax(-1)  # 256 to the power of a quarter, twice
+        expected = ours.o_proj(torch.bmm(weights, v).transpose(0, 1).flatten(1))
+        assert error(ours(x)[0], expected.double()) < 1e-6

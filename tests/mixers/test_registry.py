@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 import mixers
-from bench.efficiency.cases import Contestant, choose_contestants
+from bench.efficiency.cases import Contestant, choose_contestants, choose_settings
 from bench.efficiency.listing import table
 from mixers import stack
 from mixers.errors import UserError
@@ -51,8 +51,9 @@ def test_a_new_file_is_a_new_mixer(folder: Path) -> None:
     (folder / "running_mean.py").write_text(MEAN)
     assert "running_mean" in mixers.names()
     assert stack.count_parameters("running_mean", preset="matched") == pytest.approx(20e6, rel=0.01)
-    contestants = choose_contestants([], preset="matched", device_type="cpu")
-    assert contestants[0] == Contestant(mixer="running_mean", implementation="reference")
+    (setting,) = settings = choose_settings(device_type="cpu")
+    contestants = choose_contestants([], settings=settings, device_type="cpu")
+    assert contestants[0] == Contestant(mixer="running_mean", implementation="reference", setting=setting)
     assert "running_mean/reference" in listed()
 
 
@@ -60,9 +61,11 @@ def test_a_missing_library_is_told(folder: Path) -> None:
     (folder / "elsewhere.py").write_text("import no_such_library\n")
     assert mixers.unavailable() == {"elsewhere": "No module named 'no_such_library'"}
     assert "no: No module named 'no_such_library'" in listed()
-    assert "elsewhere" not in {each.mixer for each in choose_contestants([], preset="matched", device_type="cpu")}
+    assert "elsewhere" not in {
+        each.mixer for each in choose_contestants([], settings=choose_settings(device_type="cpu"), device_type="cpu")
+    }
     with pytest.raises(UserError, match="elsewhere is unavailable: No module named 'no_such_library'"):
-        choose_contestants(["elsewhere"], preset="matched", device_type="cpu")
+        choose_contestants(["elsewhere"], settings=choose_settings(device_type="cpu"), device_type="cpu")
 
 
 def test_the_list_says_what_runs_here_and_why_not() -> None:

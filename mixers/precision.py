@@ -1,0 +1,35 @@
+"""The precision of matrix products, applied alike to PyTorch's and to Triton's.
+
+Left alone they differ: PyTorch multiplies float32 matrices in IEEE arithmetic, Triton in TF32, whose products have ten
+bits of mantissa. So two mixers in "float32" may differ by 3e-4 for that alone.
+"""
+
+import os
+
+import torch
+
+DTYPES = {"bfloat16": torch.bfloat16, "tf32": torch.float32, "float32": torch.float32, "native": torch.float32}
+
+# What Triton falls back to where a kernel names no precision, and then also where it asks for IEEE. Triton reads it
+# whenever it compiles, and keeps kernels compiled under different values apart.
+_TRITON_DEFAULT = "TRITON_F32_DEFAULT"
+
+
+def use_precision(name: str) -> None:
+    """Compute in a precision from now on, in this process, which must not have run a Triton kernel before.
+
+    Args:
+        name: ``bfloat16``; ``tf32``: float32 tensors, products in TF32; ``float32``: all in IEEE arithmetic; or
+            ``native``: float32 tensors, every library at its own default.
+    """
+    torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = name != "float32"  # as PyTorch has it by default
+    if name == "float32":
+        os.environ[_TRITON_DEFAULT] = "ieee"
+    else:
+        os.environ.pop(_TRITON_DEFAULT, None)
+
+
+def is_ieee() -> bool:
+    """Tell whether `use_precision` was told to compute in float32."""
+    return os.environ.get(_TRITON_DEFAULT) == "ieee"
