@@ -168,13 +168,23 @@ def sweep(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="A folder that `sbench sweep` made.")]) -> None:
-    """Rebuild CSV and PNG of a sweep from its records, and print its table; needs no torch."""
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Folders that `sbench sweep` made.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Where it goes; default: the folder, if it is one.", show_default=False)
+    ] = None,
+) -> None:
+    """Write all that records say, and print their tables: figures, growth, crossings, floors, the paper's claims.
+
+    Needs no torch. CSV, PNG and PDF, tables as CSV, Markdown and LaTeX; of several sweeps of one machine together.
+    """
     from rich.console import Console
 
     from bench.reporting.report import write_report
 
-    _show(write_report(folder), folder, Console())
+    if output is None and len(folders) > 1:
+        raise UserError("several folders make a report of their own", hint="Give --output, a folder to put it in.")
+    _show(write_report(folders, output or folders[0]), output or folders[0], Console())
 
 
 @app.command()
@@ -296,7 +306,7 @@ def _measure(
     try:
         for part in plan.parts():
             with Sweep(part, source, folder, done=done) as work:
-                from bench.reporting.report import write_report  # which takes a second, while they compile
+                from bench.reporting.report import write_figures  # which takes a second, while they compile
 
                 if begin:
                     runs.start(plan, folder)
@@ -316,7 +326,7 @@ def _measure(
     if not done:
         console.print(f"Nothing was measured. {folder}")
     else:
-        records = write_report(folder)
+        records = write_figures(folder)
         if not interrupted and not resumed:
             runs.record_wall_time(folder, ready_s=ready_s, measured_s=measured_s, total_s=time.perf_counter() - BEGAN_S)
         _show(records, folder, console)

@@ -227,9 +227,22 @@ def test_list(sbench: Sbench) -> None:
     assert sbench("list", "--preset", "release")[0] == 2
 
 
+WITHOUT_TORCH = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            raise ImportError(name)
+sys.meta_path.insert(0, Refuse())
+from bench.cli import main
+main()
+"""
+
+
 def without_torch(*arguments: str) -> subprocess.CompletedProcess[str]:
-    code = "import sys; sys.modules['torch'] = None; from bench.cli import main; main()"
-    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *arguments], capture_output=True, text=True, check=False
+    )
 
 
 def test_report_rebuilds_csv_and_figure_without_torch(sbench: Sbench, tmp_path: Path) -> None:

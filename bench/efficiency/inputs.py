@@ -34,7 +34,7 @@ class Input(Protocol):
         """What every record says of it."""
 
     def features(self, seconds: float) -> Float[Tensor, "1 L D"]:
-        """Return the features of so much audio: float32, on the CPU, finite, the same whenever asked.
+        """Return the features of so much audio: float32, finite, the same whenever asked, on whatever device.
 
         Raises:
             UserError: A recording cannot be read, or its features are not finite.
@@ -48,10 +48,12 @@ class RandomFeatures:
     Attributes:
         width: Features per frame, D.
         seed: With the length, all that the features depend on.
+        device: Where they are put together.
     """
 
     width: int
     seed: int
+    device: str = "cpu"
 
     @property
     def description(self) -> str:
@@ -59,12 +61,13 @@ class RandomFeatures:
         return RANDOM_INPUT
 
     def features(self, seconds: float) -> Float[Tensor, "1 L D"]:
-        """Return an utterance's features, cropped or repeated to so many seconds: float32, on the CPU."""
+        """Return an utterance's features, cropped or repeated to so many seconds: float32."""
         samples = samples_of(seconds)
         generator = _generator(self.seed, samples)
         turn = SHORTEST_TURN_S + (LONGEST_TURN_S - SHORTEST_TURN_S) * generator.betavariate(*TURN_SHAPE)
         normal = torch.Generator().manual_seed(generator.getrandbits(63))
         utterance = torch.randn(frames_of(samples_of(turn)), self.width, generator=normal)  # (turn's frames, D)
+        utterance = utterance.to(self.device)
         return crop_or_repeat(utterance, frames_of(samples), generator=generator).unsqueeze(0)  # (1, L, D)
 
 

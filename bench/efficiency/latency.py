@@ -23,8 +23,10 @@ SINGLE_CALLS = Criterion(relative_error=0.01, minimum_seconds=0.22, maximum_seco
 FULL_QUEUE = Criterion(relative_error=0.005, minimum_seconds=0.1, maximum_seconds=0.5)
 
 _WINDOW_S = 0.02  # short, so that little is thrown away with a contaminated one
-_HEAD_START = 1.5  # times what the host takes to issue a call; doubled whenever that was not enough
-_LONGEST_HEAD_START = 8 * _HEAD_START  # beyond which it is not the host's hiccups: the call itself waits for the device
+_HEAD_START = 1.15  # times what the host takes to issue a call and the events around it
+_EVENTS_MS = 0.05
+_LONGER = 1.5  # is the next head start, where that was too short for most
+_LONGEST = 10  # times the first, beyond which it is not the host's hiccups: the call itself waits for the device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,11 +167,14 @@ class _Queue:
     def __init__(self, call: Callable[[], object], prepare: Callable[[], None], *, issue_ms: float) -> None:
         self._call = call
         self._prepare = prepare
-        self._head_start_ms = _HEAD_START * issue_ms
-        self._longest_ms = _LONGEST_HEAD_START * issue_ms
+        self._head_start_ms = _HEAD_START * (issue_ms + _EVENTS_MS)
+        self._longest_ms = _LONGEST * self._head_start_ms
 
     def window(self) -> Window:
-        """Take the samples of one window; it has a gap wherever the device reached a call while it was being issued."""
+        """Take the samples of one window; those are left out in which the device reached a call as it was being issued.
+
+        How long that took says nothing of the device's time, so leaving out these and no others shifts no median.
+        """
         times, gaps = [], 0
         for _ in _for_a_window():
             start, end = _events()
@@ -179,11 +184,14 @@ class _Queue:
             start.record()
             self._call()
             end.record()
-            gaps += start.query()  # type: ignore[no-untyped-call]
+            reached = start.query()  # type: ignore[no-untyped-call]
             end.synchronize()
-            times.append(start.elapsed_time(end))
-        if gaps:
-            self._head_start_ms = min(2 * self._head_start_ms, self._longest_ms)
+            if reached:
+                gaps += 1
+            else:
+                times.append(start.elapsed_time(end))
+        if gaps > len(times):
+            self._head_start_ms = min(_LONGER * self._head_start_ms, self._longest_ms)
         return Window(samples_ms=times, queue_gaps=gaps)
 
 

@@ -47,7 +47,7 @@ def make_input(plan: Plan, scratch: Path) -> Input:
         UserError: The recordings or the encoder are not there, or one cannot be read.
     """
     if plan.audio is None:
-        return RandomFeatures(width=MixerConfig().width, seed=plan.seed)
+        return RandomFeatures(width=MixerConfig().width, seed=plan.seed, device=plan.device_type)
     description = ""
     encoding = isolation.run(
         partial(store, make=partial(_encoded_speech, plan), folder=scratch), plan.seconds, limit_s=CASE_LIMIT_S

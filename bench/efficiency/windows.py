@@ -53,7 +53,7 @@ class Window:
     Attributes:
         samples_ms: Times in the order in which they were taken.
         issue_ms: For each the time that the host took to issue the call; empty where it is not of interest.
-        queue_gaps: How often the launch queue ran dry in a window that is to keep it full.
+        queue_gaps: How many samples were left out, since the launch queue ran dry where it is to be kept full.
     """
 
     samples_ms: Sequence[float]
@@ -70,7 +70,7 @@ class Series:
         issue_ms: For each the time that the host took to issue the call, or empty.
         stop: Why there are no more.
         events: What happened in the windows that are void.
-        void_samples: How many samples those windows held.
+        void_samples: How many samples those windows held, and how many were left out in others.
     """
 
     samples_ms: tuple[float, ...]
@@ -123,13 +123,13 @@ def collect(take: Callable[[], Window], *, criterion: Criterion, observe: Callab
         while stop is None:
             before = _count()
             window = take()
-            taken += len(window.samples_ms)
-            found = _count() - before + Events(queue_gaps=window.queue_gaps)
+            taken += len(window.samples_ms) + window.queue_gaps
+            found = _count() - before
             slow = Events(clock_drops=observe(len(window.samples_ms)))
-            events += found + slow
+            events += found + slow + Events(queue_gaps=window.queue_gaps)
             if not found:
                 clean_or_slow.append(window)
-            if found or slow:
+            if found or slow or not window.samples_ms:
                 void_windows += 1
                 stop = "contaminated" if void_windows == _MOST_VOID_WINDOWS else None
             else:

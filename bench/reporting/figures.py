@@ -98,8 +98,8 @@ def _with_neighbours(rows: "pd.Series[bool]") -> "pd.Series[bool]":
     return rows | rows.shift(1, fill_value=False) | rows.shift(-1, fill_value=False)
 
 
-def draw_figure2(records: Sequence[Record], path: Path) -> None:
-    """Draw latency and peak memory over the length as a PNG; the same records give the same bytes.
+def draw_figure2(records: Sequence[Record], stem: Path, *, formats: Sequence[str] = ("png",)) -> None:
+    """Draw latency and peak memory over the length; the same records give the same bytes.
 
     Panels (a) and (b) show every mixer, (c) and (d) all but the baseline; without a baseline there is one row. Where a
     case is launch-bound its marker is hollow, and a shade reaches from the curve down to the GPU's own time.
@@ -127,24 +127,39 @@ def draw_figure2(records: Sequence[Record], path: Path) -> None:
         note.text(0.5, 0.5, f"Only {baseline} was measured: nothing to compare it with", ha="center", va="center")
     _legend(figure, series)
     figure.align_ylabels()
+    save(figure, stem, formats=formats)
 
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI)
-    write_atomically(path, buffer.getvalue())
+
+def save(figure: Figure, stem: Path, *, formats: Sequence[str] = ("png", "pdf")) -> None:
+    """Write a figure in each format; the same figure gives the same bytes.
+
+    Raises:
+        OSError: A file cannot be written; what was there before is still there.
+    """
+    for name in formats:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=name, dpi=_DPI, metadata={"CreationDate": None} if name == "pdf" else None)
+        write_atomically(stem.with_name(f"{stem.name}.{name}"), buffer.getvalue())
+
+
+def style_of(name: str, names: Sequence[str]) -> tuple[str, str]:
+    """Return the colour and the marker of one of several mixers."""
+    index = names.index(name)
+    return _COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)]
 
 
 def _series(records: Sequence[Record]) -> list[_Series]:
     """Return the mixers/implementations in the order of first appearance, each with a colour and a marker."""
     frame = to_frame(records).sort_values("seconds", kind="stable")
-    names = frame["mixer"] + "/" + frame["implementation"]
+    names, every = frame["mixer"] + "/" + frame["implementation"], names_of(records)
     return [
         _Series(
             name=name,
             rows=frame[names == name],
-            colour=_COLOURS[index % len(_COLOURS)],
-            marker=_MARKERS[index % len(_MARKERS)],
+            colour=style_of(name, every)[0],
+            marker=style_of(name, every)[1],
         )
-        for index, name in enumerate(names_of(records))
+        for name in every
     ]
 
 

@@ -1,8 +1,10 @@
-"""A sweep's report: the CSV and the figures that belong beside its records."""
+"""What belongs beside records: the CSV and Figure 2 after a sweep, and on demand all that can be read from them."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.efficiency.records import Record, read_records
+from bench.reporting.atomic import write_atomically
 from bench.reporting.figures import draw_figure2
 from bench.reporting.overview import by_setting, distinguish
 from bench.reporting.tables import write_csv
@@ -10,23 +12,92 @@ from mixers.errors import UserError
 
 CSV_FILE = "results.csv"
 
+CLAIMS_FILE = "claims.md"
 
-def write_report(folder: Path) -> list[Record]:
+
+def write_figures(folder: Path) -> list[Record]:
     """Write ``results.csv`` and the figures into a sweep's folder and return the records they were made from.
 
     Each setting has a figure of its own: ``figure2.png`` where there is one, else for instance
     ``figure2-float32-training.png``.
 
     Raises:
-        UserError: The records cannot be read, or the report cannot be written.
+        UserError: The records cannot be read, or a file cannot be written.
     """
     records = read_records(folder)
-    groups = by_setting(records)
+    _write(folder, lambda: _figures(records, folder, formats=("png",)))
+    return records
+
+
+def write_report(folders: Sequence[Path], output: Path) -> list[Record]:
+    """Write all that the records of some sweeps of one machine say: figures, tables and the verdicts on the paper.
+
+    Args:
+        folders: The sweeps'.
+        output: Where it goes; made if need be.
+
+    Returns:
+        Their records.
+
+    Raises:
+        UserError: The records cannot be read, a case is in two of the folders, or a file cannot be written.
+    """
+    records = [record for folder in folders for record in read_records(folder)]
+    seen: set[object] = set()
+    for record in records:
+        if record.case in seen:
+            what = f"{record.name} at {record.seconds:g} s, {record.setting.label}"
+            raise UserError(f"{what} is in two of the folders", hint="Give one of them only, or `sbench compare` both.")
+        seen.add(record.case)
+    _write(output, lambda: _everything(records, output))
+    return records
+
+
+def _write(folder: Path, work: Callable[[], None]) -> None:
     try:
-        write_csv(records, folder / CSV_FILE)
-        for setting, label in distinguish(groups).items():
-            draw_figure2(groups[setting], folder / f"{'-'.join(['figure2', *label.split()])}.png")
+        work()
     except OSError as error:
         hint = "Is the disk full or the folder read-only? The records are safe; make the report again from them."
         raise UserError(f"the report cannot be written into {folder}: {error}", hint=hint) from None
-    return records
+
+
+def _figures(records: Sequence[Record], folder: Path, *, formats: Sequence[str]) -> None:
+    write_csv(records, folder / CSV_FILE)
+    groups = by_setting(records)
+    for setting, label in distinguish(groups).items():
+        draw_figure2(groups[setting], folder / "-".join(["figure2", *label.split()]), formats=formats)
+
+
+def _everything(records: Sequence[Record], folder: Path) -> None:
+    # What follows takes seconds to import, which a sweep need not wait for.
+    import pandas as pd
+
+    from bench.reporting import analysis, claims
+    from bench.reporting.formats import write_table
+    from bench.reporting.grids import draw_floors, draw_overview
+
+    tables = folder / "tables"
+    tables.mkdir(parents=True, exist_ok=True)
+    _figures(records, folder, formats=("png", "pdf"))
+    draw_overview(records, folder / "overview")
+    if any(record.floor_ms for record in records):
+        draw_floors(records, folder / "floors")
+    groups = by_setting(records)
+    labels = distinguish(groups)
+    for make in (
+        analysis.costs,
+        analysis.growth,
+        analysis.crossings,
+        analysis.floors,
+        analysis.capacities,
+        analysis.choices,
+    ):
+        parts = [make(alike) for alike in groups.values()]
+        if len(groups) > 1:
+            for part, label in zip(parts, labels.values(), strict=True):
+                part.insert(0, "setting", label)
+        whole = pd.concat([part for part in parts if len(part.columns) > 1] or parts, ignore_index=True)
+        if len(whole):
+            write_table(whole, tables / make.__name__)
+    if any(record.device_type == "cuda" for record in records):
+        write_atomically(folder / CLAIMS_FILE, claims.render(records).encode())

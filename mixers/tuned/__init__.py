@@ -53,7 +53,13 @@ def use_prepared_configurations() -> None:
     import triton
 
     gpu = torch.cuda.get_device_name()
-    for source, folder in (("shipped", shipped(gpu, ieee=is_ieee())), ("saved", saved(gpu, ieee=is_ieee()))):
+    # What comes later wins. In IEEE arithmetic what was found for TF32 will do where nothing better is known.
+    folders = [
+        (source, find(gpu, ieee=ieee))
+        for ieee in ((False, True) if is_ieee() else (False,))
+        for source, find in (("shipped", shipped), ("saved", saved))
+    ]
+    for source, folder in folders:
         for tuner in _autotuners():
             path = folder / f"{tuner.base_fn.__name__}.json"
             if path.exists():

@@ -33,7 +33,7 @@ def draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Draw:
 
     def draw(records: Sequence[Record]) -> Figure:
         path = tmp_path / "figure2.png"
-        draw_figure2(records, path)
+        draw_figure2(records, tmp_path / "figure2")
         assert matplotlib.image.imread(path).shape[1] == 1500
         return saved[-1]
 
@@ -249,7 +249,7 @@ def test_a_cpu_is_no_gpu(draw: Draw, make_record: MakeRecord) -> None:
 
 
 def test_the_same_records_give_the_same_bytes(sweep: Sequence[Record], tmp_path: Path) -> None:
-    first, second = tmp_path / "first.png", tmp_path / "second.png"
-    draw_figure2(sweep, first)
-    draw_figure2(sweep, second)
-    assert first.read_bytes() == second.read_bytes()
+    for name in ("first", "second"):
+        draw_figure2(sweep, tmp_path / name, formats=("png", "pdf"))
+    for suffix in ("png", "pdf"):
+        assert (tmp_path / f"first.{suffix}").read_bytes() == (tmp_path / f"second.{suffix}").read_bytes()

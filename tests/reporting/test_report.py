@@ -1,14 +1,17 @@
+import dataclasses
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import bench.reporting
 from bench.efficiency.records import RECORDS_FILE, Record, append_record
 from bench.reporting.figures import draw_figure2
-from bench.reporting.report import write_report
+from bench.reporting.report import write_figures, write_report
 from bench.reporting.tables import write_csv
 from mixers.errors import UserError
 from tests.reporting.conftest import MakeRecord
@@ -18,9 +21,14 @@ Write = Callable[[Sequence[Record], Path], None]
 WITHOUT_TORCH = """
 import sys
 from pathlib import Path
-sys.modules.update(dict.fromkeys(["torch", "triton", "fla", "transformers"]))
-from bench.reporting.report import write_report
-write_report(Path(sys.argv[1]))
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("torch", "triton", "fla", "transformers"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Refuse())
+from bench.reporting.report import write_figures, write_report
+write_figures(Path(sys.argv[1]))
+write_report([Path(sys.argv[1])], Path(sys.argv[1]) / "whole")
 assert "matplotlib.pyplot" not in sys.modules
 """
 
@@ -36,35 +44,74 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_a_report_is_a_csv_and_a_figure_beside_the_records(folder: Path) -> None:
-    records = write_report(folder)
+def test_after_a_sweep_a_csv_and_a_figure_are_beside_the_records(folder: Path) -> None:
+    records = write_figures(folder)
     assert [record.name for record in records] == ["sa/eager", "kda/fla"]
     assert names(folder) == {RECORDS_FILE, "results.csv", "figure2.png"}
     assert len((folder / "results.csv").read_text(encoding="utf-8").splitlines()) == 3
     assert (folder / "figure2.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_whole_report_has_figures_tables_and_claims(gpu_sweep: Sequence[Record], tmp_path: Path) -> None:
+    for record in gpu_sweep:
+        append_record(tmp_path, dataclasses.replace(record, floor_ms=0.1))
+    write_report([tmp_path], tmp_path / "out")
+    assert names(tmp_path / "out") == {
+        "results.csv",
+        "claims.md",
+        "tables",
+        *(f"{figure}.{suffix}" for figure in ("figure2", "overview", "floors") for suffix in ("png", "pdf")),
+    }
+    tables = ("costs", "growth", "crossings", "floors", "capacities", "choices")
+    assert names(tmp_path / "out" / "tables") == {
+        f"{table}.{kind}" for table in tables for kind in ("csv", "md", "tex")
+    }
+    first = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")}
+    write_report([tmp_path], tmp_path / "out")
+    assert {path: path.read_bytes() for path in first} == first
+
+
+def test_several_sweeps_make_one_report_with_a_figure_for_each_setting(tmp_path: Path, make_record: MakeRecord) -> None:
+    for pass_ in ("inference", "training"):
+        (tmp_path / pass_).mkdir()
+        for name, seconds in itertools.product(("sa/eager", "kda/fla"), (100.0, 200.0, 400.0)):
+            append_record(tmp_path / pass_, make_record(name, seconds, pass_=pass_))
+    out = tmp_path / "out"
+    assert len(write_report([tmp_path / "inference", tmp_path / "training"], out)) == 12
+    assert {"figure2-inference.png", "figure2-training.pdf"} <= names(out)
+    growth = pd.read_csv(out / "tables" / "growth.csv")
+    assert set(growth["setting"]) == {"inference", "training"}
+
+    with pytest.raises(UserError, match=r"sa/eager at 100 s, .* is in two"):
+        write_report([tmp_path / "inference", tmp_path / "inference"], out)
+
+
 def test_a_report_needs_neither_torch_nor_pyplot(folder: Path) -> None:
     root = Path(str(bench.reporting.__file__)).parents[2]
     subprocess.run([sys.executable, "-W", "error", "-c", WITHOUT_TORCH, str(folder)], check=True, cwd=root)
-    assert names(folder) == {RECORDS_FILE, "results.csv", "figure2.png"}
+    assert names(folder) == {RECORDS_FILE, "results.csv", "figure2.png", "whole"}
 
 
 @pytest.mark.parametrize("blocked", ["results.csv", "figure2.png"])
 def test_a_report_that_cannot_be_written_is_the_users_to_mend(folder: Path, blocked: str) -> None:
     (folder / blocked).mkdir()
-    with pytest.raises(UserError, match="cannot be written") as refusal:
-        write_report(folder)
-    assert str(folder) in str(refusal.value)
-    assert "records are safe" in refusal.value.hint
-    assert not any(name.startswith(".") for name in names(folder))
+    for write in (lambda: write_figures(folder), lambda: write_report([folder], folder)):
+        with pytest.raises(UserError, match="cannot be written") as refusal:
+            write()
+        assert str(folder) in str(refusal.value)
+        assert "records are safe" in refusal.value.hint
+        assert not any(name.startswith(".") for name in names(folder))
 
 
-@pytest.mark.parametrize("write", [write_csv, draw_figure2])
+def draw_png(records: Sequence[Record], path: Path) -> None:
+    draw_figure2(records, path.with_suffix(""))
+
+
+@pytest.mark.parametrize("write", [write_csv, draw_png])
 def test_a_full_disk_leaves_the_old_file_and_nothing_half_written(
     sweep: Sequence[Record], write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "report"
+    path = tmp_path / "report.png"
     path.write_text("old")
     write_bytes = Path.write_bytes
 
@@ -75,11 +122,11 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_half_written(
     monkeypatch.setattr(Path, "write_bytes", fill_disk)
     with pytest.raises(OSError, match="No space left"):
         write(sweep, path)
-    assert names(tmp_path) == {"report"}
+    assert names(tmp_path) == {"report.png"}
     assert path.read_text() == "old"
 
 
-@pytest.mark.parametrize("write", [write_csv, draw_figure2])
+@pytest.mark.parametrize("write", [write_csv, draw_png])
 def test_a_missing_folder_is_an_os_error(sweep: Sequence[Record], write: Write, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        write(sweep, tmp_path / "nowhere" / "report")
+        write(sweep, tmp_path / "nowhere" / "report.png")

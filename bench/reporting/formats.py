@@ -1,0 +1,37 @@
+"""One table in three files: CSV for programs, Markdown for readers, LaTeX (booktabs) for papers."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+from tabulate import tabulate
+
+from bench.reporting.atomic import write_atomically
+
+_FORMATS = {"md": "github", "tex": "latex_booktabs"}
+
+
+def write_table(table: pd.DataFrame, stem: Path) -> None:
+    """Write a table beside each other as ``stem.csv`` in full precision, ``stem.md`` and ``stem.tex`` in three digits.
+
+    Raises:
+        OSError: A file cannot be written; what was there before is still there.
+    """
+    write_atomically(stem.with_suffix(".csv"), table.to_csv(index=False, lineterminator="\n").encode())
+    cells = [[cell(value) for value in row] for row in table.itertuples(index=False)]
+    alignment = ["right" if pd.api.types.is_numeric_dtype(table[column]) else "left" for column in table]
+    for suffix, style in _FORMATS.items():
+        text = tabulate(
+            cells, headers=[str(column) for column in table], tablefmt=style, disable_numparse=True, colalign=alignment
+        )
+        write_atomically(stem.with_suffix(f".{suffix}"), f"{text}\n".encode())
+
+
+def cell(value: object) -> str:
+    """Return a value as tables for readers show it: three significant digits, no exponent, a dash for nothing."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    if isinstance(value, float):
+        digits = 2 - math.floor(math.log10(abs(value))) if value and math.isfinite(value) else 0
+        return f"{value:.{max(digits, 0)}f}"
+    return str(value)

@@ -1,0 +1,110 @@
+"""Claims are judged by what they say: records as the paper has them reproduce all, each departure its own."""
+
+import math
+from collections.abc import Sequence
+
+import pytest
+
+from bench.efficiency.records import Record
+from bench.reporting import claims
+from bench.reporting.claims import CLAIMS, View, judge
+from tests.reporting.conftest import LENGTHS, MakeRecord
+
+# For each mixer ms and GiB at 400 s, and the power with which both grow; times at 10 s as the paper has them for SA.
+PAPER = {
+    "sa/eager": (48.59, 12.35, 2.0),
+    "retnet/fla": (9.0, 1.0, 1.0),
+    "lightnet/fla": (8.0, 0.8, 1.0),
+    "gsa/fla": (7.0, 1.4, 1.0),
+    "fox/fla": (6.5, 0.328, 1.0),
+    "kda/fla": (5.96, 0.6, 1.0),
+}
+SHORT = {"sa/eager": (0.55, 0.02)}
+
+
+def as_in_the_paper(make_record: MakeRecord, **changes: tuple[float, float, float]) -> list[Record]:
+    """Changed mixers are written with two underscores for the slash."""
+    curves = PAPER | {name.replace("__", "/"): curve for name, curve in changes.items()}
+    records = []
+    for name, (ms, gib, power) in curves.items():
+        for seconds in LENGTHS:
+            share = (seconds / 400) ** power
+            short_ms, short_gib = SHORT.get(name, (0.6, 0.05))
+            records.append(
+                make_record(
+                    name,
+                    seconds,
+                    preset="released",
+                    precision="native",
+                    paper_ms=short_ms if seconds == 10 else ms * share,
+                    gpu_ms=ms * share,
+                    peak_memory_gib=short_gib if seconds == 10 else gib * share,
+                )
+            )
+    return records
+
+
+def verdicts(
+    records: Sequence[Record], *, attention: str = "sa/eager", same_model: bool = True
+) -> dict[str, bool | None]:
+    view = View(records=records, attention=attention, same_model=same_model)
+    return {claim.says: judge(claim, view).holds for claim in CLAIMS}
+
+
+def test_the_papers_own_figures_reproduce_every_claim(make_record: MakeRecord) -> None:
+    assert set(verdicts(as_in_the_paper(make_record)).values()) == {True}
+
+
+@pytest.mark.parametrize(
+    ("changes", "fallen"),
+    [
+        ({"sa__eager": (48.59, 12.7, 2.0)}, {"SA's memory at 400 s"}),
+        ({"kda__fla": (6.6, 0.6, 1.0)}, {"KDA is the fastest of all at 400 s"}),
+        ({"gsa__fla": (7.0, 1.6, 1.0)}, {"all efficient mixers stay below 1.50 GiB"}),
+        (
+            {"fox__fla": (60.0, 0.328, 2.0)},
+            {
+                "the time of the efficient mixers grows linearly",
+                "the memory of the efficient mixers grows linearly",
+                "FoX, though unbounded, is faster than SA at 400 s by its kernel",
+            },
+        ),
+        ({"retnet__fla": (50.0, 1.0, 1.0)}, {"mixers with a bounded state are faster than SA at 400 s"}),
+    ],
+)
+def test_a_departure_fells_the_claims_it_concerns(
+    make_record: MakeRecord, changes: dict[str, tuple[float, float, float]], fallen: set[str]
+) -> None:
+    found = verdicts(as_in_the_paper(make_record, **changes))
+    assert {says for says, holds in found.items() if not holds} == fallen
+
+
+def test_figures_of_another_model_are_not_compared(make_record: MakeRecord) -> None:
+    found = verdicts(as_in_the_paper(make_record), same_model=False)
+    assert {says for says, holds in found.items() if holds is None} == {
+        "SA's memory at 10 s",
+        "SA's memory at 400 s",
+        "FoX's memory at 400 s",
+    }
+
+
+def test_a_case_that_is_missing_leaves_its_claims_open_and_says_so(make_record: MakeRecord) -> None:
+    records = [each for each in as_in_the_paper(make_record) if (each.name, each.seconds) != ("kda/fla", 400.0)]
+    view = View(records=records, attention="sa/eager", same_model=True)
+    outcomes = {claim.says: judge(claim, view) for claim in CLAIMS}
+    assert outcomes["KDA is faster than SA at 400 s"].holds is None
+    assert outcomes["KDA is faster than SA at 400 s"].evidence == "kda/fla at 400 s was not measured"
+    assert outcomes["SA's memory at 400 s"].holds
+
+
+def test_the_page_has_a_table_for_each_form_of_attention(make_record: MakeRecord) -> None:
+    matched = [make_record(name, seconds) for name in ("sa/eager", "sa/sdpa", "kda/fla") for seconds in LENGTHS]
+    text = claims.render([*as_in_the_paper(make_record), *matched, make_record(pass_="training")])
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    assert headings == [
+        "## NVIDIA H200, native, released preset, inference, softmax attention as sa/eager",
+        "## NVIDIA H200, bfloat16, matched preset, inference, softmax attention as sa/eager",
+        "## NVIDIA H200, bfloat16, matched preset, inference, softmax attention as sa/sdpa",
+    ]
+    assert text.count("| reproduced") == len(CLAIMS)
+    assert math.isclose(text.count("\n| "), 3 * (len(CLAIMS) + 1))
