@@ -18,7 +18,8 @@ import soundfile
 import torch
 
 from bench import cli
-from bench.efficiency.records import RECORDS_FILE, SAMPLES_FILE, read_records, read_samples
+from bench.efficiency.records import RECORDS_FILE, SAMPLES_FILE, Samples, Setting, read_records, read_samples
+from mixers import stack
 
 FAST = ("sa/sdpa", "fox", "--lengths", "0.1,0.2", "--preset", "released", "--device", "cpu")
 
@@ -106,6 +107,52 @@ def test_what_does_not_fit_in_the_time_is_a_row_that_says_so(sbench: Sbench, tmp
     assert "kda/reference at" in err
 
 
+def test_every_combination_of_the_axes_is_measured(sbench: Sbench, tmp_path: Path) -> None:
+    axes = ("--pass", "inference,training", "--batch", "1,2", "--text-tokens", "5", "--time-budget", "1000")
+    code, out, err = sbench("sweep", "sa/sdpa", "--lengths", "0.2,0.4", "--device", "cpu", *axes, "--output", "run")
+    assert (code, out) == (0, "run\n")
+    records = read_records(tmp_path / "run")
+    settings = [(record.pass_, record.batch) for record in records]
+    assert settings == [(pass_, batch) for pass_ in ("inference", "training") for batch in (1, 2) for _ in range(2)]
+    assert {(record.status, record.text_tokens) for record in records} == {("ok", 5)}
+    assert [record.frames for record in records[:2]] == [9, 19]
+    assert [sum(1 for _ in group) for _, group in itertools.groupby(read_samples(tmp_path / "run"), _setting)] == [
+        2
+    ] * 4
+
+    one, two, training = records[1], records[3], records[5]
+    model = stack.build("sa", implementation="sdpa", preset="matched")
+    assert one.flops == model.flops(batch=1, frames=19 + 5)
+    assert two.flops == 2 * one.flops
+    assert training.flops == 3 * one.flops
+    assert one.minimum_bytes is not None
+    assert training.minimum_bytes == 2 * one.minimum_bytes
+    assert one.peak_memory_gib is not None
+    assert two.peak_memory_gib is not None
+    assert training.peak_memory_gib is not None
+    assert 1.9 * one.peak_memory_gib < two.peak_memory_gib < 2.1 * one.peak_memory_gib
+    assert one.parameters is not None
+    assert training.peak_memory_gib > one.parameters * 4 / 2**30  # the gradients
+    assert "training, batch 2, 5 text tokens" in err
+    assert {path.name for path in (tmp_path / "run").glob("*.png")} == {
+        f"figure2-{pass_}-batch-{batch}.png" for pass_ in ("inference", "training") for batch in (1, 2)
+    }
+
+
+def _setting(samples: Samples) -> Setting:
+    return samples.setting
+
+
+def test_released_layers_get_text_within_the_call(sbench: Sbench, tmp_path: Path) -> None:
+    sbench("sweep", "sa/eager", "--lengths", "2", "--device", "cpu", "--preset", "released", "--output", "run")
+    (record,) = read_records(tmp_path / "run")
+    assert (record.preset, record.precision, record.text_tokens) == ("released", "float32", 100)
+    # What cat makes, then q, k and v, both scaled, and two matrices of scores: the text is in all of them.
+    length = record.frames + record.text_tokens
+    assert record.peak_memory_gib is not None
+    assert record.peak_memory_gib * 2**30 > 4 * (4 * length * 1024 + 2 * 4 * length**2)
+
+
 def test_an_implementation_that_cannot_run_here_is_a_row_that_says_so(sbench: Sbench, tmp_path: Path) -> None:
     code, _, err = sbench("sweep", "kda/fla", "--lengths", "0.1", "--device", "cpu", "--output", "run")
     assert code == 0
@@ -169,6 +216,13 @@ BAD_INPUT = {
     "resume nothing": (["--resume", "empty"], "empty holds no sweep to resume", "sweep.json"),
     "mixed without resume": (["--allow-mixed"], "--allow-mixed is for a sweep that goes on", "--resume"),
     "unknown execution": (["--execution", "graphs"], "unknown execution 'graphs'", "graph"),
+    "unknown pass": (["--pass", "train"], "unknown pass 'train'", "Did you mean 'training'?"),
+    "one of several": (["--precision", "bfloat16,fp32"], "unknown precision 'fp32'", ""),
+    "given twice": (["--precision", "float32,float32"], "--precision float32,float32: one is given twice", "once"),
+    "no batch": (["--batch", "0"], "--batch 0 is no number of sequences", "--batch 1,8"),
+    "batch of words": (["--batch", "1,two"], "--batch 1,two is no number of sequences", "--batch 1,8"),
+    "less than no text": (["--text-tokens", "-1"], "--text-tokens -1 is less than none", "from 0"),
+    "tf32 on a CPU": (["--precision", "tf32"], "--precision tf32 needs a GPU", "float32"),
     "graph on a CPU": (["--execution", "graph"], "needs a GPU", "eager"),
     "cold cache on a CPU": (["--cold-cache"], "the L2 cache of a GPU", "CPU"),
     "resume with options": (["kda", "--resume", "empty"], "--resume goes on with the sweep as it was", "other options"),

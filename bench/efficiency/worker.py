@@ -39,7 +39,7 @@ _SPARE_GIB = 1.0  # of host memory, left to everything else
 
 # A backward pass multiplies twice for each product of the forward one, for the gradients of its two factors, and moves
 # gradients of all that the forward one moves.
-_TRAINING_FLOPS, _TRAINING_BYTES = 3, 2
+TRAINING_FLOPS, TRAINING_BYTES = 3, 2
 
 _UTTERANCES = 20  # timed as in the paper
 
@@ -232,8 +232,8 @@ class _Cases:
         """Return the fields that follow from the model and the size of its input."""
         size = {"batch": x.shape[0], "frames": x.shape[1] + self._setting.text_tokens}
         training = self._setting.pass_ == "training"
-        flops = self._model.flops(**size) * (_TRAINING_FLOPS if training else 1)
-        minimum_bytes = self._model.minimum_bytes(**size) * (_TRAINING_BYTES if training else 1)
+        flops = self._model.flops(**size) * (TRAINING_FLOPS if training else 1)
+        minimum_bytes = self._model.minimum_bytes(**size) * (TRAINING_BYTES if training else 1)
         fields = {"parameters": self._model.parameter_count(), "flops": flops, "minimum_bytes": minimum_bytes}
         if self._limits is None:
             return fields

@@ -5,6 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import mixers
+from bench.efficiency import worker
 from mixers import stack
 from mixers.errors import UserError
 
@@ -54,6 +55,27 @@ def test_arithmetic_of_the_stack_is_that_of_its_matrices_and_its_mixers() -> Non
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         model(torch.randn(1, 7, 1024))
     assert model.flops(batch=1, frames=7) == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("preset", stack.PRESETS)
+@pytest.mark.parametrize("name", mixers.names())
+def test_arithmetic_of_projections_is_what_pytorch_counts(name: str, preset: str) -> None:
+    """Products of batches are the mixing, whose arithmetic depends on the form; all others are projections."""
+    model = stack.build(name, implementation="reference", preset=preset)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model(torch.randn(2, 8, 1024))
+    counted = counter.get_flop_counts()["Global"]
+    projections = sum(flops for operation, flops in counted.items() if operation != torch.ops.aten.bmm)
+    assert model.flops(batch=2, frames=8) - model.mixing_flops(batch=2, frames=8) == projections
+
+
+def test_training_multiplies_three_times_as_much() -> None:
+    """What a worker takes for a training pass, since forward and backward together multiply so."""
+    model = stack.build("sa", implementation="eager", preset="matched")
+    x = torch.randn(1, 7, 1024, requires_grad=True)
+    with FlopCounterMode(display=False) as counter:
+        model(x).sum().backward()
+    assert worker.TRAINING_FLOPS * model.flops(batch=1, frames=7) == counter.get_total_flops()
 
 
 def test_unknown_preset() -> None:
