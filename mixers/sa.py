@@ -73,6 +73,7 @@ def _eager(
     if visible is not None:
         scores = scores.masked_fill(~visible, float("-inf"))
     weights: Tensor = scores.softmax(-1)  # (B, H, L, L)
+    del scores  # so that two such tensors lie in memory at once, and only here
     if visible is not None:
         weights = weights.nan_to_num()  # a sequence without a real frame
     return weights @ v

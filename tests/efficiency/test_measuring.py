@@ -7,9 +7,11 @@ from functools import partial
 import pytest
 import torch
 
+from bench.efficiency.cases import RELEASED_TEXT_TOKENS
 from bench.efficiency.forecast import Forecast
 from bench.efficiency.latency import SINGLE_CALLS, busy, measure_latency
-from bench.efficiency.memory import measure_memory, peak_bytes
+from bench.efficiency.memory import GIB, measure_memory, peak_bytes
+from bench.speech import frames_of, samples_of
 from mixers import stack
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -107,14 +109,14 @@ def test_peak_of_known_allocations(device: str) -> None:
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("frames", [512, 1024, 2048])
 def test_eager_attention_keeps_two_score_matrices_to_the_byte(device: str, frames: int) -> None:
-    """When the values are mixed there lie, beside both matrices, queries, keys, values and what is made of them."""
+    """When the softmax is taken there lie, beside both matrices, queries, keys and values."""
     model = stack.build("sa", implementation="eager", preset="released").to(device)
     x = torch.randn(1, frames, 1024, device=device)
     with torch.inference_mode():
         model(x)
         memory = measure_memory(lambda: model(x), model=model, x=x, device_type=device)
     scores, features = 4 * 4 * frames**2, 4 * frames * 1024
-    assert memory.peak == 2 * scores + 4 * features
+    assert memory.peak == 2 * scores + 3 * features
     assert memory.input == features
     assert memory.weights == 4 * (4 * 1024 * 1024 + 1024)
     if device == "cuda":
@@ -122,6 +124,12 @@ def test_eager_attention_keeps_two_score_matrices_to_the_byte(device: str, frame
         assert memory.reserved >= memory.peak + memory.input + memory.weights
     else:
         assert memory.reserved is None
+
+
+def test_the_papers_memory_at_400_s_is_that_of_the_text_that_released_appends() -> None:
+    """Beside the matrices, queries, keys and values lies the sequence itself, which is put together within the call."""
+    frames = frames_of(samples_of(400.0)) + RELEASED_TEXT_TOKENS
+    assert round((2 * 4 * 4 * frames**2 + 4 * 4 * frames * 1024) / GIB, 2) == 12.35
 
 
 def power_law(frames: int, *, power: float) -> tuple[float, float]:
