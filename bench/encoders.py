@@ -83,13 +83,15 @@ def normalise(waveform: Float[Tensor, " samples"]) -> Float[Tensor, " samples"]:
     return (waveform - mean) / torch.sqrt(variance + _VARIANCE_FLOOR)
 
 
-def load_encoder(name: str, *, width: int, device: torch.device | str, dtype: torch.dtype, seed: int) -> SpeechEncoder:
+def load_encoder(
+    name: str, *, width: int | None, device: torch.device | str, dtype: torch.dtype, seed: int
+) -> SpeechEncoder:
     """Load a frozen speech encoder.
 
     Args:
         name: An id on the Hugging Face hub, the folder of a saved model, or ``xlsr-random``: XLS-R 300M's architecture
             with random weights.
-        width: Features per frame that the mixers take, D.
+        width: Features per frame that the mixers take, D; None for whatever the encoder has.
         device: Where it runs.
         dtype: What it computes in.
         seed: Of the random weights of ``xlsr-random``; torch's global generators are left as they are.
@@ -103,7 +105,8 @@ def load_encoder(name: str, *, width: int, device: torch.device | str, dtype: to
     else:
         model, normalises = _saved_model(name, width=width, dtype=dtype)
     model = model.eval().requires_grad_(False).to(device, dtype)
-    return SpeechEncoder(name=name, width=width, normalises=normalises, model=model)
+    config: Any = model.config
+    return SpeechEncoder(name=name, width=config.hidden_size, normalises=normalises, model=model)
 
 
 def xlsr_300m_config() -> Any:
@@ -121,7 +124,7 @@ def xlsr_300m_config() -> Any:
     )
 
 
-def _random_model(*, width: int, seed: int) -> nn.Module:
+def _random_model(*, width: int | None, seed: int) -> nn.Module:
     """Return XLS-R 300M with random weights, drawn on the CPU in float32: the same ones on every device."""
     from transformers import Wav2Vec2Model
 
@@ -134,7 +137,7 @@ def _random_model(*, width: int, seed: int) -> nn.Module:
     return model
 
 
-def _saved_model(name: str, *, width: int, dtype: torch.dtype) -> tuple[nn.Module, bool]:
+def _saved_model(name: str, *, width: int | None, dtype: torch.dtype) -> tuple[nn.Module, bool]:
     """Return a saved model, all of whose weights were found, and whether it takes normalised waveforms."""
     from transformers import AutoConfig, AutoModel
 
@@ -168,7 +171,7 @@ def _normalises(name: str, *, local_files_only: bool) -> bool:
     return bool(extractor.do_normalize)
 
 
-def _check_config(name: str, config: Any, *, width: int) -> None:
+def _check_config(name: str, config: Any, *, width: int | None) -> None:
     """Check that a model makes `width` features of every 320 samples, before its weights are loaded."""
     kernels, strides = getattr(config, "conv_kernel", None), getattr(config, "conv_stride", None)
     if not isinstance(kernels, list | tuple) or not isinstance(strides, list | tuple):
@@ -177,7 +180,7 @@ def _check_config(name: str, config: Any, *, width: int) -> None:
     if (field, math.prod(strides)) != (FRAME_SAMPLES, HOP_SAMPLES):
         message = f"{name} sees {field} samples every {math.prod(strides)}, not {FRAME_SAMPLES} every {HOP_SAMPLES}"
         raise UserError(message, hint=_HINT)
-    if config.hidden_size != width:
+    if width is not None and config.hidden_size != width:
         raise UserError(f"{name} has {config.hidden_size} features per frame, the mixers {width}", hint=_HINT)
 
 
@@ -199,6 +202,13 @@ def _hub_answers(name: str) -> bool:
     except Exception:  # the HTTP client's own, which differ with huggingface_hub's version
         return False
     return True
+
+
+def hide_progress_bars() -> None:
+    """Let transformers draw no progress bars from now on: they would run through our own."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Checks array shapes while tests run, keeps benchmarks and tests apart, and skips what the machine cannot run."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU"))
         elif item.get_closest_marker("gpu") and "PYTEST_XDIST_WORKER" in os.environ and "efficiency" in item.path.parts:
             item.add_marker(pytest.mark.skip(reason="times the GPU, which it must not share: run it with -n 0"))
+
+
+class Sbench:
+    """Runs `sbench` in this process."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self._capsys = capsys
+        self._monkeypatch = monkeypatch
+
+    def __call__(self, *arguments: object) -> tuple[int, str, str]:
+        """Return the exit code and what was printed to standard output and standard error."""
+        from bench.cli import main
+
+        self._monkeypatch.setattr(sys, "argv", ["sbench", *map(str, arguments)])
+        self._capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main()
+        code = caught.value.code
+        assert code is None or isinstance(code, int)
+        return (code or 0, *self._capsys.readouterr())
+
+
+@pytest.fixture
+def sbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sbench:
+    monkeypatch.chdir(tmp_path)
+    return Sbench(capsys, monkeypatch)

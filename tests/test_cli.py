@@ -17,35 +17,11 @@ import pytest
 import soundfile
 import torch
 
-from bench import cli
 from bench.efficiency.records import RECORDS_FILE, SAMPLES_FILE, Samples, Setting, read_records, read_samples
 from mixers import stack
+from tests.conftest import Sbench
 
 FAST = ("sa/sdpa", "fox", "--lengths", "0.1,0.2", "--preset", "released", "--device", "cpu")
-
-
-class Sbench:
-    """Runs `sbench` in this process."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        self._capsys = capsys
-        self._monkeypatch = monkeypatch
-
-    def __call__(self, *arguments: object) -> tuple[int, str, str]:
-        """Return the exit code and what was printed to standard output and standard error."""
-        self._monkeypatch.setattr(sys, "argv", ["sbench", *map(str, arguments)])
-        self._capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        code = caught.value.code
-        assert code is None or isinstance(code, int)
-        return (code or 0, *self._capsys.readouterr())
-
-
-@pytest.fixture
-def sbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sbench:
-    monkeypatch.chdir(tmp_path)
-    return Sbench(capsys, monkeypatch)
 
 
 def test_a_sweep_leaves_records_table_and_figure(sbench: Sbench, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`sbench`: parses, prints and exits. Imports nothing heavy at the top, so that `--help` answers at once."""
+"""The commands that measure what mixers cost: sweep, report, compare, list, tune and doctor."""
 
 import sys
 import tempfile
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.app import INTERRUPTED, app, new_progress
 from mixers.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,32 +27,7 @@ CPU_BUDGET_S = 120.0
 
 BEGAN_S = time.perf_counter()
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
-
-app = typer.Typer(
-    name="sbench",
-    help="Latency and memory of sequence mixers for speech emotion recognition, from 10 s to 400 s of audio.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
 _PRESETS = "matched: stacks of 20 M parameters; released: the bare layers of the paper's code."
-
-
-def main() -> None:
-    """Run the command line: exit code 2 for the user's mistakes, 130 after Ctrl-C."""
-    try:
-        app()
-    except UserError as error:
-        hint = f"\n  hint: {error.hint}" if error.hint else ""
-        print(f"sbench: {error}{hint}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("sbench: interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
 
 
 @app.command()
@@ -301,7 +277,7 @@ def _measure(
 
     resumed, interrupted = bool(done), False
     ready_s: dict[str, float] = {}
-    progress = _progress(console)
+    progress = new_progress(console)
     task = progress.add_task("", total=len(plan.contestants) * len(plan.seconds), completed=len(done))
     try:
         for part in plan.parts():
@@ -346,27 +322,6 @@ def _announce(plan: "Plan", console: "Console") -> None:
         console.print(f"{name} is unavailable: {reason}", style="yellow")
     if plan.device_type == "cpu":
         console.print(CPU_NOTICE, style="bold yellow")
-
-
-def _progress(console: "Console") -> "Progress":
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-    )
 
 
 def _compiling(work: "Sweep", progress: "Progress", *, visible: bool) -> "Iterator[str]":

@@ -1,0 +1,62 @@
+"""Folders and text files of a corpus, read with one line to the user where that fails."""
+
+import os
+from pathlib import Path
+
+from mixers.errors import UserError
+
+_HALF_COPIED = "The corpus is half copied, or another folder was meant: {layout}."
+
+
+def missing(path: Path, *, layout: str) -> UserError:
+    """Return the error for what a corpus should hold and does not.
+
+    Args:
+        path: The file or folder.
+        layout: What the corpus looks like, in words.
+    """
+    return UserError(f"{path} is missing", hint=_HALF_COPIED.format(layout=layout))
+
+
+def require_folder(folder: Path, *, layout: str) -> None:
+    """Check that a corpus's folder exists.
+
+    Raises:
+        UserError: It does not, or it is no folder.
+    """
+    if not folder.is_dir():
+        message = f"{folder} is not a folder" if folder.exists() else f"no such folder: {folder}"
+        raise UserError(message, hint=f"Give the corpus's own folder: {layout}.")
+
+
+def list_files(folder: Path) -> dict[str, Path]:
+    """Return the files directly in a folder by name, in alphabetical order; nothing if there is no such folder.
+
+    Not `Path.iterdir`, which asks the disk about every entry again: MSP-Podcast 2.0 has 264,705 recordings.
+
+    Raises:
+        UserError: The folder cannot be listed.
+    """
+    if not folder.is_dir():
+        return {}
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if not entry.is_dir())
+    except OSError as error:
+        raise UserError(f"{folder} cannot be listed: {error.strerror}", hint="Check its permissions.") from None
+    return {name: folder / name for name in names}
+
+
+def read_text(path: Path) -> str:
+    """Return the content of a UTF-8 file; a byte order mark is no part of it.
+
+    Raises:
+        UserError: It cannot be read or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}", hint="Check that it is there, whole.") from None
+    except UnicodeDecodeError as error:
+        hint = "Save it as UTF-8; if it was damaged, copy it again."
+        raise UserError(f"{path} is not UTF-8 at byte {error.start}", hint=hint) from None

@@ -1,0 +1,71 @@
+"""Any corpus, as a JSONL file: one utterance a line.
+
+    {"audio": "a/0001.wav", "text": "I told you so", "label": "anger", "speaker": "anna", "split": "train"}
+
+`audio` is relative to the file; its last part is the utterance's name. Labels and splits are free, but training
+looks for train and development. The classes are the labels that occur, in alphabetical order. Other keys are ignored.
+"""
+
+import json
+from pathlib import Path
+
+from bench.accuracy.corpora.base import Reading, Utterance, note_name, one_line
+from bench.accuracy.corpora.files import read_text
+from mixers.errors import UserError
+
+_EXAMPLE = '{"audio": "a.wav", "text": "I told you so", "label": "anger", "speaker": "anna", "split": "train"}'
+_HINT = f"A line is an utterance: {_EXAMPLE}"
+
+
+def read(file: Path) -> Reading:
+    """Read a manifest.
+
+    Raises:
+        UserError: It is missing or a line is not an utterance; the first is named.
+    """
+    if not file.is_file():
+        message = f"{file} is not a file" if file.exists() else f"no such file: {file}"
+        raise UserError(message, hint=f"Give a JSONL file. {_HINT}")
+    seen: dict[str, str] = {}
+    utterances, without_audio = [], []
+    for number, line in enumerate(read_text(file).split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{file}, line {number}"
+        utterance = _utterance(line, where, folder=file.parent)
+        note_name(utterance.name, where, seen)
+        if utterance.audio.is_file():
+            utterances.append(utterance)
+        else:
+            without_audio.append(utterance.name)
+    return Reading(
+        source=file,
+        classes=tuple(sorted({utterance.label for utterance in utterances})),
+        utterances=tuple(utterances),
+        without_audio=tuple(without_audio),
+    )
+
+
+def _utterance(line: str, where: str, *, folder: Path) -> Utterance:
+    try:
+        fields = json.loads(line)
+    except ValueError as error:
+        raise UserError(f"{where} is not JSON: {error}", hint=_HINT) from None
+    if not isinstance(fields, dict):
+        raise UserError(f"{where} is no object", hint=_HINT)
+    audio, label, speaker, split = (_field(fields, key, where) for key in ("audio", "label", "speaker", "split"))
+    text = fields.get("text") or ""  # missing, null and empty are alike: there is no transcript
+    if not isinstance(text, str):
+        raise UserError(f"{where}: text must be a string, not {text!r}", hint=_HINT)
+    path = folder / audio
+    return Utterance(name=path.name, audio=path, text=one_line(text), label=label, speaker=speaker, split=split)
+
+
+def _field(fields: dict[str, object], key: str, where: str) -> str:
+    value = fields.get(key)
+    if value is None:
+        unknown = " Where nobody knows the speaker, write Unknown." if key == "speaker" else ""
+        raise UserError(f"{where} has no {key}", hint=_HINT + unknown)
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(f"{where}: {key} must be a string that is not empty, not {value!r}", hint=_HINT)
+    return value

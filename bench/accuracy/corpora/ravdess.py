@@ -1,0 +1,104 @@
+"""RAVDESS, its acted speech: 24 actors, two sentences, eight classes of its own (Livingstone and Russo, 2018).
+
+    Actor_01/03-01-05-01-02-01-12.wav      modality-channel-emotion-intensity-statement-repetition-actor
+
+Splits by actor, odd ones male and even ones female, so that each split has as many of either: train 1 to 16,
+development 17 to 20, test1 21 to 24. There is no other official split.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, LeftOut, Reading, Utterance, note_name
+from bench.accuracy.corpora.files import list_files, missing, require_folder
+from mixers.errors import UserError
+
+CLASSES = {
+    "01": "neutral",
+    "02": "calm",
+    "03": "happiness",
+    "04": "sadness",
+    "05": "anger",
+    "06": "fear",
+    "07": "disgust",
+    "08": "surprise",
+}
+
+STATEMENTS = {"01": "Kids are talking by the door", "02": "Dogs are sitting by the door"}
+
+ACTORS = 24
+
+_LAYOUT = "Actor_01/ to Actor_24/ lie in it"
+_NAME = re.compile(r"(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)\.wav")
+_SPEECH = ("03", "01")  # audio alone, spoken
+
+
+def split_of(actor: int) -> str:
+    """Return an actor's split."""
+    return TRAIN if actor <= 16 else DEVELOPMENT if actor <= 20 else "test1"
+
+
+def expected_names() -> Iterator[str]:
+    """Yield the names of all 1440 recordings of speech; what is neutral has no strong intensity."""
+    actors = (f"{actor:02d}" for actor in range(1, ACTORS + 1))
+    for actor, emotion in itertools.product(actors, CLASSES):
+        intensities = ("01",) if CLASSES[emotion] == "neutral" else ("01", "02")
+        for codes in itertools.product(intensities, STATEMENTS, ("01", "02")):
+            yield "-".join((*_SPEECH, emotion, *codes, actor)) + ".wav"
+
+
+def read(folder: Path) -> Reading:
+    """Read RAVDESS.
+
+    Raises:
+        UserError: It is missing or a file's name has a code that RAVDESS does not; the first is named.
+    """
+    require_folder(folder, layout=_LAYOUT)
+    utterances, left_out = [], []
+    seen: dict[str, str] = {}
+    for name, path in _recordings(folder):
+        note_name(name, str(path), seen)
+        found = _utterance(path)
+        if isinstance(found, Utterance):
+            utterances.append(found)
+        else:
+            left_out.append(found)
+    if not seen:
+        raise missing(folder / "Actor_01" / "*.wav", layout=_LAYOUT)
+    return Reading(
+        source=folder,
+        classes=tuple(CLASSES.values()),
+        utterances=tuple(utterances),
+        left_out=tuple(left_out),
+        without_audio=tuple(name for name in expected_names() if name not in seen),
+    )
+
+
+def _recordings(folder: Path) -> Iterator[tuple[str, Path]]:
+    for actor in sorted(folder.glob("Actor_*")):
+        yield from ((name, path) for name, path in list_files(actor).items() if path.suffix == ".wav")
+
+
+def _utterance(path: Path) -> Utterance | LeftOut:
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        return LeftOut(name=path.name, split="", reason="no label: its name is not seven codes")
+    modality, channel, emotion, _, statement, _, actor = match.groups()
+    for what, code, known in (("emotion", emotion, CLASSES), ("statement", statement, STATEMENTS)):
+        if code not in known:
+            raise UserError(f"{path} has the unknown {what} {code}", hint=f"Known are {', '.join(known)}.")
+    if not 1 <= int(actor) <= ACTORS:
+        raise UserError(f"{path} has the unknown actor {actor}", hint=f"Known are 01 to {ACTORS}.")
+    split = split_of(int(actor))
+    if (modality, channel) != _SPEECH:
+        return LeftOut(name=path.name, split=split, reason="no speech: its first codes are not 03-01")
+    return Utterance(
+        name=path.name,
+        audio=path,
+        text=STATEMENTS[statement],
+        label=CLASSES[emotion],
+        speaker=f"ravdess-{actor}",  # so that it is nobody of another corpus
+        split=split,
+    )

@@ -1,0 +1,153 @@
+"""Utterances as batches: random crops of 5.5 s for training, whole files for evaluation.
+
+Where a crop lies, and the order of an epoch, follow from the seed, the epoch and the utterance alone: neither how many
+workers load, nor how many GPUs there are, nor an interruption changes them.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from bench.accuracy.corpora.base import Utterance
+from bench.accuracy.features import WaveformScale
+from bench.audio import read_recording
+from bench.speech import FRAME_SAMPLES, crop_or_repeat, samples_of
+from mixers.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Utterances of equal length.
+
+    Attributes:
+        names: Of the utterances.
+        texts: What is said in them.
+        waveforms: At 16 kHz, (B, samples).
+        labels: Indices of the classes, (B,).
+    """
+
+    names: tuple[str, ...]
+    texts: tuple[str, ...]
+    waveforms: Float[Tensor, "B samples"]
+    labels: Int[Tensor, " B"]
+
+
+class Crops(Dataset[tuple[Utterance, Tensor]]):
+    """An epoch's crops: item i is a random piece of utterance i, repeated where the whole is shorter."""
+
+    def __init__(self, utterances: Sequence[Utterance], *, seconds: float, seed: int, epoch: int) -> None:
+        self._utterances = utterances
+        self._samples = samples_of(seconds)
+        self._seed = f"{seed}/{epoch}"
+
+    def __len__(self) -> int:
+        return len(self._utterances)
+
+    def __getitem__(self, index: int) -> tuple[Utterance, Tensor]:
+        utterance = self._utterances[index]
+        generator = random.Random(f"{self._seed}/{utterance.name}")
+        return utterance, crop_or_repeat(read_recording(utterance.audio), self._samples, generator=generator)
+
+
+class WholeFiles(Dataset[tuple[Utterance, Tensor]]):
+    """Whole recordings, of any length from one frame on."""
+
+    def __init__(self, utterances: Sequence[Utterance]) -> None:
+        self._utterances = utterances
+
+    def __len__(self) -> int:
+        return len(self._utterances)
+
+    def __getitem__(self, index: int) -> tuple[Utterance, Tensor]:
+        utterance = self._utterances[index]
+        waveform = read_recording(utterance.audio)
+        if waveform.shape[0] < FRAME_SAMPLES:
+            hint = "Take it out of the corpus; `sbench corpus` lists all such files."
+            raise UserError(f"{utterance.audio} is shorter than one frame", hint=hint)
+        return utterance, waveform
+
+
+class Order:
+    """The utterances of each global batch of an epoch, of which each of several processes takes its share."""
+
+    def __init__(self, count: int, *, batch: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> None:
+        """Shuffle.
+
+        Args:
+            count: Utterances in an epoch.
+            batch: Utterances in one step of all processes together; what is left over at the end is left out.
+            seed: Of the order, with the epoch.
+            epoch: From 0.
+            rank: This process's number.
+            world: Processes, a divisor of the batch.
+        """
+        every = list(range(count))
+        random.Random(f"order/{seed}/{epoch}").shuffle(every)
+        self._batches = [every[at + rank : at + batch : world] for at in range(0, count - batch + 1, batch)]
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self._batches)
+
+    def skip(self, steps: int) -> None:
+        """Leave out the first steps, which were taken before an interruption."""
+        self._batches = self._batches[steps:]
+
+
+def load(
+    dataset: Dataset[tuple[Utterance, Tensor]],
+    order: Order | None,
+    *,
+    classes: Sequence[str],
+    workers: int,
+) -> "DataLoader[Batch]":
+    """Return a loader of batches.
+
+    Args:
+        dataset: `Crops`, or `WholeFiles`, which come one by one.
+        order: Of the crops; None for one utterance after the other.
+        classes: The corpus's.
+        workers: Processes that read, beside this one; 0 to read in this one.
+    """
+    index = {label: number for number, label in enumerate(classes)}
+
+    def collate(items: Sequence[tuple[Utterance, Tensor]]) -> Batch:
+        utterances = [utterance for utterance, _ in items]
+        return Batch(
+            names=tuple(each.name for each in utterances),
+            texts=tuple(each.text for each in utterances),
+            waveforms=torch.stack([waveform for _, waveform in items]),
+            labels=torch.tensor([index[each.label] for each in utterances]),
+        )
+
+    chosen = {"batch_size": 1} if order is None else {"batch_sampler": order}
+    return DataLoader(dataset, collate_fn=collate, num_workers=workers, pin_memory=torch.cuda.is_available(), **chosen)  # type: ignore[arg-type]
+
+
+def waveform_scale(utterances: Sequence[Utterance]) -> WaveformScale:
+    """Return mean and deviation over all samples of the training set; each file is read once.
+
+    Raises:
+        UserError: A file cannot be read, or all are silent.
+    """
+    with ThreadPoolExecutor() as pool:
+        sums = list(pool.map(_sums, utterances))
+    count, total, squares = (sum(column) for column in zip(*sums, strict=True))
+    mean = total / count
+    variance = squares / count - mean**2
+    if not variance > 0:
+        raise UserError("the training set is silent", hint="Check it with `sbench corpus`.")
+    return WaveformScale(mean=mean, deviation=variance**0.5)
+
+
+def _sums(utterance: Utterance) -> tuple[int, float, float]:
+    waveform = read_recording(utterance.audio).double()
+    return waveform.numel(), float(waveform.sum()), float(waveform.square().sum())

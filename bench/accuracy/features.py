@@ -1,0 +1,180 @@
+"""The frozen encoders in front of every mixer: a batch goes through them once, whoever trains on it.
+
+They stay in evaluation mode, have no gradients, and are in no optimiser. What they make is checked for finite values.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from bench.encoders import SpeechEncoder, hide_progress_bars, load_encoder, normalise
+from mixers.errors import UserError
+
+# Short names of the paper's encoders, beside which any compatible id or folder will do.
+SPEECH = {
+    "wavlm-large": "microsoft/wavlm-large",
+    "wav2vec2-xlsr": "facebook/wav2vec2-xls-r-300m",
+    "wav2vec2-large": "facebook/wav2vec2-large-lv60",
+    "hubert-large": "facebook/hubert-large-ll60k",
+}
+TEXT = "bert-large-uncased"
+
+LONGEST_TEXT = 512  # tokens that BERT has positions for, its own two included
+
+_TEXTS_AT_ONCE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaveformScale:
+    """What makes waveforms of zero mean and unit variance: figures of the training set, computed once.
+
+    Attributes:
+        mean, deviation: Over all samples of all training utterances, full scale being 1.
+    """
+
+    mean: float
+    deviation: float
+
+
+class SpeechFeatures:
+    """Speech through a frozen encoder, a batch of equally long waveforms at a time."""
+
+    def __init__(self, encoder: SpeechEncoder, *, scale: WaveformScale | None, all_layers: bool) -> None:
+        """Wrap an encoder.
+
+        Args:
+            encoder: In evaluation mode.
+            scale: Of the training set; None where each waveform is normalised by itself, if its encoder asks for that.
+            all_layers: Whether all hidden layers are given, or the last one alone.
+        """
+        self._encoder = encoder
+        self._scale = scale
+        self._all_layers = all_layers
+        self.width = encoder.width
+        model: Any = encoder.model
+        self.num_layers: int = model.config.num_hidden_layers
+
+    @torch.no_grad()
+    def __call__(self, waveforms: Float[Tensor, "B samples"], names: Sequence[str]) -> Float[Tensor, "B *Z M D"]:
+        """Return the features, on the encoder's device and in its precision.
+
+        Args:
+            waveforms: At 16 kHz, full scale being 1.
+            names: Of the utterances, for messages.
+
+        Raises:
+            UserError: An utterance's features are not finite.
+        """
+        model: Any = self._encoder.model
+        parameter = next(model.parameters())
+        waveforms = waveforms.to(parameter.device, torch.float32)
+        if self._scale is not None:
+            waveforms = (waveforms - self._scale.mean) / self._scale.deviation
+        elif self._encoder.normalises:
+            waveforms = torch.stack([normalise(waveform) for waveform in waveforms])
+        output = model(waveforms.to(parameter.dtype), output_hidden_states=self._all_layers)
+        last, every = output.last_hidden_state, output.hidden_states  # (B, M, D); Z + 1 of them, the first the input
+        features = torch.stack(every[1:], dim=1) if self._all_layers else last
+        _check_finite(features, names, self._encoder.name)
+        return features
+
+
+class TextFeatures:
+    """Texts through a frozen BERT, each once; what it made is kept on the CPU."""
+
+    def __init__(self, name: str, *, device: str, dtype: torch.dtype) -> None:
+        """Load tokenizer and model.
+
+        Args:
+            name: An id on the Hugging Face hub, or the folder of a saved model and its tokenizer.
+            device: Where it runs.
+            dtype: What it computes in.
+
+        Raises:
+            UserError: Nothing of that name can be loaded.
+        """
+        from transformers import AutoModel, AutoTokenizer
+
+        self.name = name
+        try:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(name)
+            model: Any = AutoModel.from_pretrained(name, dtype=dtype)
+        except Exception as error:  # of whatever kind transformers and the libraries below it have
+            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+            hint = "Give a Hugging Face id such as bert-large-uncased, a saved model's folder, or --no-text."
+            raise UserError(f"cannot load the text encoder {name!r}: {reason}", hint=hint) from None
+        self._model = model.eval().requires_grad_(False).to(device)
+        self.width: int = model.config.hidden_size
+        self._kept: dict[str, Tensor] = {}
+
+    def prepare(self, texts: Sequence[str]) -> None:
+        """Encode those texts that were not yet."""
+        missing = sorted(set(texts) - self._kept.keys(), key=len)  # by length, so that little is padding
+        for start in range(0, len(missing), _TEXTS_AT_ONCE):
+            self._encode(missing[start : start + _TEXTS_AT_ONCE])
+
+    def __call__(
+        self, texts: Sequence[str], *, multiple: int = 1
+    ) -> tuple[Float[Tensor, "B N D"], Bool[Tensor, "B N"]]:
+        """Return the features of prepared texts, padded at the end, and which tokens are real.
+
+        Args:
+            texts: A batch.
+            multiple: N is made a multiple of this, so that kernels meet few lengths.
+        """
+        features = [self._kept[text] for text in texts]  # (N, D) each
+        longest = max(len(each) for each in features)
+        size = -(-longest // multiple) * multiple
+        padded = features[0].new_zeros(len(features), size, self.width)
+        mask = torch.zeros(len(features), size, dtype=torch.bool)
+        for row, each in enumerate(features):
+            padded[row, : len(each)] = each
+            mask[row, : len(each)] = True
+        return padded, mask
+
+    @torch.no_grad()
+    def _encode(self, texts: Sequence[str]) -> None:
+        device = next(self._model.parameters()).device
+        # A text that is cut keeps its closing [SEP]: the tokenizer leaves room for it.
+        tokens = self._tokenizer(
+            list(texts), return_tensors="pt", padding=True, truncation=True, max_length=LONGEST_TEXT
+        ).to(device)
+        features = self._model(**tokens).last_hidden_state  # (B, N, D)
+        _check_finite(features, texts, self.name)
+        for text, row, real in zip(texts, features.cpu(), tokens["attention_mask"].bool().cpu(), strict=True):
+            self._kept[text] = row[real].clone()
+
+
+def load_features(
+    speech: str, text: str | None, *, device: str, dtype: torch.dtype
+) -> tuple[SpeechEncoder, TextFeatures | None]:
+    """Load both encoders by short name, id or folder.
+
+    Args:
+        speech: For instance ``wavlm-large``.
+        text: For instance ``bert-large-uncased``; None for speech alone.
+        device: Where they run.
+        dtype: What they compute in.
+
+    Raises:
+        UserError: One cannot be loaded, is no encoder of waveforms, or the two differ in width.
+    """
+    hide_progress_bars()
+    encoder = load_encoder(SPEECH.get(speech, speech), width=None, device=device, dtype=dtype, seed=0)
+    texts = None if text is None else TextFeatures(text, device=device, dtype=dtype)
+    if texts is not None and texts.width != encoder.width:
+        hint = "Take two encoders of one width, or --no-text."
+        raise UserError(f"{speech} has {encoder.width} features per frame, {text} has {texts.width}", hint=hint)
+    return encoder, texts
+
+
+def _check_finite(features: Tensor, names: Sequence[str], encoder: str) -> None:
+    finite = torch.isfinite(features).flatten(1).all(1)
+    if not finite.all():
+        name = names[int(finite.logical_not().nonzero()[0])]
+        hint = "Encode in float32 or bfloat16; check the audio with `sbench corpus`."
+        raise UserError(f"{encoder} makes features of {name!r} that are not finite", hint=hint)

@@ -1,0 +1,183 @@
+"""From what a user asks for to a run: the choices are checked, the corpus read, the encoders measured."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import mixers
+from bench.accuracy import corpora
+from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus
+from bench.accuracy.corpora.demo import write_demo_corpus
+from bench.accuracy.data import waveform_scale
+from bench.accuracy.demo import write_speech_encoder, write_text_encoder
+from bench.accuracy.features import SpeechFeatures, load_features
+from bench.accuracy.model import PRESETS, STACKS, ModelConfig, build
+from bench.accuracy.runs import Run
+from bench.speech import check_seconds
+from mixers.errors import UserError, unknown_name
+from mixers.precision import DTYPES, use_precision
+
+PRECISIONS = ("bfloat16", "float32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a user asks for; the attributes are those of `Run`, with mixers as named and seeds as a number."""
+
+    corpus: str
+    speech: str
+    text: str | None
+    mixers: tuple[str, ...]
+    seeds: int
+    preset: str
+    epochs: int
+    batch: int
+    learning_rate: float
+    crop_seconds: float
+    data_seed: int
+    missing_text: str
+    demo: bool = False
+
+
+def choose_device(name: str) -> str:
+    """Return ``cuda`` or ``cpu``; ``auto`` takes the GPU where there is one.
+
+    Raises:
+        UserError: There is no such kind of device.
+    """
+    if name not in ("auto", "cuda", "cpu"):
+        raise unknown_name("device", name, ("auto", "cuda", "cpu"))
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("no CUDA GPU is visible to PyTorch", hint="Check `nvidia-smi`, or take --device cpu.")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def choose_precision(name: str | None, *, device: str) -> str:
+    """Return the precision, by default bfloat16 on a GPU and float32 on a CPU, and compute in it from now on.
+
+    Raises:
+        UserError: There is no such precision.
+    """
+    chosen = name or ("bfloat16" if device == "cuda" else "float32")
+    if chosen not in PRECISIONS:
+        raise unknown_name("precision", chosen, PRECISIONS)
+    if device == "cuda":
+        use_precision(chosen)
+    return chosen
+
+
+def demonstration(folder: Path, *, mixers: str, seeds: int) -> Plan:
+    """Write a synthetic corpus and small encoders beside a run's folder; return a plan for them."""
+    materials = folder.with_name(f"{folder.name}-materials")
+    if materials.exists():
+        raise UserError(f"the folder {materials} exists", hint="Give another --output.")
+    write_speech_encoder(materials / "speech", seed=0)
+    write_text_encoder(materials / "text", seed=0)
+    write_demo_corpus(materials / "corpus", utterances=480, speakers=24, seed=0)
+    return Plan(
+        corpus=f"msp-podcast:{materials / 'corpus'}",
+        speech=str(materials / "speech"),
+        text=str(materials / "text"),
+        mixers=tuple(mixers.split(",")),
+        seeds=seeds,
+        preset="paper",
+        epochs=8,
+        batch=16,
+        learning_rate=2e-3,
+        crop_seconds=2.0,
+        data_seed=0,
+        missing_text="error",
+        demo=True,
+    )
+
+
+def prepare(plan: Plan, *, precision: str, device: str) -> tuple[Run, Corpus]:
+    """Read the corpus, look at the encoders and count parameters; return what is to be trained, and on what.
+
+    Raises:
+        UserError: A choice is unknown, the corpus lacks something, or an encoder cannot be loaded.
+    """
+    if plan.preset not in PRESETS:
+        raise unknown_name("preset", plan.preset, PRESETS)
+    if not 0 < plan.learning_rate < 1:
+        raise UserError(f"--learning-rate {plan.learning_rate} is none", hint="Give a fraction such as 1e-4.")
+    check_seconds([plan.crop_seconds])
+    chosen = tuple(_implementation(name.strip(), plan.preset, device=device) for name in plan.mixers)
+    plan = _anywhere(plan)
+    corpus = corpora.load(plan.corpus, missing_text=plan.missing_text)
+    train, _ = corpus.split(TRAIN), corpus.split(DEVELOPMENT)
+    if len(train) < plan.batch:
+        hint = "Give a smaller --batch or a larger corpus."
+        raise UserError(f"{len(train)} training utterances are less than a batch of {plan.batch}", hint=hint)
+    encoder, _ = load_features(plan.speech, plan.text, device=device, dtype=DTYPES[precision])
+    scale = waveform_scale(train) if plan.preset == "paper" else None
+    fields = {field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)}
+    run = Run(
+        **fields
+        | {
+            "classes": corpus.classes,
+            "mixers": chosen,
+            "seeds": tuple(range(plan.seeds)),
+            "precision": precision,
+            "width": encoder.width,
+            "speech_layers": SpeechFeatures(encoder, scale=None, all_layers=False).num_layers,
+            "scale": scale,
+            "parameters": {},
+        }
+    )
+    return dataclasses.replace(run, parameters={config.mixer: _count(config) for config, _ in run.models()}), corpus
+
+
+def _anywhere(plan: Plan) -> Plan:
+    """Return the plan with whole paths, so that a run can be gone on with from any folder."""
+    kind, colon, path = plan.corpus.partition(":")
+    encoders = {name: _whole(name) for name in (plan.speech, plan.text) if name is not None}
+    return dataclasses.replace(
+        plan,
+        corpus=f"{kind}{colon}{Path(path).absolute()}" if path else plan.corpus,
+        speech=encoders[plan.speech],
+        text=None if plan.text is None else encoders[plan.text],
+    )
+
+
+def _whole(name: str) -> str:
+    return str(Path(name).absolute()) if Path(name).is_dir() else name
+
+
+def read_corpus(run: Run) -> Corpus:
+    """Read the corpus of a run again.
+
+    Raises:
+        UserError: It lacks something, or has other classes now.
+    """
+    corpus = corpora.load(run.corpus, missing_text=run.missing_text)
+    if corpus.classes != run.classes:
+        raise UserError(f"{run.corpus} has other classes than before", hint="Begin a new run.")
+    return corpus
+
+
+def _implementation(name: str, preset: str, *, device: str) -> str:
+    """Return a mixer with its implementation: the one named, or the fastest that can be trained here."""
+    mixer_name, _, implementation = name.partition("/")
+    try:
+        mixer = mixers.load(mixer_name)
+    except ImportError as error:
+        raise UserError(f"{mixer_name} is unavailable: {error}", hint="Install what it needs.") from None
+    config = mixer.presets[STACKS[preset]]
+    device_type = device.partition(":")[0]
+    known = mixer.implementations
+    if implementation and implementation not in known:
+        raise unknown_name(f"implementation of {mixer_name}", implementation, known)
+    preferred = (implementation,) if implementation else (*reversed(mixer.measured(config)), *reversed(known))
+    for each in preferred:
+        reason = mixer.unavailable(each, config, device_type=device_type)
+        if not reason:
+            return f"{mixer_name}/{each}"
+    raise UserError(f"{name} cannot be trained here: {reason}", hint="See `sbench list`.")
+
+
+def _count(config: ModelConfig) -> int:
+    with torch.device("meta"):
+        return build(dataclasses.replace(config, implementation="reference"), seed=0).parameter_count()

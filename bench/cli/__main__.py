@@ -1,0 +1,5 @@
+"""`python -m bench.cli`, which `accelerate launch -m bench.cli` starts on each GPU."""
+
+from bench.cli import main
+
+main()

@@ -1,0 +1,312 @@
+"""The commands of the accuracy half: train, evaluate, predict, table, corpus and demo-corpus."""
+
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.app import INTERRUPTED, app, new_progress
+from mixers.errors import UserError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from rich.console import Console
+
+    from bench.accuracy.corpora.base import Corpus
+    from bench.accuracy.runs import Run
+
+MIXERS = "sa,retnet,lightnet,gsa,fox,kda"
+
+DEMONSTRATION = "A demonstration: a synthetic corpus, and encoders that were never trained"
+
+_DEMO_MIXERS = "sa,retnet"
+
+_CORPUS = "msp-podcast:FOLDER, ravdess:FOLDER, crema-d:FOLDER or manifest:FILE.jsonl"
+
+Workers = Annotated[int, typer.Option(help="Processes that read audio.", min=0)]
+
+_WORKERS = min(4, os.cpu_count() or 1)
+Device = Annotated[str, typer.Option(help="auto, cuda or cpu.")]
+MissingText = Annotated[str, typer.Option(help="A missing transcript is an error, or empty.")]
+
+
+@app.command()
+def train(
+    corpus: Annotated[str | None, typer.Option(help=_CORPUS, show_default=False)] = None,
+    speech: Annotated[
+        str, typer.Option(help="wavlm-large, wav2vec2-xlsr, wav2vec2-large, hubert-large, an id or a folder.")
+    ] = "wavlm-large",
+    text: Annotated[str, typer.Option(help="The text encoder: an id or a folder.")] = "bert-large-uncased",
+    no_text: Annotated[bool, typer.Option("--no-text", help="Speech alone.")] = False,
+    mixers: Annotated[str, typer.Option(help="With commas between; kda/reference chooses an implementation.")] = MIXERS,
+    seeds: Annotated[int, typer.Option(help="How many seeds each mixer is trained with.", min=1)] = 1,
+    preset: Annotated[
+        str, typer.Option(help="paper: the model of its text; released: that of its code; see --explain.")
+    ] = "paper",
+    epochs: Annotated[int, typer.Option(help="Passes through the training set.", min=1)] = 20,
+    batch: Annotated[int, typer.Option(help="Utterances in a step, of all GPUs together.", min=1)] = 32,
+    learning_rate: Annotated[float, typer.Option(help="At the beginning.")] = 1e-4,
+    crop: Annotated[float, typer.Option(help="Seconds of each training utterance.")] = 5.5,
+    data_seed: Annotated[int, typer.Option(help="Of crops and order, which all mixers and seeds share.")] = 0,
+    precision: Annotated[
+        str | None, typer.Option(help="bfloat16 (default on a GPU) or float32.", show_default=False)
+    ] = None,
+    missing_text: MissingText = "error",
+    workers: Workers = _WORKERS,
+    checkpoint_steps: Annotated[int, typer.Option(help="Steps from one checkpoint to the next.", min=1)] = 500,
+    device: Device = "auto",
+    output: Annotated[
+        Path | None, typer.Option(help="New folder for the run; default: under runs/.", show_default=False)
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with an interrupted run, in its folder.", show_default=False)
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Print where the presets differ, and exit.")] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="A synthetic corpus and small encoders: the whole path in three minutes.")
+    ] = False,
+) -> None:
+    """Train the full model, every mixer and seed on one pass of the frozen encoders; leaves a run's folder."""
+    from rich.console import Console
+
+    if explain:
+        Console().print(_differences(preset))
+        return
+    from bench.accuracy import runs, setup
+    from bench.accuracy.evaluation import start_accelerator
+
+    console = Console(stderr=True)
+    if resume is not None:
+        run, folder = runs.read(resume), resume
+        accelerator = start_accelerator(run.precision, device=setup.choose_device(device))
+        read = setup.read_corpus(run)
+    else:
+        if corpus is None and not demo:
+            raise UserError("no corpus was given", hint=f"Give --corpus {_CORPUS}, or try --demo.")
+        device = setup.choose_device(device)
+        precision = setup.choose_precision(precision, device=device)
+        accelerator = start_accelerator(precision, device=device)
+        folder = output or Path("runs") / f"train-{datetime.now():%Y-%m-%dT%H-%M-%S}"
+        runs.check_new(folder)
+        if demo:
+            console.print(DEMONSTRATION, style="bold yellow")
+            plan = setup.demonstration(folder, mixers=_DEMO_MIXERS if mixers == MIXERS else mixers, seeds=seeds)
+        else:
+            assert corpus is not None
+            plan = setup.Plan(
+                corpus=corpus,
+                speech=speech,
+                text=None if no_text else text,
+                mixers=tuple(mixers.split(",")),
+                seeds=seeds,
+                preset=preset,
+                epochs=epochs,
+                batch=batch,
+                learning_rate=learning_rate,
+                crop_seconds=crop,
+                data_seed=data_seed,
+                missing_text=missing_text,
+            )
+        with console.status("Reading the corpus"):
+            run, read = setup.prepare(plan, precision=precision, device=str(accelerator.device))
+        if accelerator.is_main_process:
+            runs.start(run, folder)
+        accelerator.wait_for_everyone()
+    _train(run, folder, read, accelerator, console, workers=workers, checkpoint_steps=checkpoint_steps)
+    if run.demo:
+        _evaluate(folder, read, read.splits[1:], device=device, workers=workers, console=console)
+        _table([folder], folder / "table")
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `sbench train` made.")],
+    corpus: Annotated[str, typer.Option(help=_CORPUS)],
+    splits: Annotated[str, typer.Option(help="With commas between.")] = "development,test1,test2",
+    missing_text: MissingText = "error",
+    workers: Workers = _WORKERS,
+    device: Device = "auto",
+) -> None:
+    """Score a run on whole files: macro-F over all classes and more, each with its interval; keeps every prediction."""
+    from rich.console import Console
+
+    from bench.accuracy import corpora, setup
+
+    read = corpora.load(corpus, missing_text=missing_text)
+    chosen = [split.strip() for split in splits.split(",")]
+    _evaluate(run, read, chosen, device=setup.choose_device(device), workers=workers, console=Console(stderr=True))
+    print(run / "evaluation")
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `sbench train` made.")],
+    audio: Annotated[Path, typer.Argument(help="A recording, wav or flac.")],
+    text: Annotated[str, typer.Option(help="What is said in it.")] = "",
+    device: Device = "auto",
+) -> None:
+    """Print the probability of each emotion in a recording, by every mixer and seed of a run."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from bench.accuracy import evaluation, setup
+
+    trained = evaluation.open_run(run, device=setup.choose_device(device))
+    found = evaluation.classify(trained, audio, text)
+    table = Table(title=DEMONSTRATION if trained.run.demo else None)
+    table.add_column("emotion")
+    for name in found:
+        table.add_column(name, justify="right")
+    for label in trained.run.classes:
+        table.add_row(label, *(f"{each[label]:.1%}" for each in found.values()))
+    Console().print(table)
+
+
+@app.command("table")
+def make_table(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `sbench evaluate` has scored.")],
+    output: Annotated[Path, typer.Option(help="Folder for the table as CSV, Markdown and LaTeX.")] = Path("table"),
+) -> None:
+    """Make Table 1: the paper's value, ours, the difference and the parameters, for every mixer and encoder."""
+    _table(runs, output)
+
+
+@app.command("corpus")
+def check_corpus(
+    specs: Annotated[list[str], typer.Argument(metavar="CORPUS...", help=_CORPUS)],
+) -> None:
+    """Read corpora end to end: durations, classes, what is missing or cannot be read; exits 1 if something is amiss."""
+    from rich.console import Console
+
+    from bench.accuracy.corpora import check
+
+    with new_progress(Console(stderr=True)) as progress:
+        task = progress.add_task("reading", total=None)
+        found = check.check(specs, tell=lambda done, total: progress.update(task, completed=done, total=total))
+    Console().print(check.render(found))
+    if not found.sound:
+        raise typer.Exit(1)
+
+
+@app.command("demo-corpus")
+def demo_corpus(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    utterances: Annotated[int, typer.Option(help="How many.", min=1)] = 480,
+    speakers: Annotated[int, typer.Option(help="Of all splits together.", min=1)] = 24,
+    seed: Annotated[int, typer.Option(help="Of everything in it.")] = 0,
+) -> None:
+    """Write a small synthetic corpus in MSP-Podcast's layout: voices whose pitch, rate, energy and words vary."""
+    from bench.accuracy.corpora.demo import write_demo_corpus
+
+    write_demo_corpus(folder, utterances=utterances, speakers=speakers, seed=seed)
+    print(folder)
+
+
+def _train(
+    run: "Run",
+    folder: Path,
+    corpus: "Corpus",
+    accelerator: "Accelerator",
+    console: "Console",
+    *,
+    workers: int,
+    checkpoint_steps: int,
+) -> None:
+    """Train under a progress bar; Ctrl-C says how to go on."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    from bench.accuracy.evaluation import open_encoders
+    from bench.accuracy.training import Stepped, Training
+
+    speech, text = open_encoders(run, device=str(accelerator.device))
+    with console.status("Building the models"):
+        work = Training(
+            run,
+            folder,
+            corpus,
+            speech=speech,
+            text=text,
+            accelerator=accelerator,
+            workers=workers,
+            checkpoint_steps=checkpoint_steps,
+        )
+    begin = work.begin.epoch * work.steps + work.begin.step
+    progress = new_progress(console)
+    progress.disable = not accelerator.is_main_process
+    task = progress.add_task("", total=run.epochs * work.steps, completed=begin)
+    writer = SummaryWriter(str(folder / "tensorboard"), purge_step=begin) if accelerator.is_main_process else None
+    try:
+        with progress:
+            for event in work.work():
+                if isinstance(event, Stepped):
+                    at = event.place.epoch * work.steps + event.place.step
+                    mean = sum(event.losses.values()) / len(event.losses)
+                    description = f"epoch {event.place.epoch + 1}, loss {mean:.3f}"
+                    progress.update(task, completed=at, description=description)
+                    values = {f"loss/{name}": loss for name, loss in event.losses.items()}
+                else:
+                    at = (event.epoch + 1) * work.steps
+                    values = {f"development macro-F/{name}": score for name, score in event.scores.items()}
+                    scores = ", ".join(f"{name} {score:.1%}" for name, score in event.scores.items())
+                    progress.console.print(f"epoch {event.epoch + 1}: development macro-F {scores}")
+                if writer:
+                    for name, value in values.items():
+                        writer.add_scalar(name, value, at)
+    except KeyboardInterrupt:
+        console.print(f"Interrupted. To go on: sbench train --resume {folder}", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+    finally:
+        if writer:
+            writer.close()
+    if accelerator.is_main_process:
+        print(folder)
+
+
+def _evaluate(
+    folder: Path, corpus: "Corpus", splits: Sequence[str], *, device: str, workers: int, console: "Console"
+) -> None:
+    from bench.accuracy import evaluation
+
+    trained = evaluation.open_run(folder, device=device)
+    if trained.run.demo:
+        console.print(DEMONSTRATION, style="bold yellow")
+    for split in splits:
+        left_out = sum(each.split == split for each in corpus.left_out)
+        used = len(corpus.split(split))
+        console.print(f"{split}: {used + left_out} utterances, {used} used, {left_out} left out", highlight=False)
+        with console.status(f"Predicting {split}"):
+            scores = list(evaluation.evaluate(trained, folder, corpus, [split], workers=workers))
+        for _, name, summary in scores:
+            estimate = summary.macro_f
+            interval = f"{estimate.low:.1%} to {estimate.high:.1%}"
+            line = f"  {name}: macro-F {estimate.value:.1%} ({interval}), micro-F {summary.micro_f.value:.1%}, "
+            console.print(f"{line}recall {summary.average_recall.value:.1%}", highlight=False)
+
+
+def _table(runs: Sequence[Path], output: Path) -> None:
+    from rich.console import Console
+
+    from bench.accuracy import table
+
+    made = table.write(runs, output)
+    Console().print(table.render(made))
+    print(output)
+
+
+def _differences(preset: str) -> object:
+    from rich.table import Table
+
+    from bench.accuracy.model import PRESETS, explain
+    from mixers.errors import unknown_name
+
+    if preset not in PRESETS:
+        raise unknown_name("preset", preset, PRESETS)
+    table = Table(title=f"The presets; --preset {preset} is the one in use", show_lines=True)
+    for column in ("", *PRESETS):
+        table.add_column(column)
+    for row in explain():
+        table.add_row(*row)
+    return table

@@ -1,0 +1,104 @@
+"""A small corpus on disk and small encoders, made once for all tests."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from accelerate import Accelerator
+
+from bench.accuracy import corpora, demo
+from bench.accuracy.corpora.base import Corpus
+from bench.accuracy.features import SpeechFeatures, TextFeatures, WaveformScale, load_features
+from bench.accuracy.runs import Run
+from bench.encoders import SpeechEncoder
+
+CLASSES = ("high", "low")
+WORDS = {"high": "what a day", "low": "oh no"}
+WIDTH = 32
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """Tones of two pitches, by two speakers in each split, from 0.3 to 0.9 s long."""
+    folder = tmp_path_factory.mktemp("corpus")
+    rng = np.random.default_rng(0)
+    lines = []
+    for split, count in (("train", 13), ("development", 6), ("test1", 5)):
+        for number in range(count):
+            label = CLASSES[number % 2]
+            name = f"{split}-{number}.wav"
+            seconds = np.arange(int(16_000 * rng.uniform(0.3, 0.9))) / 16_000
+            tone = 0.3 * np.sin(2 * np.pi * (400 if label == "high" else 120) * seconds)
+            soundfile.write(folder / name, tone + 0.01 * rng.normal(size=tone.size), 16_000)
+            speaker = f"{split}-{number % 3}"
+            line = {"audio": name, "text": WORDS[label], "label": label, "speaker": speaker, "split": split}
+            lines.append(json.dumps(line))
+    (folder / "corpus.jsonl").write_text("\n".join(lines) + "\n")
+    return corpora.load(f"manifest:{folder / 'corpus.jsonl'}")
+
+
+@pytest.fixture(scope="session")
+def encoder_folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("encoders")
+    demo.write_speech_encoder(folder / "speech", seed=0, width=WIDTH)
+    demo.write_text_encoder(folder / "text", seed=0, width=WIDTH)
+    return folder / "speech", folder / "text"
+
+
+@pytest.fixture(scope="session")
+def encoders(encoder_folders: tuple[Path, Path]) -> tuple[SpeechEncoder, TextFeatures]:
+    speech, text = load_features(*map(str, encoder_folders), device="cpu", dtype=torch.float32)
+    assert text is not None
+    return speech, text
+
+
+@pytest.fixture
+def speech(encoders: tuple[SpeechEncoder, TextFeatures]) -> SpeechFeatures:
+    return SpeechFeatures(encoders[0], scale=WaveformScale(mean=0.0, deviation=0.2), all_layers=False)
+
+
+@pytest.fixture(scope="session")
+def accelerator() -> Accelerator:
+    return Accelerator(cpu=True)
+
+
+@pytest.fixture
+def make_run(corpus: Corpus, encoder_folders: tuple[Path, Path]) -> Callable[..., Run]:
+    def make(**changes: object) -> Run:
+        fields: dict[str, object] = {
+            "corpus": corpus.spec,
+            "classes": corpus.classes,
+            "speech": str(encoder_folders[0]),
+            "text": str(encoder_folders[1]),
+            "preset": "paper",
+            "mixers": ("sa/sdpa", "retnet/reference"),
+            "seeds": (0,),
+            "data_seed": 0,
+            "epochs": 2,
+            "batch": 4,
+            "learning_rate": 1e-4,
+            "crop_seconds": 0.5,
+            "precision": "float32",
+            "missing_text": "error",
+            "width": WIDTH,
+            "speech_layers": 2,
+            "scale": WaveformScale(mean=0.0, deviation=0.2),
+            "parameters": {},
+            "demo": False,
+        }
+        return Run(**fields | changes)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Sums in the same order, whatever the machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

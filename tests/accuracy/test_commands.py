@@ -1,0 +1,156 @@
+"""The accuracy half as its users meet it: a demonstration, an interruption, wrong input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.accuracy import runs
+from bench.accuracy.corpora.base import Corpus
+from bench.accuracy.learner import Learner
+from tests.conftest import Sbench
+
+SBENCH = (sys.executable, "-m", "bench.cli")
+
+
+@pytest.fixture
+def arguments(corpus: Corpus, encoder_folders: tuple[Path, Path]) -> list[object]:
+    speech, text = encoder_folders
+    return [
+        *("--corpus", corpus.spec, "--speech", speech, "--text", text, "--mixers", "sa,retnet", "--batch", 4),
+        *("--crop", 0.5, "--epochs", 2, "--workers", 0, "--device", "cpu", "--checkpoint-steps", 1),
+    ]
+
+
+def test_train_evaluate_predict_table(sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus) -> None:
+    code, out, err = sbench("train", *arguments, "--seeds", 2, "--learning-rate", 3e-3, "--output", "run")
+    assert (code, out) == (0, "run\n"), err
+    assert "epoch 2: development macro-F sa-0" in err
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        *("run.json", "metrics.jsonl", "state.json", "tensorboard", "checkpoint-2-0"),
+        *("sa-0", "sa-1", "retnet-0", "retnet-1"),
+    }
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [("loss" in line, "development_macro_f" in line) for line in lines] == [
+        *[(True, False)] * 3,
+        (False, True),
+    ] * 2
+    assert any((tmp_path / "run" / "tensorboard").glob("events*"))
+
+    code, out, err = sbench("evaluate", "run", "--corpus", corpus.spec, "--splits", "test1", "--device", "cpu")
+    assert (code, out) == (0, "run/evaluation\n"), err
+    assert "test1: 5 utterances, 5 used, 0 left out" in err
+    scores = json.loads((tmp_path / "run" / "evaluation" / "test1" / "sa-0.json").read_text())
+    assert scores["utterances"] == 5
+    assert (tmp_path / "run" / "evaluation" / "test1" / "retnet-1-confusion.png").exists()
+
+    recording = corpus.split("test1")[0].audio
+    code, out, _ = sbench("predict", "run", recording, "--text", "what a day", "--device", "cpu")
+    assert code == 0
+    assert "retnet-1" in out
+    assert out.count("%") == 2 * 4
+
+    code, out, _ = sbench("table", "run", "--output", "table")
+    assert code == 0
+    assert {path.suffix for path in (tmp_path / "table").iterdir()} >= {".csv", ".md", ".tex"}
+
+
+def started(folder: Path, *arguments: object) -> "subprocess.Popen[str]":
+    """Begin to train on one thread, so that sums are taken in one order."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [*SBENCH, "train", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_killed_and_gone_on_with(tmp_path: Path, arguments: list[object]) -> None:
+    whole = started(tmp_path, *arguments, "--output", "whole")
+    whole.communicate(timeout=100)
+    killed = started(tmp_path, *arguments, "--output", "killed")
+    end = time.monotonic() + 100
+    while not (tmp_path / "killed" / "state.json").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    place = runs.last_place(tmp_path / "killed")
+    assert place is not None
+    assert place.epoch < 2
+    options = ("--workers", 0, "--device", "cpu", "--checkpoint-steps", 1)
+    resumed = started(tmp_path, "--resume", "killed", *options)
+    assert resumed.communicate(timeout=100)[0] == "killed\n"
+    for name in ("sa-0/best.safetensors", "retnet-0/best.safetensors", "metrics.jsonl"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
+
+
+def test_explain_needs_no_corpus(sbench: Sbench) -> None:
+    code, out, _ = sbench("train", "--explain", "--preset", "released")
+    assert code == 0
+    assert "--preset released is the one in use" in out
+    assert "five hidden layers" in " ".join(out.split())
+
+
+BAD_INPUT = {
+    "no corpus": ([], "no corpus was given", "--demo"),
+    "unknown corpus": (["--corpus", "msp-podcst:."], "msp-podcst", "Did you mean 'msp-podcast'?"),
+    "missing corpus": (["--corpus", "ravdess:nowhere"], "nowhere", ""),
+    "unknown preset": (["--preset", "papr"], "unknown preset 'papr'", "Did you mean 'paper'?"),
+    "unknown mixer": (["--mixers", "sa,kdaa"], "unknown mixer 'kdaa'", "Did you mean 'kda'?"),
+    "unknown implementation": (["--mixers", "sa/spda"], "unknown implementation of sa 'spda'", "sdpa"),
+    "cannot run here": (["--mixers", "kda/fla"], "kda/fla cannot be trained here: needs a CUDA GPU", "sbench list"),
+    "unknown precision": (["--precision", "float16"], "unknown precision 'float16'", "bfloat16"),
+    "learning rate": (["--learning-rate", "0"], "--learning-rate 0.0", "1e-4"),
+    "crop": (["--crop", "0"], "0 s", ""),
+    "batch": (["--batch", "64"], "13 training utterances are less than a batch of 64", "--batch"),
+    "output exists": (["--output", "there"], "the output folder there exists", "--resume"),
+    "resume nothing": (["--resume", "there"], "there holds no run", "sbench train"),
+}
+
+
+@pytest.mark.parametrize(("wrong", "message", "hint"), BAD_INPUT.values(), ids=BAD_INPUT.keys())
+def test_bad_input_is_one_line_and_a_hint(
+    sbench: Sbench, tmp_path: Path, arguments: list[object], wrong: list[str], message: str, hint: str
+) -> None:
+    (tmp_path / "there").mkdir()
+    given = [] if message == "no corpus was given" else [*arguments, *wrong]
+    code, out, err = sbench("train", *given)
+    lines = [line for line in err.splitlines() if line.startswith(("sbench: ", "  hint: "))]
+    assert code == 2
+    assert out == ""
+    assert message in lines[0]
+    assert hint in "".join(lines[1:])
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_a_checkpoint_cut_in_half(sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus) -> None:
+    sbench("train", *arguments, "--output", "run")
+    for path in ("checkpoint-2-0/sa-0.safetensors", "sa-0/best.safetensors"):
+        whole = (tmp_path / "run" / path).read_bytes()
+        (tmp_path / "run" / path).write_bytes(whole[: len(whole) // 2])
+    for command in (("train", "--resume", "run"), ("evaluate", "run", "--corpus", corpus.spec)):
+        code, _, err = sbench(*command, "--device", "cpu")
+        assert code == 2
+        assert "sa-0" in err
+        assert "is damaged" in err
+
+
+def test_a_diverging_loss_is_said(sbench: Sbench, arguments: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Learner, "step", lambda *_, **__: torch.tensor(float("nan")))
+    code, _, err = sbench("train", *arguments, "--output", "run")
+    assert code == 2
+    assert "sbench: the loss of sa-0 is nan in epoch 1" in err
+    assert "--learning-rate" in err
+
+
+def test_corpus_and_demo_corpus(sbench: Sbench) -> None:
+    assert sbench("demo-corpus", "made", "--utterances", 64, "--speakers", 4)[0] == 0
+    code, out, _ = sbench("corpus", "msp-podcast:made")
+    assert code == 0
+    assert "anger" in out
+    code, _, err = sbench("demo-corpus", "made")
+    assert code == 2
+    assert "made" in err
