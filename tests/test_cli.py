@@ -233,6 +233,7 @@ def test_cuda_where_there_is_none(sbench: Sbench) -> None:
     assert "no CUDA GPU is visible" in err
     assert "--device cpu" in err
     assert sbench("tune")[0] == 2
+    assert "nothing is tuned in such a setting" in sbench("tune", "--precision", "tf32")[2]
 
 
 def test_wrong_flags(sbench: Sbench) -> None:
@@ -244,7 +245,9 @@ def test_wrong_flags(sbench: Sbench) -> None:
 
 
 def test_help_of_every_command(sbench: Sbench) -> None:
-    for command in ((), ("sweep",), ("report",), ("list",), ("tune",), ("compare",), ("doctor",)):
+    cost = ("sweep", "report", "list", "tune", "compare", "doctor")
+    accuracy = ("train", "evaluate", "predict", "table", "corpus", "demo-corpus", "throughput")
+    for command in ([], *([name] for name in cost + accuracy)):
         code, out, _ = sbench(*command, "--help")
         assert code == 0
         assert "Usage: sbench" in out

@@ -6,6 +6,7 @@ mixer that is trained on it to tell emotions from each other.
 
 import string
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -65,18 +66,25 @@ def write_text_encoder(folder: Path, *, seed: int, width: int = WIDTH) -> None:
         seed: Of its weights; torch's generators are left as they are.
         width: D.
     """
+    hide_progress_bars()
+    tokenizer, model = random_bert(
+        seed=seed, hidden_size=width, num_hidden_layers=2, num_attention_heads=4, intermediate_size=2 * width
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def random_bert(*, seed: int, **sizes: Any) -> tuple[Any, Any]:
+    """Return a tokenizer that spells every word, and a BERT with random weights.
+
+    Args:
+        seed: Of its weights; torch's generators are left as they are.
+        sizes: Of `transformers.BertConfig`.
+    """
     from transformers import BertConfig, BertModel, BertTokenizer
 
-    hide_progress_bars()
     vocabulary = [*_WORD_PIECES, *(f"##{piece}" for piece in _WORD_PIECES if len(piece) == 1)]
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=width,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=2 * width,
-    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        BertModel(config).save_pretrained(folder)
-    BertTokenizer(vocab={piece: index for index, piece in enumerate(vocabulary)}).save_pretrained(folder)
+        model = BertModel(BertConfig(vocab_size=len(vocabulary), **sizes))
+    return BertTokenizer(vocab={piece: index for index, piece in enumerate(vocabulary)}), model

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from bench.accuracy.demo import random_bert
 from bench.encoders import SpeechEncoder, hide_progress_bars, load_encoder, normalise
 from mixers.errors import UserError
 
@@ -22,6 +23,7 @@ SPEECH = {
     "hubert-large": "facebook/hubert-large-ll60k",
 }
 TEXT = "bert-large-uncased"
+TEXT_RANDOM = "bert-large-random"  # its architecture with random weights, which needs no download
 
 LONGEST_TEXT = 512  # tokens that BERT has positions for, its own two included
 
@@ -90,24 +92,17 @@ class TextFeatures:
         """Load tokenizer and model.
 
         Args:
-            name: An id on the Hugging Face hub, or the folder of a saved model and its tokenizer.
+            name: An id on the Hugging Face hub, the folder of a saved model and its tokenizer, or
+                ``bert-large-random``.
             device: Where it runs.
             dtype: What it computes in.
 
         Raises:
             UserError: Nothing of that name can be loaded.
         """
-        from transformers import AutoModel, AutoTokenizer
-
         self.name = name
-        try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(name)
-            model: Any = AutoModel.from_pretrained(name, dtype=dtype)
-        except Exception as error:  # of whatever kind transformers and the libraries below it have
-            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-            hint = "Give a Hugging Face id such as bert-large-uncased, a saved model's folder, or --no-text."
-            raise UserError(f"cannot load the text encoder {name!r}: {reason}", hint=hint) from None
-        self._model = model.eval().requires_grad_(False).to(device)
+        self._tokenizer, model = _random_text_encoder() if name == TEXT_RANDOM else _saved_text_encoder(name, dtype)
+        self._model = model.eval().requires_grad_(False).to(device, dtype)
         self.width: int = model.config.hidden_size
         self._kept: dict[str, Tensor] = {}
 
@@ -116,6 +111,10 @@ class TextFeatures:
         missing = sorted(set(texts) - self._kept.keys(), key=len)  # by length, so that little is padding
         for start in range(0, len(missing), _TEXTS_AT_ONCE):
             self._encode(missing[start : start + _TEXTS_AT_ONCE])
+
+    def forget(self) -> None:
+        """Encode every text again when it is next prepared."""
+        self._kept.clear()
 
     def __call__(
         self, texts: Sequence[str], *, multiple: int = 1
@@ -147,6 +146,22 @@ class TextFeatures:
         _check_finite(features, texts, self.name)
         for text, row, real in zip(texts, features.cpu(), tokens["attention_mask"].bool().cpu(), strict=True):
             self._kept[text] = row[real].clone()
+
+
+def _saved_text_encoder(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
+    from transformers import AutoModel, AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(name), AutoModel.from_pretrained(name, dtype=dtype)
+    except Exception as error:  # of whatever kind transformers and the libraries below it have
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        hint = f"Give a Hugging Face id such as {TEXT}, a saved model's folder, {TEXT_RANDOM}, or --no-text."
+        raise UserError(f"cannot load the text encoder {name!r}: {reason}", hint=hint) from None
+
+
+def _random_text_encoder() -> tuple[Any, Any]:
+    """Return BERT-large with random weights (Devlin et al. 2019, arXiv 1810.04805, section 3)."""
+    return random_bert(seed=0, hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
 
 
 def load_features(

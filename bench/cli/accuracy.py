@@ -205,6 +205,62 @@ def demo_corpus(
     print(folder)
 
 
+@app.command()
+def throughput(
+    speech: Annotated[str, typer.Option(help="An encoder; xlsr-random needs no download.")] = "xlsr-random",
+    text: Annotated[str, typer.Option(help="A text encoder; bert-large-random needs no download.")] = (
+        "bert-large-random"
+    ),
+    mixers: Annotated[str, typer.Option(help="With commas between.")] = MIXERS,
+    steps: Annotated[int, typer.Option(help="Timed steps of each way.", min=1)] = 40,
+    batch: Annotated[int, typer.Option(help="Utterances in a step.", min=1)] = 32,
+    crop: Annotated[float, typer.Option(help="Seconds of each utterance.")] = 5.5,
+    utterances: Annotated[int, typer.Option(help="In the synthetic corpus that is made for it.", min=64)] = 2600,
+    workers: Workers = _WORKERS,
+    device: Device = "auto",
+    output: Annotated[Path, typer.Option(help="The figures, as JSON.")] = Path("throughput.json"),
+) -> None:
+    """Measure how fast all mixers train on one pass of the encoders, against one after another in float32."""
+    import tempfile
+
+    from rich.console import Console
+
+    from bench.accuracy import setup
+    from bench.accuracy import throughput as rates
+    from bench.accuracy.corpora.demo import write_demo_corpus
+    from bench.accuracy.evaluation import start_accelerator
+
+    console = Console(stderr=True)
+    device = setup.choose_device(device)
+    precision = setup.choose_precision(None, device=device)
+    with tempfile.TemporaryDirectory(prefix="sbench-") as scratch, console.status("Making a corpus") as status:
+        folder = Path(scratch) / "corpus"
+        write_demo_corpus(folder, utterances=utterances, speakers=40, seed=0, seconds=(crop, crop))
+        plan = setup.Plan(
+            corpus=f"msp-podcast:{folder}",
+            speech=speech,
+            text=text,
+            mixers=tuple(mixers.split(",")),
+            seeds=1,
+            preset="paper",
+            epochs=1,
+            batch=batch,
+            learning_rate=1e-4,
+            crop_seconds=crop,
+            data_seed=0,
+            missing_text="error",
+        )
+        run, corpus = setup.prepare(plan, precision=precision, device=device)
+        accelerators = {each: start_accelerator(each, device=device) for each in {precision, "float32"}}
+        found = rates.measure(run, corpus, accelerators=accelerators, steps=steps, workers=workers, tell=status.update)
+    facts = {"device": setup.device_name(device), "speech": speech, "text": text, "batch": batch, "crop_seconds": crop}
+    content = rates.write(found, output, facts={**facts, "precision": precision, "mixers": run.mixers}, batch=batch)
+    for name, rate in found.items():
+        console.print(f"{name}: {rate.utterances_per_s:.1f} utterances/s", highlight=False)
+    console.print(f"together {content['times_faster']:.1f} times as fast as one after another", highlight=False)
+    print(output)
+
+
 def _train(
     run: "Run",
     folder: Path,

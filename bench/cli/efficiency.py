@@ -211,6 +211,11 @@ def list_mixers(preset: Annotated[str, typer.Option(help=_PRESETS)] = "matched")
 @app.command()
 def tune(
     names: Annotated[list[str] | None, typer.Argument(metavar="[MIXER]...", help="Mixers; default: all.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Only in these, for instance released.", show_default=False)
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="Only in these: native,bfloat16", show_default=False)] = None,
+    pass_: Annotated[str | None, typer.Option("--pass", help="Only in these: training", show_default=False)] = None,
     output: Annotated[
         Path | None, typer.Option(help="Where its folders go; default: where sweeps look for them.", show_default=False)
     ] = None,
@@ -220,7 +225,8 @@ def tune(
 
     from bench.efficiency import tune as tuning
 
-    for folder in tuning.tune(names or [], output, tell=partial(print, flush=True)):
+    settings = tuning.choose(presets=preset, precisions=precision, passes=pass_)
+    for folder in tuning.tune(names or [], output, settings=settings, tell=partial(print, flush=True)):
         print(folder)
 
 

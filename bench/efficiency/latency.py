@@ -35,7 +35,8 @@ class Latency:
 
     Attributes:
         single: Single calls, each begun on an idle device, with the time the host took to issue each.
-        full_queue: The device's own time; None on a CPU, where a call is issued and computed in one.
+        full_queue: The device's own time, which may be the same series; None on a CPU, where a call is issued and
+            computed in one.
     """
 
     single: Series
@@ -63,6 +64,9 @@ def measure_latency(
 ) -> Latency:
     """Time single calls, and on a GPU calls behind a full launch queue, each until its criterion is met.
 
+    The device waits for the host no longer than the host takes to issue a call. Where that is within the precision
+    asked for, single calls tell the device's own time too, and no others are made.
+
     Args:
         call: What is timed; it must have been warmed up.
         device_type: ``cuda`` or ``cpu``.
@@ -77,7 +81,10 @@ def measure_latency(
         return Latency(single=_checked(single), full_queue=None)
     prepare = _Flush() if cold_cache else _nothing
     single = _checked(collect(lambda: _single_on_gpu(call, prepare), criterion=SINGLE_CALLS, observe=observe))
-    queue = _Queue(call, prepare, issue_ms=statistics.median(single.issue_ms))
+    issue_ms = statistics.median(single.issue_ms)
+    if issue_ms <= FULL_QUEUE.relative_error * single.median:
+        return Latency(single=single, full_queue=single)
+    queue = _Queue(call, prepare, issue_ms=issue_ms)
     return Latency(single=single, full_queue=collect(queue.window, criterion=FULL_QUEUE, observe=lambda _: observe(0)))
 
 

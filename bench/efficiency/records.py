@@ -88,7 +88,8 @@ class Record:
         peak_memory_gib: The allocator's peak above what was allocated at entry (weights and input excluded), GiB.
         error: Why there is no figure; empty where there is one.
         gpu_ms: Median time of one call on the device alone, with the launch queue kept full; the next two are its 5th
-            and 95th percentile. None on a CPU, and where no call could be issued ahead.
+            and 95th percentile. Where issuing a call takes next to nothing of it, single calls tell it too. None on a
+            CPU, and where no call could be issued ahead.
         gpu_samples: Number of calls timed so.
         host_ms: Median time that the host takes to issue one call; None on a CPU.
         launch_bound: Whether ``host_ms`` exceeds ``gpu_ms``.

@@ -21,7 +21,7 @@ from bench.efficiency.execution import PASSES, bind
 from bench.efficiency.records import Setting
 from bench.speech import frames_of, samples_of
 from mixers import stack, tuned
-from mixers.errors import unknown_name
+from mixers.errors import UserError, unknown_name
 from mixers.precision import DTYPES, use_precision
 
 Tell = Callable[[str], object]
@@ -41,6 +41,24 @@ SETTINGS = (
     ),
     Setting(preset="released", precision="native"),
 )
+
+
+def choose(*, presets: str | None, precisions: str | None, passes: str | None) -> tuple[Setting, ...]:
+    """Return the settings that are tuned, or those of them on the given places of each axis, commas between.
+
+    Raises:
+        UserError: None is.
+    """
+    wanted = [
+        (axis, [value.strip() for value in given.split(",")])
+        for axis, given in (("preset", presets), ("precision", precisions), ("pass_", passes))
+        if given is not None
+    ]
+    chosen = tuple(each for each in SETTINGS if all(getattr(each, axis) in values for axis, values in wanted))
+    if not chosen:
+        labels = "; ".join(each.label for each in SETTINGS)
+        raise UserError("nothing is tuned in such a setting", hint=f"What is: {labels}. tf32 runs as native is tuned.")
+    return chosen
 
 
 def tunable() -> list[str]:

@@ -320,7 +320,7 @@ class _Cases:
 
 def _latency_fields(latency: Latency) -> dict[str, Any]:
     single, queue = latency.single, latency.full_queue
-    taken = [series for series in (single, queue) if series is not None]
+    taken = [single] if queue is None or queue is single else [single, queue]
     events = sum((series.events for series in taken[1:]), taken[0].events)
     fields = {
         "latency_ms": single.median,

@@ -154,3 +154,17 @@ def test_corpus_and_demo_corpus(sbench: Sbench) -> None:
     code, _, err = sbench("demo-corpus", "made")
     assert code == 2
     assert "made" in err
+
+
+def test_throughput(sbench: Sbench, tmp_path: Path, encoder_folders: tuple[Path, Path]) -> None:
+    speech, text = encoder_folders
+    options = ("--mixers", "sa,retnet", "--steps", 2, "--batch", 4, "--crop", 0.5, "--utterances", 64, "--workers", 0)
+    code, out, err = sbench("throughput", "--speech", speech, "--text", text, *options, "--device", "cpu")
+    assert (code, out) == (0, "throughput.json\n"), err
+    content = json.loads((tmp_path / "throughput.json").read_text())
+    rates = content["rates"]
+    assert rates.keys() == {"together", "sa", "retnet"}
+    assert rates["together"]["step_ms"].keys() == {"sa-0", "retnet-0"}
+    alone_s = sum(1 / rates[name]["utterances_per_s"] for name in ("sa", "retnet"))
+    assert content["times_faster"] == pytest.approx(rates["together"]["utterances_per_s"] * alone_s)
+    assert content["hours_of_the_table"] > 0

@@ -87,6 +87,8 @@ def test_a_cold_cache_is_slower() -> None:
 def test_busy_lasts_about_as_long_as_it_says() -> None:
     latency = measure_latency(partial(busy, 5.0), device_type="cuda")
     assert 4.5 < latency.single.median < 10
+    assert latency.full_queue is latency.single  # to issue it takes next to nothing
+    assert measure_latency(partial(busy, 0.1), device_type="cuda").full_queue is not latency.single
 
 
 def allocate(device: str, *, mebibytes: int) -> torch.Tensor:

@@ -1,0 +1,209 @@
+"""How fast a row of the table is trained: six mixers on one pass of the encoders, against one after another.
+
+One after another is the manner of the paper's code: float32 throughout, the encoders run again for each mixer. Both are
+measured in one process, on the same batches, after a warm-up that compiles what is to be compiled.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from bench.accuracy.corpora.base import TRAIN, Corpus
+from bench.accuracy.data import Batch, Crops, Order, load, waveform_scale
+from bench.accuracy.features import SpeechFeatures, TextFeatures, load_features
+from bench.accuracy.learner import Learner
+from bench.accuracy.runs import Run
+from bench.reporting.atomic import write_atomically
+from mixers.errors import UserError
+from mixers.precision import DTYPES, use_precision
+
+WARM_UP_STEPS = 3
+
+TOGETHER = "together"
+
+# The paper's table: encoders, seeds asked for, utterances of release 1.11's training set, epochs.
+TABLE_ENCODERS, TABLE_SEEDS, TABLE_UTTERANCES, TABLE_EPOCHS = 4, 3, 84_030, 20
+
+Inputs = tuple[Tensor, Tensor | None, Tensor | None, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """How one way of training went.
+
+    Attributes:
+        utterances_per_s: Through all of its learners, waiting for audio included.
+        load_ms: Median wait for a batch; `encode_ms` and `step_ms` (by learner) are what follows.
+        encode_ms: Both encoders.
+        step_ms: Forward, backward and the optimiser.
+        gpu_busy: Share of time in which a kernel ran, as NVML samples it; None on a CPU.
+        peak_memory_gib: The allocator's peak, weights and all; None on a CPU.
+    """
+
+    utterances_per_s: float
+    load_ms: float
+    encode_ms: float
+    step_ms: dict[str, float]
+    gpu_busy: float | None
+    peak_memory_gib: float | None
+
+
+def measure(
+    run: Run,
+    corpus: Corpus,
+    *,
+    accelerators: Mapping[str, Accelerator],
+    steps: int,
+    workers: int,
+    tell: Callable[[str], object],
+) -> dict[str, Rate]:
+    """Return the rate of all mixers together, and of each alone in the released code's manner.
+
+    Args:
+        run: Its precision is that of the first way; one seed of each mixer is trained.
+        corpus: With enough training utterances for the steps.
+        accelerators: For ``bfloat16`` and ``float32``.
+        steps: Timed ones, of each way.
+        workers: Processes that read audio.
+        tell: Told what is being done.
+
+    Raises:
+        UserError: The corpus is too small.
+    """
+    need = (WARM_UP_STEPS + steps) * run.batch
+    if len(corpus.split(TRAIN)) < need:
+        hint = f"Give {need} of them, or fewer steps."
+        raise UserError(f"{len(corpus.split(TRAIN))} training utterances are too few", hint=hint)
+    use_precision("native")  # in float32 every library computes by its own default, as the paper's code did
+    configs = [config for config, seed in run.models() if seed == run.seeds[0]]
+    ways = {TOGETHER: (run.precision, configs), **{config.mixer: ("float32", [config]) for config in configs}}
+    rates = {}
+    for name, (precision, chosen) in ways.items():
+        tell(f"{name}: {', '.join(config.mixer for config in chosen)} in {precision}")
+        learners = [
+            Learner(
+                config,
+                seed=run.seeds[0],
+                learning_rate=run.learning_rate,
+                class_weights=None,
+                accelerator=accelerators[precision],
+            )
+            for config in chosen
+        ]
+        rates[name] = _rate(
+            name, run, corpus, learners, accelerators[precision], precision, steps=steps, workers=workers
+        )
+        del learners
+    return rates
+
+
+def hours_of_the_table(together: Rate, *, batch: int) -> float:
+    """Return an estimate for the whole table: each encoder's batches are encoded once for all mixers and seeds."""
+    step_ms = together.encode_ms + TABLE_SEEDS * sum(together.step_ms.values())
+    return TABLE_ENCODERS * TABLE_EPOCHS * TABLE_UTTERANCES / batch * step_ms / 3.6e6
+
+
+def write(rates: dict[str, Rate], path: Path, *, facts: dict[str, object], batch: int) -> dict[str, object]:
+    """Write what was measured as JSON and return it.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    together, *apart = rates.values()
+    alone_s = sum(1 / rate.utterances_per_s for rate in apart)  # for one utterance through every mixer
+    content: dict[str, object] = {
+        **facts,
+        "rates": {name: vars(rate) for name, rate in rates.items()},
+        "times_faster": together.utterances_per_s * alone_s,
+        "hours_of_the_table": hours_of_the_table(together, batch=batch),
+    }
+    try:
+        write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}", hint="Give another --output.") from None
+    return content
+
+
+def _rate(
+    name: str,
+    run: Run,
+    corpus: Corpus,
+    learners: Sequence[Learner],
+    accelerator: Accelerator,
+    precision: str,
+    *,
+    steps: int,
+    workers: int,
+) -> Rate:
+    device = accelerator.device
+    on_gpu = device.type == "cuda"
+    encoder, text = load_features(run.speech, run.text, device=str(device), dtype=DTYPES[precision])
+    speech = SpeechFeatures(encoder, scale=waveform_scale(corpus.split(TRAIN)[:100]), all_layers=False)
+    again = name != TOGETHER
+    if text is not None and not again:
+        text.prepare([each.text for each in corpus.split(TRAIN)])
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    times: dict[str, list[float]] = {"load": [], "encode": [], **{learner.name: [] for learner in learners}}
+    busy: list[int] = []
+    began = clock = time.perf_counter()
+    for step, batch in enumerate(_batches(run, corpus, steps=WARM_UP_STEPS + steps, workers=workers)):
+        clock = _lap(times["load"], clock, device)
+        inputs = _encode(batch, speech, text, device, again=again)
+        clock = _lap(times["encode"], clock, device)
+        for learner in learners:
+            learner.step(*inputs, moment=f"0/{step}")
+            clock = _lap(times[learner.name], clock, device)
+        if on_gpu:
+            busy.append(torch.cuda.utilization(device))
+        if step == WARM_UP_STEPS - 1:
+            began = clock = time.perf_counter()
+            for laps in times.values():
+                laps.clear()
+    elapsed = time.perf_counter() - began
+    medians = {name: 1e3 * statistics.median(laps) for name, laps in times.items()}
+    return Rate(
+        utterances_per_s=steps * run.batch / elapsed,
+        load_ms=medians.pop("load"),
+        encode_ms=medians.pop("encode"),
+        step_ms=medians,
+        gpu_busy=statistics.fmean(busy[WARM_UP_STEPS:]) / 100 if busy else None,
+        peak_memory_gib=torch.cuda.max_memory_allocated() / 2**30 if on_gpu else None,
+    )
+
+
+def _batches(run: Run, corpus: Corpus, *, steps: int, workers: int) -> Iterator[Batch]:
+    train = corpus.split(TRAIN)[: steps * run.batch]
+    crops = Crops(train, seconds=run.crop_seconds, seed=run.data_seed, epoch=0)
+    order = Order(len(train), batch=run.batch, seed=run.data_seed, epoch=0)
+    yield from load(crops, order, classes=corpus.classes, workers=workers)
+
+
+def _encode(
+    batch: Batch, speech: SpeechFeatures, text: TextFeatures | None, device: torch.device, *, again: bool
+) -> Inputs:
+    """Return what the learners take; texts are encoded again for each batch, as the paper's code does, or kept."""
+    features = speech(batch.waveforms, batch.names)
+    if text is None:
+        return features, None, None, batch.labels.to(device)
+    if again:
+        text.forget()
+        text.prepare(batch.texts)
+    tokens, mask = text(batch.texts, multiple=16)
+    return features, tokens.to(device), mask.to(device), batch.labels.to(device)
+
+
+def _lap(laps: list[float], began: float, device: torch.device) -> float:
+    """Note the time since, once the device has done all that it was given; return the time."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    now = time.perf_counter()
+    laps.append(now - began)
+    return now
