@@ -17,6 +17,7 @@ from bench.accuracy.learner import Learner, read_tensors
 from bench.accuracy.metrics import Summary, summarise
 from bench.accuracy.predictions import Predictions, write_predictions
 from bench.accuracy.runs import Run
+from bench.accuracy.setup import start_accelerator
 from bench.accuracy.training import predict
 from bench.audio import read_recording
 from bench.reporting.atomic import write_atomically
@@ -46,12 +47,17 @@ def open_run(folder: Path, *, device: str) -> Trained:
         UserError: It is no run, was never evaluated on the development set, or a file is damaged.
     """
     run = runs.read(folder)
-    accelerator = start_accelerator(run.precision, device=device)
+    accelerator = start_accelerator(device)
     speech, text = open_encoders(run, device=str(accelerator.device))
     learners = []
     for config, seed in run.models():
         learner = Learner(
-            config, seed=seed, learning_rate=run.learning_rate, class_weights=None, accelerator=accelerator
+            config,
+            seed=seed,
+            learning_rate=run.learning_rate,
+            precision=run.precision,
+            class_weights=None,
+            accelerator=accelerator,
         )
         path = folder / learner.name / "best.safetensors"
         weights = read_tensors(path)
@@ -61,11 +67,6 @@ def open_run(folder: Path, *, device: str) -> Trained:
             raise UserError(f"{path} holds the weights of another model", hint="Is it this run's?") from None
         learners.append(learner)
     return Trained(run=run, speech=speech, text=text, learners=tuple(learners), accelerator=accelerator)
-
-
-def start_accelerator(precision: str, *, device: str) -> Accelerator:
-    """Return what spreads the work over processes, in bfloat16 where the mixers compute in that."""
-    return Accelerator(cpu=device == "cpu", mixed_precision="bf16" if precision == "bfloat16" else "no")
 
 
 def open_encoders(run: Run, *, device: str) -> tuple[SpeechFeatures, TextFeatures | None]:

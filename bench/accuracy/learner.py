@@ -8,6 +8,7 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ class Learner:
         *,
         seed: int,
         learning_rate: float,
+        precision: str,
         class_weights: Float[Tensor, " C"] | None,
         accelerator: Accelerator,
     ) -> None:
@@ -61,6 +63,7 @@ class Learner:
             config: Of the classifier.
             seed: Of its weights and of what it draws while it learns.
             learning_rate: At the beginning.
+            precision: ``bfloat16``: products in it, weights in float32; or ``float32``.
             class_weights: Of the loss; None for equal ones.
             accelerator: Spreads the work over its processes.
         """
@@ -69,6 +72,9 @@ class Learner:
         self.seed = seed
         self.progress = Progress()
         self._accelerator = accelerator
+        self._autocast = partial(
+            torch.autocast, accelerator.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"
+        )
         self._weights = None if class_weights is None else class_weights.to(accelerator.device)
         model = build(config, seed=seed)
         optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY)
@@ -109,7 +115,7 @@ class Learner:
         process = self._accelerator.process_index
         torch.manual_seed(random.Random(f"{self.seed}/{moment}/{process}").getrandbits(63))
         self._model.train()
-        with self._accelerator.autocast():
+        with self._autocast():
             logits = self._model(speech, text, text_mask)
         loss: Tensor = self._loss(logits.float(), labels)
         self._accelerator.backward(loss)
@@ -132,7 +138,7 @@ class Learner:
     def predict(self, speech: Float[Tensor, "B *Z M D"], text: Float[Tensor, "B N D"] | None) -> Float[Tensor, "B C"]:
         """Return the probability of each class, in float32."""
         self.model.eval()
-        with self._accelerator.autocast():
+        with self._autocast():
             logits: Tensor = self.model(speech, text)
         return logits.float().softmax(-1)
 

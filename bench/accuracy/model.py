@@ -120,6 +120,7 @@ class EmotionModel(nn.Module):
         else:
             u = torch.cat((s, self.text_norm(text)), dim=1)  # (B, L, D)
             mask = None if text_mask is None else F.pad(text_mask, (s.shape[1], 0), value=True)  # (B, L)
+        u = u.to(self.pooling.query.dtype)  # sums are kept in the weights' precision; products follow autocast
         h = self.mixer(self.dropout(u), mask)
         logits: Tensor = self.classifier(self.pooling(h, mask))
         return logits

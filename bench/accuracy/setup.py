@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 
 import mixers
 from bench.accuracy import corpora
@@ -71,6 +72,11 @@ def choose_precision(name: str | None, *, device: str) -> str:
     if device == "cuda":
         use_precision(chosen)
     return chosen
+
+
+def start_accelerator(device: str) -> Accelerator:
+    """Return what spreads the work over processes, where there are several."""
+    return Accelerator(cpu=device == "cpu")
 
 
 def demonstration(folder: Path, *, mixers: str, seeds: int) -> Plan:

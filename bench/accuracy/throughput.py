@@ -7,7 +7,7 @@ measured in one process, on the same batches, after a warm-up that compiles what
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def measure(
     run: Run,
     corpus: Corpus,
     *,
-    accelerators: Mapping[str, Accelerator],
+    accelerator: Accelerator,
     steps: int,
     workers: int,
     tell: Callable[[str], object],
@@ -69,7 +69,7 @@ def measure(
     Args:
         run: Its precision is that of the first way; one seed of each mixer is trained.
         corpus: With enough training utterances for the steps.
-        accelerators: For ``bfloat16`` and ``float32``.
+        accelerator: Of one process.
         steps: Timed ones, of each way.
         workers: Processes that read audio.
         tell: Told what is being done.
@@ -92,14 +92,13 @@ def measure(
                 config,
                 seed=run.seeds[0],
                 learning_rate=run.learning_rate,
+                precision=precision,
                 class_weights=None,
-                accelerator=accelerators[precision],
+                accelerator=accelerator,
             )
             for config in chosen
         ]
-        rates[name] = _rate(
-            name, run, corpus, learners, accelerators[precision], precision, steps=steps, workers=workers
-        )
+        rates[name] = _rate(name, run, corpus, learners, accelerator, precision, steps=steps, workers=workers)
         del learners
     return rates
 

@@ -90,6 +90,7 @@ class Training:
                 config,
                 seed=seed,
                 learning_rate=run.learning_rate,
+                precision=run.precision,
                 class_weights=weights,
                 accelerator=accelerator,
             )

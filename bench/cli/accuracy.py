@@ -76,19 +76,18 @@ def train(
         Console().print(_differences(preset))
         return
     from bench.accuracy import runs, setup
-    from bench.accuracy.evaluation import start_accelerator
 
     console = Console(stderr=True)
     if resume is not None:
         run, folder = runs.read(resume), resume
-        accelerator = start_accelerator(run.precision, device=setup.choose_device(device))
+        accelerator = setup.start_accelerator(setup.choose_device(device))
         read = setup.read_corpus(run)
     else:
         if corpus is None and not demo:
             raise UserError("no corpus was given", hint=f"Give --corpus {_CORPUS}, or try --demo.")
         device = setup.choose_device(device)
         precision = setup.choose_precision(precision, device=device)
-        accelerator = start_accelerator(precision, device=device)
+        accelerator = setup.start_accelerator(device)
         folder = output or Path("runs") / f"train-{datetime.now():%Y-%m-%dT%H-%M-%S}"
         runs.check_new(folder)
         if demo:
@@ -228,7 +227,6 @@ def throughput(
     from bench.accuracy import setup
     from bench.accuracy import throughput as rates
     from bench.accuracy.corpora.demo import write_demo_corpus
-    from bench.accuracy.evaluation import start_accelerator
 
     console = Console(stderr=True)
     device = setup.choose_device(device)
@@ -251,8 +249,8 @@ def throughput(
             missing_text="error",
         )
         run, corpus = setup.prepare(plan, precision=precision, device=device)
-        accelerators = {each: start_accelerator(each, device=device) for each in {precision, "float32"}}
-        found = rates.measure(run, corpus, accelerators=accelerators, steps=steps, workers=workers, tell=status.update)
+        accelerator = setup.start_accelerator(device)
+        found = rates.measure(run, corpus, accelerator=accelerator, steps=steps, workers=workers, tell=status.update)
     facts = {"device": setup.device_name(device), "speech": speech, "text": text, "batch": batch, "crop_seconds": crop}
     content = rates.write(found, output, facts={**facts, "precision": precision, "mixers": run.mixers}, batch=batch)
     for name, rate in found.items():

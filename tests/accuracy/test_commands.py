@@ -168,3 +168,9 @@ def test_throughput(sbench: Sbench, tmp_path: Path, encoder_folders: tuple[Path,
     alone_s = sum(1 / rates[name]["utterances_per_s"] for name in ("sa", "retnet"))
     assert content["times_faster"] == pytest.approx(rates["together"]["utterances_per_s"] * alone_s)
     assert content["hours_of_the_table"] > 0
+
+
+def test_bfloat16(sbench: Sbench, tmp_path: Path, arguments: list[object]) -> None:
+    code, _, err = sbench("train", *arguments, "--precision", "bfloat16", "--output", "run")
+    assert code == 0, err
+    assert runs.read(tmp_path / "run").precision == "bfloat16"

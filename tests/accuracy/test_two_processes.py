@@ -23,7 +23,9 @@ config = ModelConfig(
     mixer="sa", implementation="sdpa", preset=sys.argv[2], width=32, num_classes=3, speech_layers=2
 )
 weights = torch.tensor([0.5, 1.0, 3.0]) if sys.argv[2] == "released" else None
-learner = Learner(config, seed=0, learning_rate=1e-3, class_weights=weights, accelerator=accelerator)
+learner = Learner(
+    config, seed=0, learning_rate=1e-3, precision="float32", class_weights=weights, accelerator=accelerator
+)
 for module in learner.model.modules():
     if isinstance(module, torch.nn.Dropout):
         module.p = 0.0
