@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import gc
 import math
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -78,8 +77,6 @@ def measure(
         alone: Whether no other process of the sweep is alive, so that the memory is this one's. Only then the longest
             length that fits is looked for.
     """
-    if task.plan.device_type == "cuda":
-        threading.Thread(target=torch.cuda.synchronize).start()  # makes the context, while libraries are imported
     blank = _Blank(task, device=processor_name(task.plan.device_type))
     mixer = mixers.load(task.contestant.mixer)
     preset = mixer.presets[task.contestant.setting.preset]
