@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 
 import mixers
 from bench.accuracy import corpora
@@ -79,14 +80,31 @@ def start_accelerator(device: str) -> Accelerator:
     return Accelerator(cpu=device == "cpu")
 
 
-def demonstration(folder: Path, *, mixers: str, seeds: int) -> Plan:
-    """Write a synthetic corpus and small encoders beside a run's folder; return a plan for them."""
+def agree(folder: Path, accelerator: Accelerator) -> Path:
+    """Return the main process's folder in every process: a name made of the time may differ."""
+    (agreed,) = broadcast_object_list([folder]) if accelerator.num_processes > 1 else [folder]
+    return Path(agreed)
+
+
+def demonstration(folder: Path, *, mixers: str, seeds: int, write: bool) -> Plan:
+    """Return a plan for a synthetic corpus and small encoders.
+
+    Args:
+        folder: The run's, beside which they lie.
+        mixers: With commas between.
+        seeds: How many of each.
+        write: Whether to write them, as one of several processes must.
+
+    Raises:
+        UserError: They are there already.
+    """
     materials = folder.with_name(f"{folder.name}-materials")
-    if materials.exists():
-        raise UserError(f"the folder {materials} exists", hint="Give another --output.")
-    write_speech_encoder(materials / "speech", seed=0)
-    write_text_encoder(materials / "text", seed=0)
-    write_demo_corpus(materials / "corpus", utterances=480, speakers=24, seed=0)
+    if write:
+        if materials.exists():
+            raise UserError(f"the folder {materials} exists", hint="Give another --output.")
+        write_speech_encoder(materials / "speech", seed=0)
+        write_text_encoder(materials / "text", seed=0)
+        write_demo_corpus(materials / "corpus", utterances=480, speakers=24, seed=0)
     return Plan(
         corpus=f"msp-podcast:{materials / 'corpus'}",
         speech=str(materials / "speech"),

@@ -88,11 +88,14 @@ def train(
         device = setup.choose_device(device)
         precision = setup.choose_precision(precision, device=device)
         accelerator = setup.start_accelerator(device)
-        folder = output or Path("runs") / f"train-{datetime.now():%Y-%m-%dT%H-%M-%S}"
-        runs.check_new(folder)
+        folder = setup.agree(output or Path("runs") / f"train-{datetime.now():%Y-%m-%dT%H-%M-%S}", accelerator)
+        if accelerator.is_main_process:
+            runs.check_new(folder)
         if demo:
             console.print(DEMONSTRATION, style="bold yellow")
-            plan = setup.demonstration(folder, mixers=_DEMO_MIXERS if mixers == MIXERS else mixers, seeds=seeds)
+            chosen = _DEMO_MIXERS if mixers == MIXERS else mixers
+            plan = setup.demonstration(folder, mixers=chosen, seeds=seeds, write=accelerator.is_main_process)
+            accelerator.wait_for_everyone()
         else:
             assert corpus is not None
             plan = setup.Plan(
@@ -114,10 +117,12 @@ def train(
         if accelerator.is_main_process:
             runs.start(run, folder)
         accelerator.wait_for_everyone()
+    console.quiet = not accelerator.is_main_process
     _train(run, folder, read, accelerator, console, workers=workers, checkpoint_steps=checkpoint_steps)
     if run.demo:
         _evaluate(folder, read, read.splits[1:], device=device, workers=workers, console=console)
-        _table([folder], folder / "table")
+        if accelerator.is_main_process:
+            _table([folder], folder / "table")
 
 
 @app.command()
