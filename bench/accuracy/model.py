@@ -2,7 +2,7 @@
 
 Letters: B batch, M frames of speech, N tokens of text, L = M + N, D width, C classes, Z layers of the speech encoder.
 
-Two presets, since the paper's text and its code disagree (`explain` says where): `paper` is the text, around a stack of
+Two presets, since the paper's text and its code disagree (`DIFFERENCES` says where): `paper` is the text, around a stack of
 20 M parameters; `released` is the code, around a bare mixer.
 """
 
@@ -165,6 +165,7 @@ def _classifier(width: int, num_classes: int, *, hidden: int) -> nn.Sequential:
     return nn.Sequential(nn.Dropout(_DROPOUT["classifier"]), *blocks, nn.Linear(_INNER_WIDTH, num_classes))
 
 
+# Where the presets differ: what, in `paper`, in `released`.
 DIFFERENCES: tuple[tuple[str, str, str], ...] = (
     ("mixer", "two pre-norm blocks with SwiGLU, 20 M parameters", "the bare layer, 2.4 M to 8.4 M parameters"),
     ("features of speech", "the encoder's last layer", "all hidden layers, summed with trained weights"),
@@ -180,8 +181,3 @@ DIFFERENCES: tuple[tuple[str, str, str], ...] = (
         "the same; its own code evaluates every 2,000 steps and halves after 2 evaluations",
     ),
 )
-
-
-def explain() -> list[tuple[str, str, str]]:
-    """Return where the presets differ: what, in ``paper``, in ``released``."""
-    return list(DIFFERENCES)

@@ -12,7 +12,7 @@ _FORMATS = {"md": "github", "tex": "latex_booktabs"}
 
 
 def write_table(table: pd.DataFrame, stem: Path) -> None:
-    """Write a table beside each other as ``stem.csv`` in full precision, ``stem.md`` and ``stem.tex`` in three digits.
+    """Write a table as ``stem.csv`` in full precision, and as ``stem.md`` and ``stem.tex`` in three digits.
 
     Raises:
         OSError: A file cannot be written; what was there before is still there.
