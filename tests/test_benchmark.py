@@ -7,7 +7,8 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.efficiency.cases import Contestant, choose_contestants, choose_device, choose_settings
+from bench.devices import choose_device
+from bench.efficiency.cases import Contestant, choose_contestants, choose_settings
 from bench.efficiency.inputs import RandomFeatures
 from bench.efficiency.latency import SINGLE_CALLS, WARM_UP_CALLS, gpu_clock
 from bench.efficiency.memory import GIB, peak_bytes

@@ -15,10 +15,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from bench.accuracy.corpora.base import Utterance
-from bench.accuracy.features import WaveformScale
+from bench.accuracy.features import SpeechFeatures, TextFeatures, WaveformScale
 from bench.audio import read_recording
 from bench.speech import FRAME_SAMPLES, crop_or_repeat, samples_of
 from mixers.errors import UserError
+
+_TOKENS = 16  # texts of a training batch are padded to a multiple of so many, so that kernels meet few lengths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +132,24 @@ def load(
 
     chosen = {"batch_size": 1} if order is None else {"batch_sampler": order}
     return DataLoader(dataset, collate_fn=collate, num_workers=workers, pin_memory=torch.cuda.is_available(), **chosen)  # type: ignore[arg-type]
+
+
+def encode(
+    batch: Batch, *, speech: SpeechFeatures, text: TextFeatures | None, device: torch.device
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
+    """Return what a classifier is trained on: speech, text, which tokens are real, and labels.
+
+    Args:
+        batch: Its texts must have been prepared.
+        speech: The frozen speech encoder.
+        text: The frozen text encoder; None for speech alone.
+        device: Where the classifier is.
+    """
+    features, labels = speech(batch.waveforms, batch.names), batch.labels.to(device)
+    if text is None:
+        return features, None, None, labels
+    tokens, mask = text(batch.texts, multiple=_TOKENS)
+    return features, tokens.to(device), mask.to(device), labels
 
 
 def waveform_scale(utterances: Sequence[Utterance]) -> WaveformScale:

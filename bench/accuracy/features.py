@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from bench.accuracy.demo import random_bert
+from bench.accuracy.random_encoders import random_bert
 from bench.encoders import SpeechEncoder, hide_progress_bars, load_encoder, normalise
 from mixers.errors import UserError
 

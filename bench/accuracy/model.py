@@ -2,8 +2,8 @@
 
 Letters: B batch, M frames of speech, N tokens of text, L = M + N, D width, C classes, Z layers of the speech encoder.
 
-Two presets, since the paper's text and its code disagree (`DIFFERENCES` says where): `paper` is the text, around a stack of
-20 M parameters; `released` is the code, around a bare mixer.
+Two presets, since the paper's text and its code disagree (`DIFFERENCES` says where): `paper` is the text, around a
+stack of 20 M parameters; `released` is the code, around a bare mixer.
 """
 
 import dataclasses

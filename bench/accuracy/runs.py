@@ -9,7 +9,6 @@ evaluation/<split>/                       predictions and scores, by `sbench eva
 
 import dataclasses
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 
 from bench.accuracy.features import WaveformScale
 from bench.accuracy.model import ModelConfig
+from bench.folders import make
 from bench.reporting.atomic import write_atomically
 from mixers.errors import UserError
 
@@ -87,25 +87,12 @@ class Run:
             yield from ((config, seed) for seed in self.seeds)
 
 
-def check_new(folder: Path) -> None:
-    """Check that a folder is free for a new run.
-
-    Raises:
-        UserError: It exists.
-    """
-    if folder.exists():
-        hint = "Give another --output, or go on in it with --resume."
-        raise UserError(f"the output {'folder' if folder.is_dir() else 'file'} {folder} exists", hint=hint)
-
-
 def start(run: Run, folder: Path) -> None:
     """Make the folder of a new run.
 
     Raises:
         UserError: It exists or cannot be written.
     """
-    check_new(folder)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     fields = dataclasses.asdict(run)
     fields |= {
         "version": VERSION,
@@ -113,13 +100,7 @@ def start(run: Run, folder: Path) -> None:
         "implementations": {name.partition("/")[0]: name.partition("/")[2] for name in run.mixers},
         "mixers": [name.partition("/")[0] for name in run.mixers],
     }
-    try:
-        partial.mkdir(parents=True)
-        (partial / RUN_FILE).write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
-        partial.rename(folder)  # so that a folder of this name always says what it is
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise UserError(f"{folder} cannot be written: {error.strerror}", hint="Give another --output.") from None
+    make(folder, file=RUN_FILE, content=f"{json.dumps(fields, indent=1)}\n")
 
 
 def read(folder: Path) -> Run:

@@ -13,9 +13,9 @@ from bench.accuracy import corpora
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus
 from bench.accuracy.corpora.demo import write_demo_corpus
 from bench.accuracy.data import waveform_scale
-from bench.accuracy.demo import write_speech_encoder, write_text_encoder
 from bench.accuracy.features import SpeechFeatures, load_features
 from bench.accuracy.model import PRESETS, STACKS, ModelConfig, build
+from bench.accuracy.random_encoders import write_speech_encoder, write_text_encoder
 from bench.accuracy.runs import Run
 from bench.speech import check_seconds
 from mixers.errors import UserError, unknown_name
@@ -41,19 +41,6 @@ class Plan:
     data_seed: int
     missing_text: str
     demo: bool = False
-
-
-def choose_device(name: str) -> str:
-    """Return ``cuda`` or ``cpu``; ``auto`` takes the GPU where there is one.
-
-    Raises:
-        UserError: There is no such kind of device.
-    """
-    if name not in ("auto", "cuda", "cpu"):
-        raise unknown_name("device", name, ("auto", "cuda", "cpu"))
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("no CUDA GPU is visible to PyTorch", hint="Check `nvidia-smi`, or take --device cpu.")
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
 def device_name(device: str) -> str:

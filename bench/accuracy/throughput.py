@@ -13,11 +13,10 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from bench.accuracy.corpora.base import TRAIN, Corpus
-from bench.accuracy.data import Batch, Crops, Order, load, waveform_scale
-from bench.accuracy.features import SpeechFeatures, TextFeatures, load_features
+from bench.accuracy.data import Batch, Crops, Order, encode, load, waveform_scale
+from bench.accuracy.features import SpeechFeatures, load_features
 from bench.accuracy.learner import Learner
 from bench.accuracy.runs import Run
 from bench.reporting.atomic import write_atomically
@@ -30,8 +29,6 @@ TOGETHER = "together"
 
 # The paper's table: encoders, seeds asked for, utterances of release 1.11's training set, epochs.
 TABLE_ENCODERS, TABLE_SEEDS, TABLE_UTTERANCES, TABLE_EPOCHS = 4, 3, 84_030, 20
-
-Inputs = tuple[Tensor, Tensor | None, Tensor | None, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +152,10 @@ def _rate(
     began = clock = time.perf_counter()
     for step, batch in enumerate(_batches(run, corpus, steps=WARM_UP_STEPS + steps, workers=workers)):
         clock = _lap(times["load"], clock, device)
-        inputs = _encode(batch, speech, text, device, again=again)
+        if text is not None and again:  # as the paper's code does, for each batch
+            text.forget()
+            text.prepare(batch.texts)
+        inputs = encode(batch, speech=speech, text=text, device=device)
         clock = _lap(times["encode"], clock, device)
         for learner in learners:
             learner.step(*inputs, moment=f"0/{step}")
@@ -183,20 +183,6 @@ def _batches(run: Run, corpus: Corpus, *, steps: int, workers: int) -> Iterator[
     crops = Crops(train, seconds=run.crop_seconds, seed=run.data_seed, epoch=0)
     order = Order(len(train), batch=run.batch, seed=run.data_seed, epoch=0)
     yield from load(crops, order, classes=corpus.classes, workers=workers)
-
-
-def _encode(
-    batch: Batch, speech: SpeechFeatures, text: TextFeatures | None, device: torch.device, *, again: bool
-) -> Inputs:
-    """Return what the learners take; texts are encoded again for each batch, as the paper's code does, or kept."""
-    features = speech(batch.waveforms, batch.names)
-    if text is None:
-        return features, None, None, batch.labels.to(device)
-    if again:
-        text.forget()
-        text.prepare(batch.texts)
-    tokens, mask = text(batch.texts, multiple=16)
-    return features, tokens.to(device), mask.to(device), batch.labels.to(device)
 
 
 def _lap(laps: list[float], began: float, device: torch.device) -> float:

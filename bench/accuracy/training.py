@@ -19,15 +19,13 @@ from torch import Tensor
 
 from bench.accuracy import runs
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, Utterance
-from bench.accuracy.data import Batch, Crops, Order, WholeFiles, load
+from bench.accuracy.data import Batch, Crops, Order, WholeFiles, encode, load
 from bench.accuracy.features import SpeechFeatures, TextFeatures
 from bench.accuracy.learner import Learner
 from bench.accuracy.metrics import macro_f
 from bench.accuracy.runs import Place, Run
 from bench.reporting.atomic import write_atomically
 from mixers.errors import UserError
-
-_TOKENS = 16  # texts of a batch are padded to a multiple of so many, so that kernels meet few lengths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,12 +148,8 @@ class Training:
 
     def _step(self, batch: Batch, *, moment: str) -> dict[str, float]:
         """Encode a batch once, and let everyone learn from it."""
-        device = self._accelerator.device
-        speech = self._speech(batch.waveforms, batch.names)
-        text, mask = (None, None) if self._text is None else self._text(batch.texts, multiple=_TOKENS)
-        text, mask = (None if each is None else each.to(device) for each in (text, mask))
-        labels = batch.labels.to(device)
-        losses = torch.stack([learner.step(speech, text, mask, labels, moment=moment) for learner in self.learners])
+        inputs = encode(batch, speech=self._speech, text=self._text, device=self._accelerator.device)
+        losses = torch.stack([learner.step(*inputs, moment=moment) for learner in self.learners])
         losses = self._accelerator.reduce(losses, reduction="mean")  # one transfer for all
         return dict(zip((learner.name for learner in self.learners), losses.tolist(), strict=True))
 

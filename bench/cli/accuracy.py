@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.app import INTERRUPTED, app, new_progress
+from bench.folders import check_new
 from mixers.errors import UserError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def train(
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Print where the presets differ, and exit.")] = False,
     demo: Annotated[
-        bool, typer.Option("--demo", help="A synthetic corpus and small encoders: the whole path in three minutes.")
+        bool, typer.Option("--demo", help="A synthetic corpus and small encoders: the whole path in minutes.")
     ] = False,
 ) -> None:
     """Train the full model, every mixer and seed on one pass of the frozen encoders; leaves a run's folder."""
@@ -76,21 +77,22 @@ def train(
         Console().print(_differences(preset))
         return
     from bench.accuracy import runs, setup
+    from bench.devices import choose_device
 
     console = Console(stderr=True)
+    device = choose_device(device)
     if resume is not None:
         run, folder = runs.read(resume), resume
-        accelerator = setup.start_accelerator(setup.choose_device(device))
+        accelerator = setup.start_accelerator(device)
         read = setup.read_corpus(run)
     else:
         if corpus is None and not demo:
             raise UserError("no corpus was given", hint=f"Give --corpus {_CORPUS}, or try --demo.")
-        device = setup.choose_device(device)
         precision = setup.choose_precision(precision, device=device)
         accelerator = setup.start_accelerator(device)
         folder = setup.agree(output or Path("runs") / f"train-{datetime.now():%Y-%m-%dT%H-%M-%S}", accelerator)
         if accelerator.is_main_process:
-            runs.check_new(folder)
+            check_new(folder)
         if demo:
             console.print(DEMONSTRATION, style="bold yellow")
             chosen = _DEMO_MIXERS if mixers == MIXERS else mixers
@@ -137,11 +139,12 @@ def evaluate(
     """Score a run on whole files: macro-F over all classes and more, each with its interval; keeps every prediction."""
     from rich.console import Console
 
-    from bench.accuracy import corpora, setup
+    from bench.accuracy import corpora
+    from bench.devices import choose_device
 
     read = corpora.load(corpus, missing_text=missing_text)
     chosen = [split.strip() for split in splits.split(",")]
-    _evaluate(run, read, chosen, device=setup.choose_device(device), workers=workers, console=Console(stderr=True))
+    _evaluate(run, read, chosen, device=choose_device(device), workers=workers, console=Console(stderr=True))
     print(run / "evaluation")
 
 
@@ -156,9 +159,10 @@ def predict(
     from rich.console import Console
     from rich.table import Table
 
-    from bench.accuracy import evaluation, setup
+    from bench.accuracy import evaluation
+    from bench.devices import choose_device
 
-    trained = evaluation.open_run(run, device=setup.choose_device(device))
+    trained = evaluation.open_run(run, device=choose_device(device))
     found = evaluation.classify(trained, audio, text)
     table = Table(title=DEMONSTRATION if trained.run.demo else None)
     table.add_column("emotion")
@@ -232,9 +236,10 @@ def throughput(
     from bench.accuracy import setup
     from bench.accuracy import throughput as rates
     from bench.accuracy.corpora.demo import write_demo_corpus
+    from bench.devices import choose_device
 
     console = Console(stderr=True)
-    device = setup.choose_device(device)
+    device = choose_device(device)
     precision = setup.choose_precision(None, device=device)
     with tempfile.TemporaryDirectory(prefix="sbench-") as scratch, console.status("Making a corpus") as status:
         folder = Path(scratch) / "corpus"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.app import INTERRUPTED, app, new_progress
+from bench.folders import check_new
 from mixers.errors import UserError
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def sweep(
     isolation.start_server()  # which imports PyTorch while this process does
     from rich.console import Console
 
+    from bench.devices import choose_device
     from bench.efficiency import cases, runs
     from bench.efficiency import sweep as sweeping
 
@@ -115,7 +117,7 @@ def sweep(
     elif allow_mixed:
         raise UserError("--allow-mixed is for a sweep that goes on", hint="Give it with --resume.")
     else:
-        device_type = cases.choose_device(device)
+        device_type = choose_device(device)
         settings = cases.choose_settings(
             device_type=device_type,
             presets=preset,
@@ -136,7 +138,7 @@ def sweep(
             encoder=encoder,
         )
         folder, done = output or _default_folder(), []
-        runs.check_new(folder)
+        check_new(folder)
     with tempfile.TemporaryDirectory(prefix="sbench-") as scratch:
         with console.status("Preparing the input"):
             source = sweeping.make_input(plan, Path(scratch))
@@ -241,8 +243,8 @@ def doctor(device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "au
     isolation.start_server()  # which imports PyTorch while this process does
     from rich.console import Console
 
+    from bench.devices import choose_device
     from bench.efficiency import doctor as doctors
-    from bench.efficiency.cases import choose_device
 
     device_type = choose_device(device)
     with Console(stderr=True).status(f"Checking {device_type}") as status:

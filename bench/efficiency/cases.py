@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import torch
-
 import mixers
 from bench.efficiency.execution import EXECUTIONS, PASSES
 from bench.efficiency.records import Setting
@@ -72,22 +70,6 @@ class Plan:
             )
             for one in settings
         ]
-
-
-def choose_device(name: str) -> str:
-    """Return ``cuda`` or ``cpu``; ``auto`` takes the GPU where there is one.
-
-    Raises:
-        UserError: There is no such kind of device, or CUDA was asked for where there is none.
-    """
-    if name not in ("auto", "cuda", "cpu"):
-        raise unknown_name("device", name, ("auto", "cuda", "cpu"))
-    if name == "cuda" and not torch.cuda.is_available():
-        built = f"PyTorch {torch.__version__}"
-        raise UserError(
-            f"no CUDA GPU is visible to {built}", hint="Check `nvidia-smi`, or measure on the CPU with --device cpu."
-        )
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
 def choose_settings(

@@ -4,7 +4,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 import mixers
-from bench.efficiency.cases import available, choose_device, measured
+from bench.devices import choose_device
+from bench.efficiency.cases import available, measured
 from mixers import stack
 from mixers.errors import unknown_name
 

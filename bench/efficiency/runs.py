@@ -6,8 +6,6 @@ made, and `wall.json`, which says how long it took.
 
 import dataclasses
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +13,13 @@ from bench.efficiency import isolation
 from bench.efficiency.cases import Contestant, Plan
 from bench.efficiency.device import environment
 from bench.efficiency.records import RECORDS_FILE, SWEEP_FILE, Record, Setting, mend, read_records
+from bench.folders import check_new, make
 from mixers.errors import UserError
 
 WALL_FILE = "wall.json"
 
 # What must be the same for two halves of a sweep to be one: the machine, the libraries and this suite's code.
 _BINDING = ("device", "device_type", "driver", "torch_build", "triton", "fla", "source")
-
-
-def check_new(folder: Path) -> None:
-    """Check that a folder is free for a new sweep.
-
-    Raises:
-        UserError: It exists.
-    """
-    if folder.exists():
-        kind = "folder" if folder.is_dir() else "file"
-        raise UserError(
-            f"the output {kind} {folder} exists", hint="Give another --output, or go on in it with --resume."
-        )
 
 
 def start(plan: Plan, folder: Path) -> None:
@@ -45,14 +31,7 @@ def start(plan: Plan, folder: Path) -> None:
     check_new(folder)
     here = isolation.call(environment, plan.device_type)
     content = json.dumps({"plan": dataclasses.asdict(plan), "environment": here}, indent=1)
-    partial_folder = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    try:
-        partial_folder.mkdir(parents=True)
-        (partial_folder / SWEEP_FILE).write_text(content + "\n", encoding="utf-8")
-        partial_folder.rename(folder)  # so that a folder of this name always holds its plan, whole
-    except OSError as error:
-        shutil.rmtree(partial_folder, ignore_errors=True)
-        raise UserError(f"{folder} cannot be written: {error.strerror}", hint="Give another --output.") from None
+    make(folder, file=SWEEP_FILE, content=f"{content}\n")
 
 
 def resume(folder: Path, *, allow_mixed: bool = False) -> tuple[Plan, list[Record]]:

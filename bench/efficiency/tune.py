@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 
 import mixers
-from bench.efficiency.cases import GPU_SECONDS, available, choose_device, measured
+from bench.devices import choose_device
+from bench.efficiency.cases import GPU_SECONDS, available, measured
 from bench.efficiency.execution import PASSES, bind
 from bench.efficiency.records import Setting
 from bench.speech import frames_of, samples_of

@@ -10,7 +10,7 @@ import soundfile
 import torch
 from accelerate import Accelerator
 
-from bench.accuracy import corpora, demo
+from bench.accuracy import corpora, random_encoders
 from bench.accuracy.corpora.base import Corpus
 from bench.accuracy.features import SpeechFeatures, TextFeatures, WaveformScale, load_features
 from bench.accuracy.runs import Run
@@ -44,8 +44,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 @pytest.fixture(scope="session")
 def encoder_folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("encoders")
-    demo.write_speech_encoder(folder / "speech", seed=0, width=WIDTH)
-    demo.write_text_encoder(folder / "text", seed=0, width=WIDTH)
+    random_encoders.write_speech_encoder(folder / "speech", seed=0, width=WIDTH)
+    random_encoders.write_text_encoder(folder / "text", seed=0, width=WIDTH)
     return folder / "speech", folder / "text"
 
 

@@ -89,11 +89,11 @@ def test_features_that_are_not_finite_name_their_utterance(encoders: Encoders) -
 
 
 def test_encoders_that_cannot_be_loaded_or_differ_in_width(encoder_folders: tuple[Path, Path], tmp_path: Path) -> None:
-    from bench.accuracy import demo
+    from bench.accuracy import random_encoders
 
     speech, _ = map(str, encoder_folders)
     with pytest.raises(UserError, match="cannot load the text encoder"):
         load_features(speech, str(tmp_path), device="cpu", dtype=torch.float32)
-    demo.write_text_encoder(tmp_path / "wide", seed=0, width=48)
+    random_encoders.write_text_encoder(tmp_path / "wide", seed=0, width=48)
     with pytest.raises(UserError, match=r"has 32 features per frame, .* has 48"):
         load_features(speech, str(tmp_path / "wide"), device="cpu", dtype=torch.float32)

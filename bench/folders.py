@@ -1,0 +1,37 @@
+"""Folders that commands make: new ones, never half-made, and never over something that is there."""
+
+import os
+import shutil
+from pathlib import Path
+
+from mixers.errors import UserError
+
+
+def check_new(folder: Path) -> None:
+    """Check that a folder is free for a new sweep or run.
+
+    Raises:
+        UserError: It exists.
+    """
+    if folder.exists():
+        kind = "folder" if folder.is_dir() else "file"
+        raise UserError(
+            f"the output {kind} {folder} exists", hint="Give another --output, or go on in it with --resume."
+        )
+
+
+def make(folder: Path, *, file: str, content: str) -> None:
+    """Make a new folder with one file in it, so that a folder of this name always holds that file, whole.
+
+    Raises:
+        UserError: It exists or cannot be written.
+    """
+    check_new(folder)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    try:
+        partial.mkdir(parents=True)
+        (partial / file).write_text(content, encoding="utf-8")
+        partial.rename(folder)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise UserError(f"{folder} cannot be written: {error.strerror}", hint="Give another --output.") from None
