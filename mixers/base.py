@@ -146,7 +146,7 @@ class Mixer(SequenceModel):
 def fla_layers() -> ModuleType:
     """Import and return ``fla.layers``, with the kernel configurations prepared for this GPU in force."""
     layers = importlib.import_module("fla.layers")
-    use_prepared_configurations()
+    use_prepared_configurations("fla")
     return layers
 
 

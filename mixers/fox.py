@@ -4,7 +4,8 @@ Source: Lin et al. 2025, "Forgetting Transformer", arXiv 2503.02130, equations 3
 log forget gates between key and query, which is a difference of running sums.
 
 `flex` computes it with PyTorch's FlexAttention, which runs at any head width. `fla` is flash-linear-attention's
-kernel, which keeps whole heads in shared memory: at 256 a head it does not launch on any GPU of today.
+kernel, which keeps whole heads in shared memory: at 256 a head it does not launch on any GPU of today. `triton` is our
+own.
 """
 
 import functools
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
+from mixers import kernels
 from mixers.base import Mixer, MixerConfig, fla_layers, split_heads
 
 # On an H200, which has 232,448 bytes of shared memory, the kernel needs 263,168 at 256 a head in bfloat16.
@@ -54,7 +56,7 @@ class ForgettingAttention(Mixer):
 
     arxiv = "2503.02130"
     causal = True
-    implementations = ("reference", "flex", "fla")
+    implementations = ("reference", "flex", "fla", "triton")
     presets = {"matched": ForgettingConfig(), "released": ForgettingConfig(num_heads=32, num_kv_heads=4)}
 
     def __init__(self, config: ForgettingConfig, *, implementation: str = "reference") -> None:
@@ -68,6 +70,8 @@ class ForgettingAttention(Mixer):
             if implementation == "fla"
             else _Parameters(config)
         )
+        if implementation in ("flex", "triton"):
+            self._attend = _flex if implementation == "flex" else kernels.operator("forgetting_attention")
 
     @classmethod
     def measured(cls, config: MixerConfig) -> tuple[str, ...]:
@@ -79,6 +83,10 @@ class ForgettingAttention(Mixer):
             return f"too little shared memory at {config.head_width} a head"
         if implementation == "flex" and device_type != "cuda":
             return "needs a CUDA GPU"
+        if implementation == "triton":
+            return kernels.unavailable(device_type) or (
+                "" if config.head_width in kernels.WIDTHS else f"knows no heads of width {config.head_width}"
+            )
         return super().unavailable(implementation, config, device_type=device_type)
 
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
@@ -97,41 +105,37 @@ class ForgettingAttention(Mixer):
         return layer.o_proj(o.flatten(2).to(x.dtype))  # type: ignore[no-any-return]
 
     def forward(self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None = None) -> Float[Tensor, "B L D"]:
-        if self.implementation != "flex":
+        if self.implementation not in ("flex", "triton"):
             return super().forward(x, mask)
-        y = self._flex(x, mask)
-        return y if mask is None else y * mask[..., None]
-
-    def _flex(self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None) -> Float[Tensor, "B L D"]:
         layer = self.layer
-        q = layer.q_proj(x).unflatten(-1, (self.config.num_heads, -1)).transpose(1, 2)  # (B, H, L, K)
-        k, v = (
-            p(x).unflatten(-1, (self.num_kv_heads, -1)).transpose(1, 2)  # (B, Hkv, L, K)
-            for p in (layer.k_proj, layer.v_proj)
-        )
+        q = layer.q_proj(x).unflatten(-1, (self.config.num_heads, -1))  # (B, L, H, K)
+        k, v = (p(x).unflatten(-1, (self.num_kv_heads, -1)) for p in (layer.k_proj, layer.v_proj))  # (B, L, Hkv, K)
         log_forget = F.logsigmoid(layer.f_proj(x).float())  # (B, L, H)
         if mask is not None:
             log_forget = log_forget * mask[..., None]
-        kept_by_query = log_forget.cumsum(1).transpose(1, 2).contiguous()  # (B, H, L)
-        # Two tensors even if they are equal: FlexAttention has gradients for one look-up in a tensor only.
-        kept_by_key = kept_by_query.clone()
-        if mask is not None:
-            kept_by_key = kept_by_key.masked_fill(~mask[:, None], float("inf"))  # a score of -inf
-
-        o = _compiled_flex_attention()(
-            q,
-            k,
-            v,
-            score_mod=lambda score, b, h, i, j: score + kept_by_query[b, h, i] - kept_by_key[b, h, j],
-            block_mask=_causal_blocks(x.shape[1], x.device),
-            enable_gqa=self.num_kv_heads != self.config.num_heads,
-            kernel_options={"BACKEND": "TRITON"},  # else below 128 frames another kernel, which compiles for minutes
-        )
-        return layer.o_proj(o.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        y: Tensor = layer.o_proj(self._attend(q, k, v, log_forget, mask).flatten(2))
+        return y if mask is None else y * mask[..., None]
 
     def mixing_flops(self, *, batch: int, frames: int) -> int:
         """Two products of L x L x D, of which the half that the future takes is never computed."""
         return 2 * batch * frames * (frames + 1) * self.width
+
+
+def _flex(q: Tensor, k: Tensor, v: Tensor, log_forget: Tensor, mask: Tensor | None) -> Tensor:
+    kept_by_query = log_forget.transpose(1, 2).contiguous().cumsum(-1)  # (B, H, L); over another axis it is slow
+    # Two tensors even if they are equal: FlexAttention has gradients for one look-up in a tensor only.
+    kept_by_key = kept_by_query.clone()
+    if mask is not None:
+        kept_by_key = kept_by_key.masked_fill(~mask[:, None], float("inf"))  # a score of -inf
+
+    o = _compiled_flex_attention()(
+        *(each.transpose(1, 2) for each in (q, k, v)),  # (B, H, L, K)
+        score_mod=lambda score, b, h, i, j: score + kept_by_query[b, h, i] - kept_by_key[b, h, j],
+        block_mask=_causal_blocks(q.shape[1], q.device),
+        enable_gqa=k.shape[2] != q.shape[2],
+        kernel_options={"BACKEND": "TRITON"},  # else below 128 frames another kernel, which compiles for minutes
+    )
+    return o.transpose(1, 2)  # (B, L, H, K)
 
 
 @functools.cache

@@ -2,15 +2,20 @@
 
 Source: Qin et al. 2024, "You Only Scan Once", arXiv 2405.21022, section 3: the key of a frame is its share in the sum
 of all exponentials so far, and what came before is scaled down by the same sum.
+
+`fla` is flash-linear-attention's layer. `triton` is that layer with keys and decays from our own kernel, which takes
+all of time at once where the library's walks from the first frame to the last.
 """
 
+import importlib
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mixers import kernels
 from mixers.base import Mixer, MixerConfig, fla_layers, rms_norm, split_heads
 
 
@@ -49,7 +54,7 @@ class LightNet(Mixer):
 
     arxiv = "2405.21022"
     causal = True
-    implementations = ("reference", "fla")
+    implementations = ("reference", "fla", "triton")
     presets = {"matched": LightNetConfig(), "released": LightNetConfig(key_width=128)}
 
     def __init__(self, config: LightNetConfig, *, implementation: str = "reference") -> None:
@@ -63,9 +68,16 @@ class LightNet(Mixer):
                 gate_low_rank_dim=config.gate_rank,
                 layer_idx=0,
             )
-            if implementation == "fla"
+            if implementation in ("fla", "triton")
             else _Parameters(config)
         )
+        if implementation == "triton":
+            self._decay = kernels.operator("additive_decay")
+
+    @classmethod
+    def unavailable(cls, implementation: str, config: MixerConfig, *, device_type: str) -> str:
+        reason = super().unavailable("fla", config, device_type=device_type) if implementation != "reference" else ""
+        return reason or (kernels.unavailable(device_type) if implementation == "triton" else "")
 
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         layer, num_heads = self.layer, self.config.num_heads
@@ -86,6 +98,24 @@ class LightNet(Mixer):
         # flash-linear-attention's fused norm runs at this epsilon, whatever the layer's own is set to
         o = rms_norm(o, layer.g_norm.weight, eps=1e-6) * F.silu(layer.g_proj(x))
         return layer.o_proj(o.to(x.dtype))  # type: ignore[no-any-return]
+
+    def forward(self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None = None) -> Float[Tensor, "B L D"]:
+        if self.implementation != "triton":
+            return super().forward(x, mask)
+        layer = self.layer
+        q = F.silu(layer.q_proj(x))
+        q, logit, v = (  # (B, L, H, K), (B, L, H, K), (B, L, H, V)
+            each.unflatten(-1, (self.config.num_heads, -1)) for each in (q, layer.k_proj(x), layer.v_proj(x))
+        )
+        if mask is not None:
+            logit = logit.masked_fill(~mask[..., None, None], float("-inf"))
+        key, log_decay = self._decay(logit)
+        o, _ = importlib.import_module("fla.ops.gla").chunk_gla(q, key, v, log_decay, state_v_first=True)
+        norm_gate_project = importlib.import_module("fla.modules.fused_norm_gate").rms_norm_swish_gate_linear
+        y: Tensor = norm_gate_project(
+            o.flatten(2), layer.g_proj(x), layer.g_norm.weight, None, layer.o_proj.weight, None
+        )
+        return y if mask is None else y * mask[..., None]
 
     def mixing_flops(self, *, batch: int, frames: int) -> int:
         """Of the recurrence: decay, outer product and read-out of a state of K x V a head."""

@@ -8,7 +8,14 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-install_import_hook(["mixers", "bench.audio", "bench.encoders", "bench.efficiency.inputs"], "beartype.beartype")
+import mixers
+
+CHECKED = [
+    *(f"mixers.{name}" for name in (*mixers.names(), "base", "stack", "tuned", "precision")),
+    *(f"mixers.kernels.{name}" for name in ("additive_decay", "forgetting_attention")),  # and none that Triton compiles
+    *("bench.audio", "bench.encoders", "bench.efficiency.inputs"),
+]
+install_import_hook(CHECKED, "beartype.beartype")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the workers share the cores

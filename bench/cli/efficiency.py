@@ -212,7 +212,10 @@ def list_mixers(preset: Annotated[str, typer.Option(help=_PRESETS)] = "matched")
 
 @app.command()
 def tune(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[MIXER]...", help="Mixers; default: all.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[MIXER[/IMPLEMENTATION]]...", help="As for sweep; default: what it measures."),
+    ] = None,
     preset: Annotated[
         str | None, typer.Option(help="Only in these, for instance released.", show_default=False)
     ] = None,

@@ -15,14 +15,13 @@ from pathlib import Path
 
 import torch
 
-import mixers
 from bench.devices import choose_device
-from bench.efficiency.cases import GPU_SECONDS, available, measured
+from bench.efficiency.cases import GPU_SECONDS, Contestant, choose_contestants
 from bench.efficiency.execution import PASSES, bind
 from bench.efficiency.records import Setting
 from bench.speech import frames_of, samples_of
 from mixers import stack, tuned
-from mixers.errors import UserError, unknown_name
+from mixers.errors import UserError
 from mixers.precision import DTYPES, use_precision
 
 Tell = Callable[[str], object]
@@ -32,6 +31,7 @@ Tell = Callable[[str], object]
 # some layers run other kernels.
 TUNED_FRAMES = (*(frames_of(samples_of(seconds)) for seconds in reversed(GPU_SECONDS)), 63)
 
+AUTOTUNED = ("fla", "triton")  # implementations whose kernels Triton's autotuner chooses for
 
 # What a sweep with the defaults runs, what the paper ran, and what else people compare.
 SETTINGS = (
@@ -62,22 +62,13 @@ def choose(*, presets: str | None, precisions: str | None, passes: str | None) -
     return chosen
 
 
-def tunable() -> list[str]:
-    """Return the mixers that a sweep on a GPU measures in flash-linear-attention's implementation."""
-    return [name for name in available() if any(_runs_library(name, preset) for preset in stack.PRESETS)]
-
-
-def _runs_library(name: str, preset: str) -> bool:
-    return "fla" in measured(mixers.load(name), preset=preset, device_type="cuda")
-
-
 def tune(
     names: Sequence[str], root: Path | None, *, settings: Sequence[Setting] = SETTINGS, tell: Tell
 ) -> tuple[Path, ...]:
     """Tune the mixers' kernels on the GPU and merge the configurations found into this GPU's folders.
 
     Args:
-        names: Mixers; none for all that have something to tune.
+        names: Mixers or implementations, as for a sweep; none for what it measures by default.
         root: Where the folders lie, one for IEEE arithmetic; None for where sweeps look.
         settings: Each mixer is tuned in each.
         tell: Told the name of each search as it ends, and what went wrong in it.
@@ -86,32 +77,31 @@ def tune(
         Those folders.
 
     Raises:
-        UserError: There is no GPU, or a mixer has nothing to tune.
+        UserError: There is no GPU, or nothing to tune.
     """
     choose_device("cuda")
-    for name in names:
-        if name not in tunable():
-            raise unknown_name("tunable mixer", name, tunable())
+    contestants = choose_contestants(names, settings=settings, device_type="cuda")
+    chosen = [contestant for contestant in contestants if contestant.implementation in AUTOTUNED]
+    if not chosen:
+        raise UserError(
+            f"{', '.join(names)}: nothing to tune", hint=f"What is: implementations {' and '.join(AUTOTUNED)}."
+        )
     gpu = torch.cuda.get_device_name()
     folders = {
         each: tuned.saved(gpu, ieee=each) if root is None else root / tuned.shipped(gpu, ieee=each).name
         for each in (False, True)
     }
-    chosen = [
-        (name, setting, folders[setting.precision == "float32"] / f"{name}-{number}")
-        for number, setting in enumerate(settings)
-        for name in names or tunable()
-        if _runs_library(name, setting.preset)
-    ]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         min(len(chosen), os.cpu_count() or 1), mp_context=context, max_tasks_per_child=1
     ) as pool:  # a process keeps the precision it began with
-        futures = {pool.submit(_search, *job): job for job in chosen}
+        futures = {}
+        for number, each in enumerate(chosen):
+            folder = folders[each.setting.precision == "float32"] / f"{each.mixer}-{number}"
+            futures[pool.submit(_search, each, folder)] = each
         for future in as_completed(futures):
-            name, setting, _ = futures[future]
-            error = future.exception()
-            tell(f"{name}, {setting.label}{f': {error}' if error else ''}")
+            each, error = futures[future], future.exception()
+            tell(f"{each.mixer}/{each.implementation}, {each.setting.label}{f': {error}' if error else ''}")
     found = tuple(folder for folder in folders.values() if folder.is_dir())
     for folder in found:
         _merge_searches(folder)
@@ -125,12 +115,13 @@ def _merge_searches(folder: Path) -> None:
         shutil.rmtree(search)
 
 
-def _search(name: str, setting: Setting, folder: Path) -> None:
-    """Run one mixer in one setting, so that the library's autotuner chooses."""
+def _search(contestant: Contestant, folder: Path) -> None:
+    """Run one mixer in one setting, so that the autotuners choose."""
+    setting = contestant.setting
     use_precision(setting.precision)
     folder.mkdir(parents=True, exist_ok=True)  # a search that was killed may have left it
-    model = stack.build(name, implementation="fla", preset=setting.preset).to("cuda", DTYPES[setting.precision])
-    model.train(setting.pass_ == "training")
+    model = stack.build(contestant.mixer, implementation=contestant.implementation, preset=setting.preset)
+    model = model.to("cuda", DTYPES[setting.precision]).train(setting.pass_ == "training")
     tuned.forget_configurations()
     for frames in TUNED_FRAMES:
         x = torch.randn(1, frames, model.width, device="cuda", dtype=DTYPES[setting.precision])

@@ -1,4 +1,4 @@
-"""Kernel configurations found for a GPU: one folder a GPU model, one file a kernel.
+"""Kernel configurations found for a GPU: one folder a GPU model, one file a kernel, of the library or our own.
 
 The files have flash-linear-attention's own format, so they serve it through ``FLA_CONFIG_DIR`` too. Here they are read
 into the autotuners once instead: the library's look-up covers only those of its kernels that are decorated for it, and
@@ -19,6 +19,8 @@ from typing import Any
 import torch
 
 from mixers.precision import is_ieee
+
+PACKAGES = ("fla", "mixers.kernels")  # where kernels are that autotuners choose for
 
 Files = dict[str, dict[str, Any]]  # for each kernel's name the content of its file
 
@@ -43,10 +45,13 @@ def _slug(gpu: str, *, ieee: bool) -> str:
     return re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-") + ("-ieee" if ieee else "")
 
 
-def use_prepared_configurations() -> None:
-    """Hand this GPU's prepared configurations to the autotuners of ``fla``, which must have been imported.
+def use_prepared_configurations(package: str) -> None:
+    """Hand this GPU's prepared configurations to the autotuners of a package.
 
     They spare minutes of autotuning and make runs repeatable. A kernel without one for its key is tuned as always.
+
+    Args:
+        package: One of `PACKAGES`; what is used of it must have been imported.
     """
     if not torch.cuda.is_available():
         return
@@ -60,7 +65,7 @@ def use_prepared_configurations() -> None:
         for source, find in (("shipped", shipped), ("saved", saved))
     ]
     for source, folder in folders:
-        for tuner in _autotuners():
+        for tuner in _autotuners(package):
             path = folder / f"{tuner.base_fn.__name__}.json"
             if path.exists():
                 for entry in json.loads(path.read_text())["autotune_entries"].values():
@@ -136,15 +141,17 @@ def _known_autotuners(_: int) -> tuple[Any, ...]:
     return tuple(_autotuners())
 
 
-def _autotuners() -> Iterator[Any]:
-    """Yield every autotuner in the library's modules, each once; other decorators may lie around it."""
-    if not any(name.startswith("fla.") for name in sys.modules):
+def _autotuners(*packages: str) -> Iterator[Any]:
+    """Yield each autotuner in the modules of packages, or of all, once; other decorators may lie around it."""
+    inside = tuple(f"{package}." for package in packages or PACKAGES)
+    modules = [module for name, module in list(sys.modules.items()) if name.startswith(inside)]
+    if not modules:
         return
     from triton.runtime.autotuner import Autotuner, Heuristics
 
     seen: set[int] = set()
-    for name, module in list(sys.modules.items()):
-        for kernel in list(vars(module).values()) if name.startswith("fla.") else ():
+    for module in modules:
+        for kernel in list(vars(module).values()):
             while isinstance(kernel, Autotuner | Heuristics) and id(kernel) not in seen:
                 seen.add(id(kernel))
                 if isinstance(kernel, Autotuner):

@@ -30,7 +30,8 @@ def bounds(implementation: str, precision: str) -> tuple[float, float]:
     """
     if precision == "bfloat16":
         return 1.5e-2, 3e-2
-    return {"fla": (2e-3, 4e-3), "flex": (2e-4, 2e-3)}.get(implementation, (5e-6, 1e-5))
+    tf32 = (2e-3, 4e-3)
+    return {"fla": tf32, "triton": tf32, "flex": (2e-4, 2e-3)}.get(implementation, (5e-6, 1e-5))
 
 
 pytestmark = pytest.mark.gpu

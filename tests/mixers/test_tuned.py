@@ -46,7 +46,7 @@ def _nothing_known(_library_on_an_h200: None) -> Iterator[None]:
 def test_what_is_shipped_is_what_the_autotuners_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert tuned.choices_made() == 0
-    tuned.use_prepared_configurations()
+    tuned.use_prepared_configurations("fla")
     for name, entries in prepared().items():
         for entry in entries.values():
             chosen = known()[name][tuple(entry["autotune_key"])]
@@ -71,7 +71,7 @@ def test_what_was_found_here_is_saved_and_wins_the_next_time(tmp_path: Path, mon
     tuned.merge(tuned.chosen_configurations(), tuned.saved("NVIDIA H200"))
     tuned.forget_configurations()
 
-    tuned.use_prepared_configurations()
+    tuned.use_prepared_configurations("fla")
     assert known()[name][key].kwargs == {"made up": 5}
     assert known()[name][key].num_warps == 7
     monkeypatch.setattr(tuner, "best_config", tuner.cache[key], raising=False)

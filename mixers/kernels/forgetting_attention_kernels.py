@@ -1,0 +1,465 @@
+"""Causal softmax attention with a forget gate, as Triton kernels; memory grows with the length, not with its square.
+
+Letters: B batch, L frames, H heads of queries, G heads of keys and values (each serves H / G of queries), K width.
+With log forget gates f (B, L, H), running sums c_i = f_1 + ... + f_i, and scale = 1 / sqrt(K), of each head
+
+    s_ij = scale q_i.k_j + c_i - c_j          for j <= i
+    p_ij = exp(s_ij) / sum_j exp(s_ij),       o_i = sum_j p_ij v_j
+
+Source: Lin et al. 2025, "Forgetting Transformer", arXiv 2503.02130, equations 3 to 6. Computed tile by tile with a
+running maximum, as in Dao 2024, "FlashAttention-2", arXiv 2307.08691, algorithms 1 and 2. The gradients, from do:
+
+    delta_i = do_i.o_i,   ds_ij = p_ij (do_i.v_j - delta_i)
+    dq_i = scale sum_j ds_ij k_j,   dk_j = scale sum_i ds_ij q_i,   dv_j = sum_i p_ij do_i
+    dc_t = sum_j ds_tj - sum_i ds_it,   df_t = dc_t + ... + dc_L
+
+The row sums in dc vanish but for rounding; with them, what an output in bfloat16 puts into delta cancels in df.
+
+**Running sums.** Over 20,000 frames they reach a magnitude where float32 has no digits left for the difference of two
+neighbours. So they are summed in float64 and kept as two float32 each, whose differences are exact where they matter:
+key by key on the diagonal; elsewhere from a frame of the tile itself, the first row or the last column, since a frame
+that is far from it in c has no weight. All are in units of log 2, for exp2.
+
+**Tiles.** A program of the forward pass and of dq keeps ROWS queries and walks over their past, COLUMNS keys at a
+time; one of dk or dv keeps COLUMNS keys and walks over their future. At a width of 256 a multiprocessor of an NVIDIA
+GPU has registers for the float32 sums of 128 rows beside the scores, and no more: so dk and dv, which in one program
+would be two such sums at half the rows, are two launches, for 8 products of tiles instead of 7. What else is kept and
+walked lies in shared memory: in bfloat16, 128 queries and twice 64 keys and values take 192 KiB. float32 takes twice
+as much, and a GPU that has less gets smaller tiles. Among those that fit the autotuner chooses; a prepared choice
+(`mixers.tuned`) spares it that. Tiles wholly in the past or future need no causal mask, so the diagonal is a loop of
+its own: the second, since before the other it would have the compiler of sm_90 wait for each product. The longest
+programs start first.
+"""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from mixers.precision import is_ieee
+
+_LOG_2 = tl.constexpr(math.log(2))
+
+# Kept, walked, warps, stages. The interpreter, which cannot time them, gets a single one.
+_TILES = (
+    ((32, 16, 4, 1),)
+    if os.environ.get("TRITON_INTERPRET") == "1"
+    else (
+        (128, 128, 8, 2),
+        (128, 64, 8, 3),
+        (128, 64, 8, 2),
+        (128, 64, 4, 2),
+        (128, 32, 8, 3),
+        (128, 32, 8, 2),
+        (64, 64, 8, 2),
+        (64, 64, 4, 2),
+        (64, 32, 8, 2),
+        (64, 32, 4, 2),
+        (32, 32, 4, 2),
+        (32, 16, 4, 2),
+        (16, 16, 4, 2),
+    )
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiles:
+    """What a program of a kernel holds on chip.
+
+    Attributes:
+        kept: Which extent of a tile it keeps, ``ROWS`` or ``COLUMNS``; it walks along the other.
+        inputs: Tiles of inputs that it keeps; those it walks over are two.
+    """
+
+    kept: str
+    inputs: int
+
+    def shared_bytes(self, config: triton.Config, *, width: int, element_size: int) -> int:
+        """Return how much shared memory a candidate takes at most: its tiles, and some for sums between warps."""
+        kept, walked = self._extents(config)
+        tiles: int = self.inputs * kept + 2 * config.num_stages * walked
+        return tiles * width * element_size + 2048
+
+    def fits(self, config: triton.Config, *, width: int, element_size: int, room: int, ieee: bool) -> bool:
+        """Tell whether a candidate fits in shared memory, and in registers well enough to be fast."""
+        kept, walked = self._extents(config)
+        of_sums = kept * width // (32 * config.num_warps)  # registers of a thread, which has 255
+        small = kept * walked <= 512 or not ieee  # without tensor cores larger ones spill
+        return small and of_sums <= 128 and self.shared_bytes(config, width=width, element_size=element_size) <= room
+
+    def _extents(self, config: triton.Config) -> tuple[int, int]:
+        rows, columns = config.kwargs["ROWS"], config.kwargs["COLUMNS"]
+        return (rows, columns) if self.kept == "ROWS" else (columns, rows)
+
+
+FORWARD = Tiles(kept="ROWS", inputs=1)
+OF_QUERIES = Tiles(kept="ROWS", inputs=2)
+OF_KEYS = Tiles(kept="COLUMNS", inputs=2)
+OF_VALUES = Tiles(kept="COLUMNS", inputs=1)
+
+
+def _tuned(tiles: Tiles, *keys: str) -> dict[str, Any]:
+    """Return what the autotuner of a kernel chooses among, and what makes it choose anew."""
+
+    def fitting(configs: Sequence[triton.Config], arguments: Mapping[str, Any], **more: Any) -> list[triton.Config]:
+        q: Tensor = arguments["q"]
+        of_kernel = OF_VALUES if more.get("VALUES") else tiles
+        sizes = {
+            "width": more["WIDTH"],
+            "element_size": q.element_size(),
+            "room": torch.cuda.get_device_properties(q.device).shared_memory_per_block_optin,  # type: ignore[attr-defined]
+            "ieee": q.dtype == torch.float32 and is_ieee(),
+        }
+        return [config for config in configs if of_kernel.fits(config, **sizes)] or [configs[-1]]
+
+    configs = [
+        triton.Config(
+            {"ROWS": kept, "COLUMNS": walked} if tiles.kept == "ROWS" else {"ROWS": walked, "COLUMNS": kept},
+            num_warps=warps,
+            num_stages=stages,
+        )
+        for kept, walked, warps, stages in _TILES
+    ]
+    return {
+        "configs": configs,
+        "key": ["WIDTH", "length_bucket", *keys],
+        "prune_configs_by": {"early_config_prune": fitting},
+    }
+
+
+@triton.jit
+def _differences(high, low, at, base, frames):
+    """Return c[at] - c[base], from the two parts of each."""
+    inside = at < frames
+    from_high = tl.load(high + at, mask=inside, other=0.0) - tl.load(high + base)
+    return from_high + (tl.load(low + at, mask=inside, other=0.0) - tl.load(low + base))
+
+
+@triton.jit
+def _bias(high, low, rows, columns, frames):
+    """Return c_i - c_j of a tile, as exact as the sums themselves."""
+    high_i = tl.load(high + rows, mask=rows < frames, other=0.0)
+    high_j = tl.load(high + columns, mask=columns < frames, other=0.0)
+    low_i = tl.load(low + rows, mask=rows < frames, other=0.0)
+    low_j = tl.load(low + columns, mask=columns < frames, other=0.0)
+    return (high_i[:, None] - high_j[None, :]) + (low_i[:, None] - low_j[None, :])
+
+
+@triton.jit
+def _real(mask, at, frames):
+    return tl.load(mask + at, mask=at < frames, other=0) != 0
+
+
+@triton.jit
+def _softmax_step(s, v_tile, o_sum, weight, maximum, PADDED: tl.constexpr):
+    """Take in a tile of scores: sums of weighted values, of weights, and the maximum that both are relative to."""
+    new_maximum = tl.maximum(maximum, tl.max(s, 1))
+    # a row that has met only padding keeps sums of zero
+    reference = tl.where(new_maximum == float("-inf"), 0.0, new_maximum) if PADDED else new_maximum
+    p = tl.exp2(s - reference[:, None])
+    shrink = tl.exp2(maximum - reference)
+    o_sum = tl.dot(p.to(v_tile.dtype), v_tile, o_sum * shrink[:, None], out_dtype=o_sum.dtype)
+    return o_sum, weight * shrink + tl.sum(p, 1), new_maximum
+
+
+@triton.autotune(**_tuned(FORWARD))
+@triton.jit(do_not_specialize=["frames", "length_bucket"])
+def forgetting_attention_forward_kernel(
+    q,  # (B, L, H, K)
+    k,  # (B, L, G, K)
+    v,  # (B, L, G, K)
+    high,  # (B, H, L)
+    low,  # (B, H, L)
+    mask,  # (B, L)
+    o,  # (B, L, H, K)
+    norm,  # (B, H, L): log2 of the sum of exp2(s_ij)
+    frames,
+    length_bucket,  # unused: the autotuner chooses anew for each
+    scale,
+    HEADS: tl.constexpr,
+    KEY_HEADS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    PADDED: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    first_row = (tl.num_programs(0) - 1 - tl.program_id(0)) * ROWS
+    sequence = (tl.program_id(1) // HEADS).to(tl.int64)
+    head = tl.program_id(1) % HEADS
+    key_head = head // (HEADS // KEY_HEADS)
+    high += (sequence * HEADS + head) * frames
+    low += (sequence * HEADS + head) * frames
+    norm += (sequence * HEADS + head) * frames
+    mask += sequence * frames
+    k += (sequence * frames * KEY_HEADS + key_head) * WIDTH
+    v += (sequence * frames * KEY_HEADS + key_head) * WIDTH
+
+    rows = first_row + tl.arange(0, ROWS)
+    channels = tl.arange(0, WIDTH)
+    of_rows = (sequence * frames * HEADS + head) * WIDTH + rows[:, None] * (HEADS * WIDTH) + channels[None, :]
+    q_tile = tl.load(q + of_rows, mask=rows[:, None] < frames, other=0.0)  # (ROWS, K)
+    o_sum = tl.zeros((ROWS, WIDTH), dtype=norm.dtype.element_ty)
+    weight = tl.zeros((ROWS,), dtype=norm.dtype.element_ty)
+    maximum = tl.full((ROWS,), float("-inf"), dtype=norm.dtype.element_ty)
+
+    # Keys wholly in the past. As a row's own sum cancels in its softmax, scores are relative to that of the first row.
+    diagonal = first_row // COLUMNS * COLUMNS
+    for start in range(0, diagonal, COLUMNS):
+        columns = start + tl.arange(0, COLUMNS)
+        of_columns = columns[:, None] * (KEY_HEADS * WIDTH) + channels[None, :]
+        k_tile = tl.load(k + of_columns)  # (COLUMNS, K)
+        v_tile = tl.load(v + of_columns)
+        s = tl.dot(q_tile, tl.trans(k_tile), out_dtype=o_sum.dtype) * scale
+        s -= _differences(high, low, columns, first_row, frames)[None, :]
+        if PADDED:
+            s = tl.where(_real(mask, columns, frames)[None, :], s, float("-inf"))
+        o_sum, weight, maximum = _softmax_step(s, v_tile, o_sum, weight, maximum, PADDED)
+    maximum += _differences(high, low, rows, first_row, frames)  # from here on relative to each row's own
+
+    for start in range(diagonal, tl.minimum(first_row + ROWS, frames), COLUMNS):
+        columns = start + tl.arange(0, COLUMNS)
+        of_columns = columns[:, None] * (KEY_HEADS * WIDTH) + channels[None, :]
+        k_tile = tl.load(k + of_columns, mask=columns[:, None] < frames, other=0.0)
+        v_tile = tl.load(v + of_columns, mask=columns[:, None] < frames, other=0.0)
+        s = tl.dot(q_tile, tl.trans(k_tile), out_dtype=o_sum.dtype) * scale
+        s += _bias(high, low, rows, columns, frames)
+        seen = rows[:, None] >= columns[None, :]
+        if PADDED:
+            seen &= _real(mask, columns, frames)[None, :]
+        s = tl.where(seen, s, float("-inf"))
+        o_sum, weight, maximum = _softmax_step(s, v_tile, o_sum, weight, maximum, PADDED)
+
+    empty = weight == 0.0
+    weight = tl.where(empty, 1.0, weight)
+    tl.store(o + of_rows, (o_sum / weight[:, None]).to(o.dtype.element_ty), mask=rows[:, None] < frames)
+    tl.store(norm + rows, tl.where(empty, 0.0, maximum + tl.log2(weight)), mask=rows < frames)
+
+
+@triton.jit
+def _dq_step(q_tile, k_tile, v_tile, do_tile, bias, seen, delta, dq_sum, ds_sum, scale, ALL: tl.constexpr):
+    """Take in a tile: sums of ds_ij k_j and of ds_ij over j; the bias has the row's norm taken off."""
+    p = tl.exp2(tl.dot(q_tile, tl.trans(k_tile), out_dtype=dq_sum.dtype) * scale + bias)
+    if not ALL:
+        p = tl.where(seen, p, 0.0)
+    ds = p * (tl.dot(do_tile, tl.trans(v_tile), out_dtype=dq_sum.dtype) - delta[:, None])
+    dq_sum = tl.dot(ds.to(k_tile.dtype), k_tile, dq_sum, out_dtype=dq_sum.dtype)
+    return dq_sum, ds_sum + tl.sum(ds, 1)
+
+
+@triton.autotune(**_tuned(OF_QUERIES))
+@triton.jit(do_not_specialize=["frames", "length_bucket"])
+def forgetting_attention_dq_kernel(
+    q,  # (B, L, H, K)
+    k,  # (B, L, G, K)
+    v,  # (B, L, G, K)
+    high,  # (B, H, L)
+    low,  # (B, H, L)
+    mask,  # (B, L)
+    o,  # (B, L, H, K)
+    norm,  # (B, H, L)
+    do,  # (B, L, H, K)
+    dq,  # (B, L, H, K)
+    delta,  # (B, H, L), written
+    dc,  # (B, H, L), written: the row sums
+    frames,
+    length_bucket,
+    scale,
+    HEADS: tl.constexpr,
+    KEY_HEADS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    PADDED: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    first_row = (tl.num_programs(0) - 1 - tl.program_id(0)) * ROWS
+    sequence = (tl.program_id(1) // HEADS).to(tl.int64)
+    head = tl.program_id(1) % HEADS
+    key_head = head // (HEADS // KEY_HEADS)
+    of_head = (sequence * HEADS + head) * frames
+    high += of_head
+    low += of_head
+    mask += sequence * frames
+    k += (sequence * frames * KEY_HEADS + key_head) * WIDTH
+    v += (sequence * frames * KEY_HEADS + key_head) * WIDTH
+
+    rows = first_row + tl.arange(0, ROWS)
+    channels = tl.arange(0, WIDTH)
+    inside = rows < frames
+    of_rows = (sequence * frames * HEADS + head) * WIDTH + rows[:, None] * (HEADS * WIDTH) + channels[None, :]
+    q_tile = tl.load(q + of_rows, mask=inside[:, None], other=0.0)  # (ROWS, K)
+    do_tile = tl.load(do + of_rows, mask=inside[:, None], other=0.0)
+    row_norm = tl.load(norm + of_head + rows, mask=inside, other=float("inf"))
+    o_tile = tl.load(o + of_rows, mask=inside[:, None], other=0.0).to(row_norm.dtype)
+    row_delta = tl.sum(o_tile * do_tile.to(row_norm.dtype), 1)
+    dq_sum = tl.zeros((ROWS, WIDTH), dtype=row_norm.dtype)
+    ds_sum = tl.zeros((ROWS,), dtype=row_norm.dtype)
+
+    diagonal = first_row // COLUMNS * COLUMNS
+    of_row = _differences(high, low, rows, first_row, frames) - row_norm
+    for start in range(0, diagonal, COLUMNS):
+        columns = start + tl.arange(0, COLUMNS)
+        of_columns = columns[:, None] * (KEY_HEADS * WIDTH) + channels[None, :]
+        k_tile = tl.load(k + of_columns)  # (COLUMNS, K)
+        v_tile = tl.load(v + of_columns)
+        bias = of_row[:, None] - _differences(high, low, columns, first_row, frames)[None, :]
+        seen = _real(mask, columns, frames)[None, :] if PADDED else columns[None, :] >= 0
+        dq_sum, ds_sum = _dq_step(
+            q_tile, k_tile, v_tile, do_tile, bias, seen, row_delta, dq_sum, ds_sum, scale, not PADDED
+        )
+    for start in range(diagonal, tl.minimum(first_row + ROWS, frames), COLUMNS):
+        columns = start + tl.arange(0, COLUMNS)
+        of_columns = columns[:, None] * (KEY_HEADS * WIDTH) + channels[None, :]
+        k_tile = tl.load(k + of_columns, mask=columns[:, None] < frames, other=0.0)
+        v_tile = tl.load(v + of_columns, mask=columns[:, None] < frames, other=0.0)
+        bias = _bias(high, low, rows, columns, frames) - row_norm[:, None]
+        seen = rows[:, None] >= columns[None, :]
+        if PADDED:
+            seen &= _real(mask, columns, frames)[None, :]
+        dq_sum, ds_sum = _dq_step(q_tile, k_tile, v_tile, do_tile, bias, seen, row_delta, dq_sum, ds_sum, scale, False)
+
+    tl.store(dq + of_rows, (dq_sum * (scale * _LOG_2)).to(dq.dtype.element_ty), mask=inside[:, None])
+    tl.store(delta + of_head + rows, row_delta, mask=inside)
+    tl.store(dc + of_head + rows, ds_sum, mask=inside)
+
+
+@triton.jit
+def _dkv_step(
+    k_tile, v_tile, q_tile, do_tile, bias, seen, delta, total, ds_sum, scale, VALUES: tl.constexpr, ALL: tl.constexpr
+):
+    """Take in a tile, keys down and queries across: sums of p_ij do_i, or of ds_ij q_i and ds_ij, over i."""
+    p = tl.exp2(tl.dot(k_tile, tl.trans(q_tile), out_dtype=total.dtype) * scale + bias)
+    if not ALL:
+        p = tl.where(seen, p, 0.0)
+    if VALUES:
+        total = tl.dot(p.to(do_tile.dtype), do_tile, total, out_dtype=total.dtype)
+    else:
+        ds = p * (tl.dot(v_tile, tl.trans(do_tile), out_dtype=total.dtype) - delta[None, :])
+        total = tl.dot(ds.to(q_tile.dtype), q_tile, total, out_dtype=total.dtype)
+        ds_sum += tl.sum(ds, 1)
+    return total, ds_sum
+
+
+@triton.autotune(**_tuned(OF_KEYS, "VALUES"))
+@triton.jit(do_not_specialize=["frames", "length_bucket"])
+def forgetting_attention_dkv_kernel(
+    q,  # (B, L, H, K)
+    k,  # (B, L, G, K)
+    v,  # (B, L, G, K)
+    high,  # (B, H, L)
+    low,  # (B, H, L)
+    mask,  # (B, L)
+    norm,  # (B, H, L)
+    delta,  # (B, H, L)
+    do,  # (B, L, H, K)
+    out,  # (B, L, H, K), written: what each head of queries gives to dv if VALUES, else to dk
+    dc,  # (B, H, L), written with dk: the column sums
+    frames,
+    length_bucket,
+    scale,
+    HEADS: tl.constexpr,
+    KEY_HEADS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    PADDED: tl.constexpr,
+    VALUES: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    first_column = tl.program_id(0) * COLUMNS
+    sequence = (tl.program_id(1) // HEADS).to(tl.int64)
+    head = tl.program_id(1) % HEADS
+    key_head = head // (HEADS // KEY_HEADS)
+    of_head = (sequence * HEADS + head) * frames
+    high += of_head
+    low += of_head
+    norm += of_head
+    delta += of_head
+    q += (sequence * frames * HEADS + head) * WIDTH
+    do += (sequence * frames * HEADS + head) * WIDTH
+
+    columns = first_column + tl.arange(0, COLUMNS)
+    channels = tl.arange(0, WIDTH)
+    inside = columns < frames
+    of_columns = (sequence * frames * KEY_HEADS + key_head) * WIDTH
+    of_columns += columns[:, None] * (KEY_HEADS * WIDTH) + channels[None, :]
+    k_tile = tl.load(k + of_columns, mask=inside[:, None], other=0.0)  # (COLUMNS, K)
+    v_tile = k_tile if VALUES else tl.load(v + of_columns, mask=inside[:, None], other=0.0)
+    total = tl.zeros((COLUMNS, WIDTH), dtype=norm.dtype.element_ty)
+    ds_sum = tl.zeros((COLUMNS,), dtype=norm.dtype.element_ty)
+    real = _real(mask + sequence * frames, columns, frames) if PADDED else inside
+
+    future = tl.minimum(tl.cdiv(first_column + COLUMNS, ROWS) * ROWS, frames)
+    # Queries wholly in the future, relative to the last column.
+    last_column = tl.minimum(first_column + COLUMNS, frames) - 1
+    of_column = _differences(high, low, columns, last_column, frames)
+    for start in range(future, frames, ROWS):
+        rows = start + tl.arange(0, ROWS)
+        of_rows = rows[:, None] * (HEADS * WIDTH) + channels[None, :]
+        q_tile = tl.load(q + of_rows, mask=rows[:, None] < frames, other=0.0)
+        do_tile = tl.load(do + of_rows, mask=rows[:, None] < frames, other=0.0)
+        row_norm = tl.load(norm + rows, mask=rows < frames, other=float("inf"))
+        row_delta = tl.load(delta + rows, mask=rows < frames, other=0.0)
+        bias = (_differences(high, low, rows, last_column, frames) - row_norm)[None, :] - of_column[:, None]
+        total, ds_sum = _dkv_step(
+            k_tile, v_tile, q_tile, do_tile, bias, real[:, None], row_delta, total, ds_sum, scale, VALUES, not PADDED
+        )
+
+    for start in range(first_column // ROWS * ROWS, future, ROWS):
+        rows = start + tl.arange(0, ROWS)
+        of_rows = rows[:, None] * (HEADS * WIDTH) + channels[None, :]
+        q_tile = tl.load(q + of_rows, mask=rows[:, None] < frames, other=0.0)  # (ROWS, K)
+        do_tile = tl.load(do + of_rows, mask=rows[:, None] < frames, other=0.0)
+        row_norm = tl.load(norm + rows, mask=rows < frames, other=float("inf"))
+        row_delta = tl.load(delta + rows, mask=rows < frames, other=0.0)
+        bias = tl.trans(_bias(high, low, rows, columns, frames)) - row_norm[None, :]
+        seen = (rows[None, :] >= columns[:, None]) & real[:, None]
+        total, ds_sum = _dkv_step(
+            k_tile, v_tile, q_tile, do_tile, bias, seen, row_delta, total, ds_sum, scale, VALUES, False
+        )
+
+    of_columns = (sequence * frames * HEADS + head) * WIDTH + columns[:, None] * (HEADS * WIDTH) + channels[None, :]
+    if not VALUES:
+        total *= scale * _LOG_2
+        tl.store(dc + of_head + columns, ds_sum, mask=inside)
+    tl.store(out + of_columns, total.to(out.dtype.element_ty), mask=inside[:, None])
+
+
+@triton.jit(do_not_specialize=["frames"])
+def running_sum_kernel(
+    x,  # (B, L, H), or (B, H, L) if not TO_HEADS
+    high,  # (B, H, L), or (B, L, H) if not TO_HEADS
+    low,  # (B, H, L)
+    frames,
+    factor,
+    HEADS: tl.constexpr,
+    TO_HEADS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Sum over time in float64: from the first frame on, in two parts; or, if not TO_HEADS, from the last one back."""
+    sequence = (tl.program_id(0) // HEADS).to(tl.int64)
+    head = tl.program_id(0) % HEADS
+    by_frame = sequence * frames * HEADS + head
+    by_head = (sequence * HEADS + head) * frames
+    total = tl.zeros((), dtype=tl.float64)
+    for start in range(0, frames, BLOCK):
+        step = start + tl.arange(0, BLOCK)
+        inside = step < frames
+        if TO_HEADS:
+            value = tl.load(x + by_frame + step.to(tl.int64) * HEADS, mask=inside, other=0.0).to(tl.float64) * factor
+            # a gate that is shut for good, at a log of -inf, shuts no less at this
+            c = total + tl.cumsum(tl.maximum(value, -1e5), 0)
+            c_high = c.to(high.dtype.element_ty)
+            tl.store(high + by_head + step, c_high, mask=inside)
+            tl.store(low + by_head + step, (c - c_high.to(tl.float64)).to(low.dtype.element_ty), mask=inside)
+            total += tl.sum(tl.maximum(value, -1e5), 0)
+        else:
+            at = frames - 1 - step
+            value = tl.load(x + by_head + at, mask=inside, other=0.0).to(tl.float64)
+            c = total + tl.cumsum(value, 0)
+            tl.store(high + by_frame + at.to(tl.int64) * HEADS, c.to(high.dtype.element_ty), mask=inside)
+            total += tl.sum(value, 0)

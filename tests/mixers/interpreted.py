@@ -1,0 +1,48 @@
+"""What the tests of our kernels run in a process of its own, where Triton interprets them on the CPU."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+import mixers
+from mixers.fox import ForgettingConfig
+from mixers.kernels import operator
+
+
+def differentiate(
+    name: str, inputs: Sequence[Tensor], upstream: Sequence[Tensor], mask: Tensor | None = None
+) -> tuple[list[Tensor], list[Tensor]]:
+    """An operator's outputs, and the gradients of its inputs."""
+    inputs = [value.requires_grad_() for value in inputs]
+    outputs = operator(name)(*inputs, **({} if mask is None else {"mask": mask}))
+    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    gradients = torch.autograd.grad(outputs, inputs, list(upstream))
+    return [output.detach() for output in outputs], list(gradients)
+
+
+def check_gradients(name: str, inputs: Sequence[Tensor]) -> bool:
+    return bool(torch.autograd.gradcheck(operator(name), [value.requires_grad_() for value in inputs], fast_mode=True))
+
+
+def check_operator(name: str, inputs: Sequence[Tensor | None]) -> dict[str, str]:
+    """PyTorch's own checks of what an operator tells torch.compile and autograd about itself."""
+    operator(name)
+    arguments = tuple(value if value is None else value.requires_grad_() for value in inputs)
+    return dict(torch.library.opcheck(getattr(torch.ops.sbench, name).default, arguments))
+
+
+def compiled(name: str, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """What an operator gives, plain and within torch.compile in one graph."""
+    function = operator(name)
+    return function(*inputs), torch.compile(function, fullgraph=True, backend="aot_eager")(*inputs)
+
+
+def forgetting_layer(num_kv_heads: int | None, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """FoX on our kernels, and by its equations."""
+    torch.manual_seed(0)
+    config = dataclasses.replace(ForgettingConfig(), width=64, num_heads=4, num_kv_heads=num_kv_heads)
+    layer = mixers.load("fox")(config, implementation="triton").double()
+    with torch.no_grad():
+        return layer(x, mask), layer.reference(x, mask)
