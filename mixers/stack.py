@@ -6,10 +6,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import mixers
-from mixers.base import Mixer, SequenceModel
+from mixers.base import Mixer, MixerConfig, SequenceModel
 from mixers.errors import unknown_name
 
-PRESETS = ("matched", "released")
+_SIZES_OF = {"matched": "matched", "layer": "matched", "released": "released"}  # whose sizes a preset takes
+PRESETS = tuple(_SIZES_OF)
 
 DEPTH = 2
 TARGET_PARAMETERS = 20_000_000
@@ -74,13 +75,19 @@ def feed_forward_width(layers: list[Mixer], *, target_parameters: int) -> int:
     return _WIDTH_MULTIPLE * max(1, round((target_parameters - without) / per_multiple))
 
 
+def sizes(mixer: type[Mixer], preset: str) -> MixerConfig:
+    """Return the sizes of a mixer in one of `PRESETS`."""
+    return mixer.presets[_SIZES_OF[preset]]
+
+
 def build(name: str, *, implementation: str, preset: str, seed: int = 0) -> SequenceModel:
     """Build the model that a preset means, on the default device, with seeded weights, ready for inference.
 
     Args:
         name: A mixer.
         implementation: One of its implementations.
-        preset: ``matched``, a stack of 20 M parameters, or ``released``, the bare layer of the paper's code.
+        preset: ``matched``, a stack of 20 M parameters; ``layer``, one of its mixers alone; or ``released``, the bare
+            layer of the paper's code.
         seed: Seed of the weights; the global random state is left as it was.
 
     Raises:
@@ -92,7 +99,7 @@ def build(name: str, *, implementation: str, preset: str, seed: int = 0) -> Sequ
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         depth = DEPTH if preset == "matched" else 1
-        layers = [mixer(mixer.presets[preset], implementation=implementation) for _ in range(depth)]
+        layers = [mixer(sizes(mixer, preset), implementation=implementation) for _ in range(depth)]
         return (MixerStack(layers) if preset == "matched" else layers[0]).eval()
 
 

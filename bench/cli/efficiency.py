@@ -28,7 +28,7 @@ CPU_BUDGET_S = 120.0
 
 BEGAN_S = time.perf_counter()
 
-_PRESETS = "matched: stacks of 20 M parameters; released: the bare layers of the paper's code."
+_PRESETS = "matched: stacks of 20 M parameters; layer: one of their mixers alone; released: the paper's bare layers."
 
 
 @app.command()

@@ -87,7 +87,7 @@ def choose_settings(
 
     Args:
         device_type: ``cuda`` or ``cpu``.
-        presets: ``matched``, ``released`` or both.
+        presets: ``matched``, ``layer``, ``released``, or several.
         precisions: By default what `default_precision` says of each preset.
         executions: Of `EXECUTIONS`; ``graph`` is for GPUs.
         passes: Of `PASSES`.
@@ -230,4 +230,4 @@ def available() -> list[str]:
 
 def measured(mixer: type[Mixer], *, preset: str, device_type: str) -> tuple[str, ...]:
     """Return the implementations that are measured where only the mixer is named."""
-    return mixer.measured(mixer.presets[preset]) if device_type == "cuda" else ("reference",)
+    return mixer.measured(stack.sizes(mixer, preset)) if device_type == "cuda" else ("reference",)

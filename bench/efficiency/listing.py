@@ -29,7 +29,7 @@ def table(*, preset: str) -> Table:
         parameters = f"{stack.count_parameters(name, preset=preset):,}"
         default = measured(mixer, preset=preset, device_type=device_type)
         for implementation in mixer.implementations:
-            reason = mixer.unavailable(implementation, mixer.presets[preset], device_type=device_type)
+            reason = mixer.unavailable(implementation, stack.sizes(mixer, preset), device_type=device_type)
             here = f"no: {reason}" if reason else "yes, by default" if implementation in default else "yes"
             direction = "causal" if mixer.causal else "bidirectional"
             listing.add_row(f"{name}/{implementation}", direction, parameters, mixer.arxiv, here)

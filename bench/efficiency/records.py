@@ -38,7 +38,8 @@ class Setting:
     """The axes of a sweep: all that makes a case but the mixer, its implementation and the length.
 
     Attributes:
-        preset: ``matched`` (a stack of about 20 M parameters) or ``released`` (the paper's bare layers).
+        preset: ``matched`` (a stack of about 20 M parameters), ``layer`` (one of its mixers alone) or ``released`` (the
+            paper's bare layers).
         precision: ``bfloat16``, ``tf32``, ``float32`` (IEEE) or ``native`` (float32 tensors, every library's default).
         execution: ``eager``, ``graph`` (a CUDA graph replayed) or ``compile`` (through torch.compile).
         pass_: ``inference`` or ``training`` (forward and backward); the column is named ``pass``.

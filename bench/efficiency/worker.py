@@ -79,7 +79,7 @@ def measure(
     """
     blank = _Blank(task, device=processor_name(task.plan.device_type))
     mixer = mixers.load(task.contestant.mixer)
-    preset = mixer.presets[task.contestant.setting.preset]
+    preset = stack.sizes(mixer, task.contestant.setting.preset)
     reason = mixer.unavailable(task.contestant.implementation, preset, device_type=task.plan.device_type)
     if reason:
         yield from [Ready()] if prepare else []

@@ -24,6 +24,14 @@ def test_released_size(name: str, millions: float) -> None:
 
 
 @pytest.mark.parametrize("name", mixers.names())
+def test_layer_is_one_mixer_of_the_matched_stack(name: str) -> None:
+    layer = stack.build(name, implementation="reference", preset="layer")
+    matched = stack.build(name, implementation="reference", preset="matched")
+    first = next(module for module in matched.modules() if isinstance(module, type(layer)))
+    assert [p.shape for p in layer.parameters()] == [p.shape for p in first.parameters()]
+
+
+@pytest.mark.parametrize("name", mixers.names())
 @pytest.mark.parametrize("preset", stack.PRESETS)
 def test_padding_and_shape(name: str, preset: str) -> None:
     model = stack.build(name, implementation="reference", preset=preset)

@@ -1,0 +1,134 @@
+"""Our own kernels on a GPU, as operators: at any length, in the precisions of a sweep, with gates at their limits."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bench.efficiency.execution import bind
+from mixers import stack
+from mixers.kernels import operator
+from tests.mixers.test_gpu import error, few_candidates, poison
+from tests.mixers.test_kernels import attend, decay
+
+pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
+
+LENGTHS = (1, 2, 15, 63, 64, 65, 499, 2749, 19_999)
+DTYPES = (torch.bfloat16, torch.float32)  # the products of the latter are TF32 unless told otherwise
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_candidates() -> Iterator[None]:
+    with few_candidates():
+        yield
+
+
+def attention_inputs(frames: int, dtype: torch.dtype, *, gate: float = 0.0, scale: float = 1.0) -> list[Tensor]:
+    """Four heads of width 256; log forget gates are float32 in every precision."""
+    generator = torch.Generator("cuda").manual_seed(frames)
+    q, k, v = (torch.randn(1, frames, 4, 256, device="cuda", generator=generator) for _ in range(3))
+    f = torch.randn(1, frames, 4, device="cuda", generator=generator)
+    return [(scale * q).to(dtype), (scale * k).to(dtype), v.to(dtype), F.logsigmoid(f + gate)]
+
+
+def exact_attention(inputs: Sequence[Tensor], upstream: Tensor) -> list[Tensor]:
+    """The output and the gradients in float64, a stretch of queries at a time."""
+    q, k, v, f = doubles = [value.double().requires_grad_() for value in inputs]
+    frames, outputs = q.shape[1], []
+    for start in range(0, frames, 512):
+        rows = slice(start, start + 512)
+        kept = f.cumsum(1).transpose(1, 2)  # (B, H, L)
+        scores = torch.einsum("bihk,bjhk->bhij", q[:, rows], k) / q.shape[-1] ** 0.5
+        scores = scores + kept[..., rows, None] - kept[..., None, :]
+        future = torch.arange(frames, device="cuda") > torch.arange(frames, device="cuda")[rows, None]
+        o = torch.einsum("bhij,bjhv->bihv", scores.masked_fill(future, -torch.inf).softmax(-1), v)
+        o.backward(upstream[:, rows].double())
+        outputs.append(o.detach())
+    return [torch.cat(outputs, 1), *(value.grad for value in doubles if value.grad is not None)]
+
+
+def results(function: Callable[..., Tensor], inputs: Sequence[Tensor], upstream: Tensor) -> list[Tensor]:
+    inputs = [value.detach().requires_grad_() for value in inputs]
+    poison()
+    o = function(*inputs)
+    poison()
+    return [o.detach(), *torch.autograd.grad(o, inputs, upstream)]
+
+
+@pytest.mark.parametrize("gate", [0.0, 8.0], ids=["usual", "nearly open"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("frames", LENGTHS)
+def test_attention(frames: int, dtype: torch.dtype, gate: float) -> None:
+    inputs = attention_inputs(frames, dtype, gate=gate)
+    upstream = torch.randn_like(inputs[0])
+    found = results(operator("forgetting_attention"), inputs, upstream)
+    errors = [error(value, exact) for value, exact in zip(found, exact_attention(inputs, upstream), strict=True)]
+    print(f"{frames} {dtype} {gate}:", *(f"{each:.1e}" for each in errors))
+    bounds = (5e-3, 1e-2, 3e-2) if dtype == torch.bfloat16 else (1e-3, 2e-3, 1e-2)
+    if frames > 2:  # below, some gradients are nothing but rounding
+        assert errors[0] < bounds[0]
+        assert max(errors[1:4]) < bounds[1]
+        assert errors[4] < bounds[2]
+    else:
+        assert errors[0] < bounds[0]
+
+
+@pytest.mark.parametrize(("gate", "scale"), [(-1000.0, 1.0), (1000.0, 1.0), (0.0, 10.0)], ids=["shut", "open", "large"])
+def test_attention_at_its_limits(gate: float, scale: float) -> None:
+    inputs = attention_inputs(2749, torch.bfloat16, gate=gate, scale=scale)
+    found = results(operator("forgetting_attention"), inputs, torch.randn_like(inputs[0]))
+    assert all(value.isfinite().all() for value in found)
+    assert error(found[0], attend(*(value.double() for value in inputs))) < 1e-2
+
+
+def test_attention_gives_the_same_bits_again() -> None:
+    inputs = attention_inputs(2749, torch.bfloat16)
+    upstream = torch.randn_like(inputs[0])
+    first, second = (results(operator("forgetting_attention"), inputs, upstream) for _ in range(2))
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+def test_attention_takes_memory_for_its_output_and_little_else() -> None:
+    inputs = attention_inputs(19_999, torch.bfloat16)
+    operator("forgetting_attention")(*inputs)
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    o = operator("forgetting_attention")(*inputs)
+    assert torch.cuda.max_memory_allocated() - before < 1.05 * o.nbytes
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("frames", LENGTHS)
+def test_decays(frames: int, dtype: torch.dtype) -> None:
+    generator = torch.Generator("cuda").manual_seed(frames)
+    logits = (2 * torch.randn(2, frames, 4, 256, device="cuda", generator=generator)).to(dtype).requires_grad_()
+    exact = logits.detach().double().requires_grad_()
+    upstream = [torch.randn_like(logits) for _ in range(2)]
+    poison()
+    found = operator("additive_decay")(logits)
+    poison()
+    (dlogits,) = torch.autograd.grad(found, logits, upstream)
+    expected = decay(exact.flatten(2))
+    (expected_dlogits,) = torch.autograd.grad(expected, exact, [each.flatten(2).double() for each in upstream])
+    errors = [error(value.detach().flatten(2), each.detach()) for value, each in zip(found, expected, strict=True)]
+    print(f"{frames} {dtype}:", *(f"{each:.1e}" for each in errors), f"{error(dlogits, expected_dlogits):.1e}")
+    bound = 4e-3 if dtype == torch.bfloat16 else 1e-5
+    assert errors[0] < bound
+    if frames > 1:
+        assert errors[1] < bound
+        assert error(dlogits, expected_dlogits) < 3 * bound
+
+
+@pytest.mark.parametrize("name", ["fox", "lightnet"])
+@pytest.mark.parametrize("execution", ["graph", "compile"])
+def test_layers_can_be_captured_and_compiled(name: str, execution: str) -> None:
+    model = stack.build(name, implementation="triton", preset="layer").to("cuda", torch.bfloat16)
+    x = torch.randn(1, 499, 1024, device="cuda", dtype=torch.bfloat16)
+    with torch.inference_mode():
+        expected = model(x)
+    called = torch.compile(model) if execution == "compile" else model
+    y = bind(called, x, execution=execution)()  # type: ignore[arg-type]
+    assert isinstance(y, Tensor)
+    assert error(y, expected.double()) < 1e-2
