@@ -353,10 +353,10 @@ def _evaluate(
 def _table(runs: Sequence[Path], output: Path) -> None:
     from rich.console import Console
 
-    from bench.accuracy import table
+    from bench.accuracy import table_formats
 
-    made = table.write(runs, output)
-    Console().print(table.render(made))
+    made = table_formats.write(runs, output)
+    Console().print(table_formats.render(made))
     print(output)
 
 

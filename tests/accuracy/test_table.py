@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench.accuracy import published, table
+from bench.accuracy import published, table, table_formats
 from bench.accuracy.metrics import macro_f, score_mixer
 from bench.accuracy.predictions import Predictions
-from bench.accuracy.table import DEMONSTRATION, Table1
+from bench.accuracy.table import Table1
+from bench.accuracy.table_formats import DEMONSTRATION
 from mixers.errors import UserError
 from tests.accuracy.made_up import EMOTIONS, draw, write_run
 
@@ -37,7 +38,7 @@ def results(
 def shown(found: Table1, *, width: int = 80) -> str:
     console = Console(width=width, file=None, force_terminal=False)
     with console.capture() as captured:
-        console.print(table.render(found))
+        console.print(table_formats.render(found))
     return captured.get()
 
 
@@ -71,7 +72,7 @@ def test_the_papers_figures_are_in_their_places() -> None:
 
 def test_a_cell_is_the_papers_figure_and_ours(tmp_path: Path) -> None:
     made = results("sa", "kda", seeds=3)
-    found = table.write([write_run(tmp_path / "run", made)], tmp_path / "table")
+    found = table_formats.write([write_run(tmp_path / "run", made)], tmp_path / "table")
     sets = [made["test1", "kda", seed] for seed in range(3)]
     score = score_mixer(sets)
     cell = found.cells["kda", "WavLM", "test1"]
@@ -95,7 +96,7 @@ def test_a_cell_is_the_papers_figure_and_ours(tmp_path: Path) -> None:
 
 
 def test_cells_not_measured_are_dashes(tmp_path: Path) -> None:
-    found = table.write([write_run(tmp_path / "run", results("sa", splits=("test1",)))], tmp_path / "table")
+    found = table_formats.write([write_run(tmp_path / "run", results("sa", splits=("test1",)))], tmp_path / "table")
     measured = [key for key, cell in found.cells.items() if cell.ours is not None]
     assert measured == [("sa", "WavLM", "test1")]
     lines = (tmp_path / "table" / "table1.md").read_text().splitlines()
@@ -107,7 +108,7 @@ def test_cells_not_measured_are_dashes(tmp_path: Path) -> None:
 
 
 def test_pitfall_10_seeds_are_averaged_and_the_spread_is_shown(tmp_path: Path) -> None:
-    found = table.write([write_run(tmp_path / "run", results("sa", seeds=3))], tmp_path / "table")
+    found = table_formats.write([write_run(tmp_path / "run", results("sa", seeds=3))], tmp_path / "table")
     cell = found.cells["sa", "WavLM", "development"]
     assert cell.seeds == 3
     assert cell.spread is not None
@@ -118,7 +119,7 @@ def test_pitfall_10_seeds_are_averaged_and_the_spread_is_shown(tmp_path: Path) -
 
 
 def test_pitfall_10_a_single_seed_is_marked(tmp_path: Path) -> None:
-    found = table.write([write_run(tmp_path / "run", results("sa"))], tmp_path / "table")
+    found = table_formats.write([write_run(tmp_path / "run", results("sa"))], tmp_path / "table")
     assert found.cells["sa", "WavLM", "test2"].spread is None
     for text in (shown(found), *(outputs(tmp_path / "table")[name] for name in ("table1.md", "table1.tex"))):
         assert text.count("(1 seed)") == 3
@@ -165,7 +166,9 @@ def test_the_mean_is_of_the_papers_four_encoders(tmp_path: Path) -> None:
 def test_encoders_have_the_papers_column_or_one_of_their_own(
     tmp_path: Path, speech: str, text: str | None, column: str
 ) -> None:
-    found = table.write([write_run(tmp_path / "run", results("sa"), speech=speech, text=text)], tmp_path / "table")
+    found = table_formats.write(
+        [write_run(tmp_path / "run", results("sa"), speech=speech, text=text)], tmp_path / "table"
+    )
     cell = found.cells["sa", column, "test1"]
     assert cell.ours is not None
     assert (cell.paper is None) == (column != "WavLM")
@@ -182,7 +185,7 @@ def test_folders_of_one_name_stay_apart(tmp_path: Path) -> None:
 
 def test_other_mixers_and_splits_follow_the_papers(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", results("mine", splits=("test3", "test1")), parameters={"mine": 1_234_567})
-    found = table.write([run], tmp_path / "table")
+    found = table_formats.write([run], tmp_path / "table")
     assert found.mixers[6:] == ("mine",)
     assert found.splits == (*SPLITS, "test3")
     assert "1.23" in shown(found)
@@ -212,7 +215,7 @@ def test_a_demonstration_says_so_on_every_output(tmp_path: Path) -> None:
         write_run(tmp_path / "real", results("sa", "kda")),
         write_run(tmp_path / "demo", results("sa", "kda"), speech="/tmp/demo-speech", demo=True),
     ]
-    found = table.write(runs, tmp_path / "table")
+    found = table_formats.write(runs, tmp_path / "table")
     texts = outputs(tmp_path / "table")
     assert set(texts) == {f"{name}.{suffix}" for name in ("table1", "pairs") for suffix in ("csv", "md", "tex")}
     assert all(row["demonstration"] == "True" for row in rows(tmp_path / "table").values())
@@ -222,7 +225,7 @@ def test_a_demonstration_says_so_on_every_output(tmp_path: Path) -> None:
 
 
 def test_how_many_utterances_were_left_out_is_told(tmp_path: Path) -> None:
-    found = table.write([write_run(tmp_path / "run", results("sa"), left_out=2)], tmp_path / "table")
+    found = table_formats.write([write_run(tmp_path / "run", results("sa"), left_out=2)], tmp_path / "table")
     for text in (shown(found), (tmp_path / "table" / "table1.md").read_text()):
         assert "test1: 200 of 202 utterances, 2 left out" in text
 
@@ -237,7 +240,7 @@ def test_other_classes_are_not_compared_with_the_papers(tmp_path: Path) -> None:
 def test_mixers_are_compared_in_pairs_over_the_seeds_that_both_have(tmp_path: Path) -> None:
     made = results("sa", "fox", "kda", seeds=3, splits=("test1",))
     del made["test1", "fox", 2]
-    found = table.write([write_run(tmp_path / "run", made)], tmp_path / "table")
+    found = table_formats.write([write_run(tmp_path / "run", made)], tmp_path / "table")
     assert [(pair.first, pair.second, pair.seeds) for pair in found.pairs] == [
         ("sa", "fox", 2),
         ("sa", "kda", 3),
@@ -271,7 +274,7 @@ def test_a_damaged_run_is_refused(tmp_path: Path, damage: Callable[[Path], objec
     run = write_run(tmp_path / "run", results("sa"))
     damage(run)
     with pytest.raises(UserError, match=what) as refusal:
-        table.write([run], tmp_path / "table")
+        table_formats.write([run], tmp_path / "table")
     assert str(run) in str(refusal.value)
     assert refusal.value.hint
     assert not (tmp_path / "table").exists()
@@ -316,4 +319,4 @@ def test_a_table_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path) -> 
     run = write_run(tmp_path / "run", results("sa"))
     (tmp_path / "table").write_text("in the way")
     with pytest.raises(UserError, match="cannot be written into"):
-        table.write([run], tmp_path / "table")
+        table_formats.write([run], tmp_path / "table")
