@@ -85,7 +85,8 @@ def test_what_does_not_fit_in_the_time_is_a_row_that_says_so(sbench: Sbench, tmp
 
 def test_every_combination_of_the_axes_is_measured(sbench: Sbench, tmp_path: Path) -> None:
     axes = ("--pass", "inference,training", "--batch", "1,2", "--text-tokens", "5", "--time-budget", "1000")
-    code, out, err = sbench("sweep", "sa/sdpa", "--lengths", "0.2,0.4", "--device", "cpu", *axes, "--output", "run")
+    what = ("sa/sdpa", "--preset", "layer", "--lengths", "0.2,0.4", "--device", "cpu")
+    code, out, err = sbench("sweep", *what, *axes, "--output", "run")
     assert (code, out) == (0, "run\n")
     records = read_records(tmp_path / "run")
     settings = [(record.pass_, record.batch) for record in records]
@@ -97,7 +98,7 @@ def test_every_combination_of_the_axes_is_measured(sbench: Sbench, tmp_path: Pat
     ] * 4
 
     one, two, training = records[1], records[3], records[5]
-    model = stack.build("sa", implementation="sdpa", preset="matched")
+    model = stack.build("sa", implementation="sdpa", preset="layer")
     assert one.flops == model.flops(batch=1, frames=19 + 5)
     assert two.flops == 2 * one.flops
     assert training.flops == 3 * one.flops
@@ -326,8 +327,13 @@ SBENCH = (sys.executable, "-c", "from bench.cli import main; main()")
 
 def test_ctrl_c_keeps_what_was_measured_and_says_how_to_go_on(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    what = ["sa", "retnet", "fox", "--lengths", "0.1,0.2,0.3,0.4", "--device", "cpu"]
-    process = subprocess.Popen([*SBENCH, "sweep", *what, "--output", folder], stderr=subprocess.PIPE, text=True)
+    what = ["sa", "retnet", "fox", "--preset", "layer", "--lengths", "0.1,0.2,0.3,0.4", "--device", "cpu"]
+    process = subprocess.Popen(
+        [*SBENCH, "sweep", *what, "--output", folder],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's job may ignore it
+    )
     while not (folder / RECORDS_FILE).exists() and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
