@@ -1,15 +1,17 @@
 """Finds the fastest configuration of every kernel on this GPU, and keeps them where the sweep looks for them.
 
 Compiling all candidates of all kernels takes minutes a mixer, so each mixer runs in each setting in a process of its
-own, as many at once as there are cores. What each finds is written after every length, so an interrupted search keeps
-what it found.
+own, as many at once as there are cores. What each finds is written every few seconds, and the next search merges what
+an interrupted one left.
 """
 
+import contextlib
 import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
@@ -119,13 +121,30 @@ def _search(contestant: Contestant, folder: Path) -> None:
     """Run one mixer in one setting, so that the autotuners choose."""
     setting = contestant.setting
     use_precision(setting.precision)
-    folder.mkdir(parents=True, exist_ok=True)  # a search that was killed may have left it
     model = stack.build(contestant.mixer, implementation=contestant.implementation, preset=setting.preset)
     model = model.to("cuda", DTYPES[setting.precision]).train(setting.pass_ == "training")
     tuned.forget_configurations()
-    for frames in TUNED_FRAMES:
-        x = torch.randn(1, frames, model.width, device="cuda", dtype=DTYPES[setting.precision])
-        bind(model, x, pass_=setting.pass_)()
-        torch.cuda.synchronize()
-        for kernel, content in tuned.chosen_configurations().items():
-            (folder / f"{kernel}.json").write_text(json.dumps(content))
+    with keeping(folder):
+        for frames in TUNED_FRAMES:
+            x = torch.randn(1, frames, model.width, device="cuda", dtype=DTYPES[setting.precision])
+            bind(model, x, pass_=setting.pass_)()
+            torch.cuda.synchronize()
+
+
+@contextlib.contextmanager
+def keeping(folder: Path, *, every_s: float = 5.0) -> Iterator[None]:
+    """Write to a folder what the autotuners choose meanwhile, now and then and at the end."""
+    over = threading.Event()
+
+    def keep() -> None:
+        while not over.wait(every_s):
+            tuned.merge(tuned.chosen_configurations(), folder)
+
+    keeper = threading.Thread(target=keep, daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        keeper.join()
+        tuned.merge(tuned.chosen_configurations(), folder)

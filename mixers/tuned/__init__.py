@@ -123,7 +123,7 @@ def chosen_configurations() -> Files:
     for tuner in _autotuners():
         name = tuner.base_fn.__name__
         entries = files.setdefault(name, {"kernel_name": name, "autotune_entries": {}})["autotune_entries"]
-        for key, config in tuner.cache.items():
+        for key, config in list(tuner.cache.items()):  # which another thread may be adding to
             if id(config) in _SOURCES:
                 continue
             digest = hashlib.md5(json.dumps(key, separators=(",", ":")).encode(), usedforsecurity=False).hexdigest()
