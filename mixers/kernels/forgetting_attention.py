@@ -55,24 +55,24 @@ def forgetting_attention(
 
 @torch.library.custom_op("sbench::forgetting_attention", mutates_args=())
 def _attend(q: Tensor, k: Tensor, v: Tensor, log_forget: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the output, and what the gradients need: the norms (B, H, L) and the running sums (2, B, H, L)."""
+    """Return the output, and what the gradients need: the logsumexps (B, H, L) and the running sums (2, B, H, L)."""
     batch, frames, heads, _ = q.shape
-    o, norm, sums = _shapes_of_attend(q)
+    o, logsumexp, sums = _shapes_of_attend(q)
     running_sum_kernel[(batch * heads,)](
         log_forget, *sums, frames, _LOG2_E, HEADS=heads, TO_HEADS=True, BLOCK=_SUM_BLOCK, num_warps=8
     )
     forgetting_attention_forward_kernel[lambda meta: (triton.cdiv(frames, meta["ROWS"]), batch * heads)](
-        q, k, v, *sums, q if mask is None else mask, o, norm, **_sizes(q, k, mask)
+        q, k, v, *sums, q if mask is None else mask, o, logsumexp, **_sizes(q, k, mask)
     )
-    return o, norm, sums
+    return o, logsumexp, sums
 
 
 @_attend.register_fake
 def _shapes_of_attend(q: Tensor, *_: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     batch, frames, heads, _width = q.shape
     dtype = torch.promote_types(q.dtype, torch.float32)
-    norm = q.new_empty(batch, heads, frames, dtype=dtype)
-    return torch.empty_like(q), norm, q.new_empty(2, batch, heads, frames, dtype=dtype)
+    logsumexp = q.new_empty(batch, heads, frames, dtype=dtype)
+    return torch.empty_like(q), logsumexp, q.new_empty(2, batch, heads, frames, dtype=dtype)
 
 
 @torch.library.custom_op("sbench::forgetting_attention_backward", mutates_args=())
@@ -84,22 +84,22 @@ def _attend_backward(
     log_forget: Tensor,
     mask: Tensor | None,
     o: Tensor,
-    norm: Tensor,
+    logsumexp: Tensor,
     sums: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of queries, keys, values and log forget gates."""
     batch, frames, heads, _ = q.shape
     do, sizes, padding = do.contiguous(), _sizes(q, k, mask), q if mask is None else mask
     dq, dlog_forget = torch.empty_like(q), torch.empty_like(log_forget)
-    delta, row_sums, column_sums = (torch.empty_like(norm) for _ in range(3))
+    delta, row_sums, column_sums = (torch.empty_like(logsumexp) for _ in range(3))
     forgetting_attention_dq_kernel[lambda meta: (triton.cdiv(frames, meta["ROWS"]), batch * heads)](
-        q, k, v, *sums, padding, o, norm, do, dq, delta, row_sums, **sizes
+        q, k, v, *sums, padding, o, logsumexp, do, dq, delta, row_sums, **sizes
     )
     # several heads of queries that share keys and values add up their parts
-    parts = [torch.empty_like(q, dtype=q.dtype if heads == k.shape[2] else norm.dtype) for _ in range(2)]
+    parts = [torch.empty_like(q, dtype=q.dtype if heads == k.shape[2] else logsumexp.dtype) for _ in range(2)]
     for part, values in zip(parts, (False, True), strict=True):
         forgetting_attention_dkv_kernel[lambda meta: (triton.cdiv(frames, meta["COLUMNS"]), batch * heads)](
-            q, k, v, *sums, padding, norm, delta, do, part, column_sums, VALUES=values, **sizes
+            q, k, v, *sums, padding, logsumexp, delta, do, part, column_sums, VALUES=values, **sizes
         )
     dk, dv = parts if heads == k.shape[2] else (part.view(*k.shape[:3], -1, k.shape[3]).sum(3).to(k) for part in parts)
     running_sum_kernel[(batch * heads,)](

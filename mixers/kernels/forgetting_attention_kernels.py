@@ -178,7 +178,7 @@ def forgetting_attention_forward_kernel(
     low,  # (B, H, L)
     mask,  # (B, L)
     o,  # (B, L, H, K)
-    norm,  # (B, H, L): log2 of the sum of exp2(s_ij)
+    logsumexp,  # (B, H, L): log2 of the sum of exp2(s_ij)
     frames,
     length_bucket,  # unused: the autotuner chooses anew for each
     scale,
@@ -195,7 +195,7 @@ def forgetting_attention_forward_kernel(
     key_head = head // (HEADS // KEY_HEADS)
     high += (sequence * HEADS + head) * frames
     low += (sequence * HEADS + head) * frames
-    norm += (sequence * HEADS + head) * frames
+    logsumexp += (sequence * HEADS + head) * frames
     mask += sequence * frames
     k += (sequence * frames * KEY_HEADS + key_head) * WIDTH
     v += (sequence * frames * KEY_HEADS + key_head) * WIDTH
@@ -204,9 +204,9 @@ def forgetting_attention_forward_kernel(
     channels = tl.arange(0, WIDTH)
     of_rows = (sequence * frames * HEADS + head) * WIDTH + rows[:, None] * (HEADS * WIDTH) + channels[None, :]
     q_tile = tl.load(q + of_rows, mask=rows[:, None] < frames, other=0.0)  # (ROWS, K)
-    o_sum = tl.zeros((ROWS, WIDTH), dtype=norm.dtype.element_ty)
-    weight = tl.zeros((ROWS,), dtype=norm.dtype.element_ty)
-    maximum = tl.full((ROWS,), float("-inf"), dtype=norm.dtype.element_ty)
+    o_sum = tl.zeros((ROWS, WIDTH), dtype=logsumexp.dtype.element_ty)
+    weight = tl.zeros((ROWS,), dtype=logsumexp.dtype.element_ty)
+    maximum = tl.full((ROWS,), float("-inf"), dtype=logsumexp.dtype.element_ty)
 
     # Keys wholly in the past. As a row's own sum cancels in its softmax, scores are relative to that of the first row.
     diagonal = first_row // COLUMNS * COLUMNS
@@ -238,12 +238,12 @@ def forgetting_attention_forward_kernel(
     empty = weight == 0.0
     weight = tl.where(empty, 1.0, weight)
     tl.store(o + of_rows, (o_sum / weight[:, None]).to(o.dtype.element_ty), mask=rows[:, None] < frames)
-    tl.store(norm + rows, tl.where(empty, 0.0, maximum + tl.log2(weight)), mask=rows < frames)
+    tl.store(logsumexp + rows, tl.where(empty, 0.0, maximum + tl.log2(weight)), mask=rows < frames)
 
 
 @triton.jit
 def _dq_step(q_tile, k_tile, v_tile, do_tile, bias, seen, delta, dq_sum, ds_sum, scale, ALL: tl.constexpr):
-    """Take in a tile: sums of ds_ij k_j and of ds_ij over j; the bias has the row's norm taken off."""
+    """Take in a tile: sums of ds_ij k_j and of ds_ij over j; the bias has the row's logsumexp taken off."""
     p = tl.exp2(tl.dot(q_tile, tl.trans(k_tile), out_dtype=dq_sum.dtype) * scale + bias)
     if not ALL:
         p = tl.where(seen, p, 0.0)
@@ -262,7 +262,7 @@ def forgetting_attention_dq_kernel(
     low,  # (B, H, L)
     mask,  # (B, L)
     o,  # (B, L, H, K)
-    norm,  # (B, H, L)
+    logsumexp,  # (B, H, L)
     do,  # (B, L, H, K)
     dq,  # (B, L, H, K)
     delta,  # (B, H, L), written
@@ -294,14 +294,14 @@ def forgetting_attention_dq_kernel(
     of_rows = (sequence * frames * HEADS + head) * WIDTH + rows[:, None] * (HEADS * WIDTH) + channels[None, :]
     q_tile = tl.load(q + of_rows, mask=inside[:, None], other=0.0)  # (ROWS, K)
     do_tile = tl.load(do + of_rows, mask=inside[:, None], other=0.0)
-    row_norm = tl.load(norm + of_head + rows, mask=inside, other=float("inf"))
-    o_tile = tl.load(o + of_rows, mask=inside[:, None], other=0.0).to(row_norm.dtype)
-    row_delta = tl.sum(o_tile * do_tile.to(row_norm.dtype), 1)
-    dq_sum = tl.zeros((ROWS, WIDTH), dtype=row_norm.dtype)
-    ds_sum = tl.zeros((ROWS,), dtype=row_norm.dtype)
+    row_logsumexp = tl.load(logsumexp + of_head + rows, mask=inside, other=float("inf"))
+    o_tile = tl.load(o + of_rows, mask=inside[:, None], other=0.0).to(row_logsumexp.dtype)
+    row_delta = tl.sum(o_tile * do_tile.to(row_logsumexp.dtype), 1)
+    dq_sum = tl.zeros((ROWS, WIDTH), dtype=row_logsumexp.dtype)
+    ds_sum = tl.zeros((ROWS,), dtype=row_logsumexp.dtype)
 
     diagonal = first_row // COLUMNS * COLUMNS
-    of_row = _differences(high, low, rows, first_row, frames) - row_norm
+    of_row = _differences(high, low, rows, first_row, frames) - row_logsumexp
     for start in range(0, diagonal, COLUMNS):
         columns = start + tl.arange(0, COLUMNS)
         of_columns = columns[:, None] * (KEY_HEADS * WIDTH) + channels[None, :]
@@ -317,7 +317,7 @@ def forgetting_attention_dq_kernel(
         of_columns = columns[:, None] * (KEY_HEADS * WIDTH) + channels[None, :]
         k_tile = tl.load(k + of_columns, mask=columns[:, None] < frames, other=0.0)
         v_tile = tl.load(v + of_columns, mask=columns[:, None] < frames, other=0.0)
-        bias = _bias(high, low, rows, columns, frames) - row_norm[:, None]
+        bias = _bias(high, low, rows, columns, frames) - row_logsumexp[:, None]
         seen = rows[:, None] >= columns[None, :]
         if PADDED:
             seen &= _real(mask, columns, frames)[None, :]
@@ -354,7 +354,7 @@ def forgetting_attention_dkv_kernel(
     high,  # (B, H, L)
     low,  # (B, H, L)
     mask,  # (B, L)
-    norm,  # (B, H, L)
+    logsumexp,  # (B, H, L)
     delta,  # (B, H, L)
     do,  # (B, L, H, K)
     out,  # (B, L, H, K), written: what each head of queries gives to dv if VALUES, else to dk
@@ -377,7 +377,7 @@ def forgetting_attention_dkv_kernel(
     of_head = (sequence * HEADS + head) * frames
     high += of_head
     low += of_head
-    norm += of_head
+    logsumexp += of_head
     delta += of_head
     q += (sequence * frames * HEADS + head) * WIDTH
     do += (sequence * frames * HEADS + head) * WIDTH
@@ -389,8 +389,8 @@ def forgetting_attention_dkv_kernel(
     of_columns += columns[:, None] * (KEY_HEADS * WIDTH) + channels[None, :]
     k_tile = tl.load(k + of_columns, mask=inside[:, None], other=0.0)  # (COLUMNS, K)
     v_tile = k_tile if VALUES else tl.load(v + of_columns, mask=inside[:, None], other=0.0)
-    total = tl.zeros((COLUMNS, WIDTH), dtype=norm.dtype.element_ty)
-    ds_sum = tl.zeros((COLUMNS,), dtype=norm.dtype.element_ty)
+    total = tl.zeros((COLUMNS, WIDTH), dtype=logsumexp.dtype.element_ty)
+    ds_sum = tl.zeros((COLUMNS,), dtype=logsumexp.dtype.element_ty)
     real = _real(mask + sequence * frames, columns, frames) if PADDED else inside
 
     future = tl.minimum(tl.cdiv(first_column + COLUMNS, ROWS) * ROWS, frames)
@@ -402,9 +402,9 @@ def forgetting_attention_dkv_kernel(
         of_rows = rows[:, None] * (HEADS * WIDTH) + channels[None, :]
         q_tile = tl.load(q + of_rows, mask=rows[:, None] < frames, other=0.0)
         do_tile = tl.load(do + of_rows, mask=rows[:, None] < frames, other=0.0)
-        row_norm = tl.load(norm + rows, mask=rows < frames, other=float("inf"))
+        row_logsumexp = tl.load(logsumexp + rows, mask=rows < frames, other=float("inf"))
         row_delta = tl.load(delta + rows, mask=rows < frames, other=0.0)
-        bias = (_differences(high, low, rows, last_column, frames) - row_norm)[None, :] - of_column[:, None]
+        bias = (_differences(high, low, rows, last_column, frames) - row_logsumexp)[None, :] - of_column[:, None]
         total, ds_sum = _dkv_step(
             k_tile, v_tile, q_tile, do_tile, bias, real[:, None], row_delta, total, ds_sum, scale, VALUES, not PADDED
         )
@@ -414,9 +414,9 @@ def forgetting_attention_dkv_kernel(
         of_rows = rows[:, None] * (HEADS * WIDTH) + channels[None, :]
         q_tile = tl.load(q + of_rows, mask=rows[:, None] < frames, other=0.0)  # (ROWS, K)
         do_tile = tl.load(do + of_rows, mask=rows[:, None] < frames, other=0.0)
-        row_norm = tl.load(norm + rows, mask=rows < frames, other=float("inf"))
+        row_logsumexp = tl.load(logsumexp + rows, mask=rows < frames, other=float("inf"))
         row_delta = tl.load(delta + rows, mask=rows < frames, other=0.0)
-        bias = tl.trans(_bias(high, low, rows, columns, frames)) - row_norm[None, :]
+        bias = tl.trans(_bias(high, low, rows, columns, frames)) - row_logsumexp[None, :]
         seen = (rows[None, :] >= columns[:, None]) & real[:, None]
         total, ds_sum = _dkv_step(
             k_tile, v_tile, q_tile, do_tile, bias, seen, row_delta, total, ds_sum, scale, VALUES, False
