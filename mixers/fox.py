@@ -122,7 +122,7 @@ class ForgettingAttention(Mixer):
 
 
 def _flex(q: Tensor, k: Tensor, v: Tensor, log_forget: Tensor, mask: Tensor | None) -> Tensor:
-    kept_by_query = log_forget.transpose(1, 2).contiguous().cumsum(-1)  # (B, H, L); over another axis it is slow
+    kept_by_query = log_forget.transpose(1, 2).contiguous().cumsum(-1)  # (B, H, L)
     # Two tensors even if they are equal: FlexAttention has gradients for one look-up in a tensor only.
     kept_by_key = kept_by_query.clone()
     if mask is not None:

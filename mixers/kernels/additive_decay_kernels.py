@@ -31,7 +31,24 @@ _LEAST = tl.constexpr(-17.328679513998633)  # log of 2^-25, a decay that leaves 
 
 @triton.jit
 def _load(x, at, inside, totals):
+    """Return logits in the type of the totals, -inf as a number that has differences."""
     return tl.maximum(tl.load(x + at, mask=inside, other=_NOTHING).to(totals.dtype.element_ty), _NOTHING)
+
+
+@triton.jit
+def _log_sum(x, start, end, channels, totals, WIDTH: tl.constexpr):
+    """Return log(exp x_start + ... + exp x_(end - 1)) of each channel, (CHANNELS,), 16 rows at a time."""
+    most = tl.full(channels.shape, _NOTHING, dtype=totals.dtype.element_ty)
+    rest = tl.zeros(channels.shape, dtype=totals.dtype.element_ty)
+    for first in range(start, end, 16):
+        rows = first + tl.arange(0, 16)
+        inside = (rows[:, None] < end) & (channels[None, :] < WIDTH)
+        tile = _load(x, rows[:, None] * WIDTH + channels[None, :], inside, totals)
+        more = tl.maximum(most, tl.max(tile, 0))
+        rest = rest * tl.exp(most - more) + tl.sum(tl.exp(tile - more[None, :]), 0)
+        most = more
+    # the logarithm of many nothings would be a little more than nothing
+    return tl.where(most == _NOTHING, _NOTHING, most + tl.log(rest))
 
 
 @triton.jit
@@ -45,17 +62,8 @@ def block_totals_kernel(
 ):
     block, sequence = tl.program_id(0), tl.program_id(2).to(tl.int64)
     channels = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
-    most = tl.full((CHANNELS,), _NOTHING, dtype=totals.dtype.element_ty)
-    rest = tl.zeros((CHANNELS,), dtype=totals.dtype.element_ty)
-    for start in range(block * BLOCK, tl.minimum(block * BLOCK + BLOCK, frames), 16):
-        steps = start + tl.arange(0, 16)
-        inside = (steps[:, None] < frames) & (channels[None, :] < WIDTH)
-        x_tile = _load(x, (sequence * frames + steps[:, None]) * WIDTH + channels[None, :], inside, totals)
-        more = tl.maximum(most, tl.max(x_tile, 0))
-        rest = rest * tl.exp(most - more) + tl.sum(tl.exp(x_tile - more[None, :]), 0)
-        most = more
-    # the logarithm of many nothings would be a little more than nothing
-    total = tl.where(most == _NOTHING, _NOTHING, most + tl.log(rest))
+    rows, start = x + sequence * frames * WIDTH, block * BLOCK
+    total = _log_sum(rows, start, tl.minimum(start + BLOCK, frames), channels, totals, WIDTH)
     tl.store(totals + (sequence * tl.num_programs(0) + block) * WIDTH + channels, total, mask=channels < WIDTH)
 
 
@@ -81,17 +89,7 @@ def additive_decay_forward_kernel(
 ):
     block, sequence = tl.program_id(0), tl.program_id(2).to(tl.int64)
     channels = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
-    most = tl.full((CHANNELS,), _NOTHING, dtype=totals.dtype.element_ty)
-    rest = tl.zeros((CHANNELS,), dtype=totals.dtype.element_ty)
-    for start in range(0, block, 16):
-        blocks = start + tl.arange(0, 16)
-        inside = (blocks[:, None] < block) & (channels[None, :] < WIDTH)
-        at = (sequence * tl.num_programs(0) + blocks[:, None]) * WIDTH + channels[None, :]
-        tile = _load(totals, at, inside, totals)
-        more = tl.maximum(most, tl.max(tile, 0))
-        rest = rest * tl.exp(most - more) + tl.sum(tl.exp(tile - more[None, :]), 0)
-        most = more
-    z = tl.where(most == _NOTHING, _NOTHING, most + tl.log(rest))
+    z = _log_sum(totals + sequence * tl.num_programs(0) * WIDTH, 0, block, channels, totals, WIDTH)
 
     for step in range(block * BLOCK, tl.minimum(block * BLOCK + BLOCK, frames)):
         at = (sequence * frames + step) * WIDTH + channels

@@ -153,6 +153,7 @@ def _bias(high, low, rows, columns, frames):
 
 @triton.jit
 def _real(mask, at, frames):
+    """Tell which frames are no padding."""
     return tl.load(mask + at, mask=at < frames, other=0) != 0
 
 
@@ -193,9 +194,10 @@ def forgetting_attention_forward_kernel(
     sequence = (tl.program_id(1) // HEADS).to(tl.int64)
     head = tl.program_id(1) % HEADS
     key_head = head // (HEADS // KEY_HEADS)
-    high += (sequence * HEADS + head) * frames
-    low += (sequence * HEADS + head) * frames
-    logsumexp += (sequence * HEADS + head) * frames
+    of_head = (sequence * HEADS + head) * frames
+    high += of_head
+    low += of_head
+    logsumexp += of_head
     mask += sequence * frames
     k += (sequence * frames * KEY_HEADS + key_head) * WIDTH
     v += (sequence * frames * KEY_HEADS + key_head) * WIDTH
