@@ -95,7 +95,7 @@ def tune(
     }
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
-        min(len(chosen), os.cpu_count() or 1), mp_context=context, max_tasks_per_child=1
+        min(len(chosen), len(os.sched_getaffinity(0))), mp_context=context, max_tasks_per_child=1
     ) as pool:  # a process keeps the precision it began with
         futures = {}
         for number, each in enumerate(chosen):
