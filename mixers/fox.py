@@ -75,7 +75,9 @@ class ForgettingAttention(Mixer):
 
     @classmethod
     def measured(cls, config: MixerConfig) -> tuple[str, ...]:
-        return ("fla",) if config.head_width <= _FLA_WIDEST_HEAD else ("flex",)
+        if config.head_width <= _FLA_WIDEST_HEAD:
+            return ("fla",)
+        return ("flex",) if cls.unavailable("triton", config, device_type="cuda") else ("triton",)
 
     @classmethod
     def unavailable(cls, implementation: str, config: MixerConfig, *, device_type: str) -> str:

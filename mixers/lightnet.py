@@ -75,6 +75,11 @@ class LightNet(Mixer):
             self._decay = kernels.operator("additive_decay")
 
     @classmethod
+    def measured(cls, config: MixerConfig) -> tuple[str, ...]:
+        as_in_the_paper = config == cls.presets["released"]
+        return ("fla",) if as_in_the_paper or cls.unavailable("triton", config, device_type="cuda") else ("triton",)
+
+    @classmethod
     def unavailable(cls, implementation: str, config: MixerConfig, *, device_type: str) -> str:
         reason = super().unavailable("fla", config, device_type=device_type) if implementation != "reference" else ""
         return reason or (kernels.unavailable(device_type) if implementation == "triton" else "")

@@ -221,6 +221,7 @@ def tune(
     ] = None,
     precision: Annotated[str | None, typer.Option(help="Only in these: native,bfloat16", show_default=False)] = None,
     pass_: Annotated[str | None, typer.Option("--pass", help="Only in these: training", show_default=False)] = None,
+    again: Annotated[bool, typer.Option("--again", help="Search also for what is known already.")] = False,
     output: Annotated[
         Path | None, typer.Option(help="Where its folders go; default: where sweeps look for them.", show_default=False)
     ] = None,
@@ -231,7 +232,7 @@ def tune(
     from bench.efficiency import tune as tuning
 
     settings = tuning.choose(presets=preset, precisions=precision, passes=pass_)
-    for folder in tuning.tune(names or [], output, settings=settings, tell=partial(print, flush=True)):
+    for folder in tuning.tune(names or [], output, settings=settings, again=again, tell=partial(print, flush=True)):
         print(folder)
 
 

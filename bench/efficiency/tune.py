@@ -1,8 +1,8 @@
 """Finds the fastest configuration of every kernel on this GPU, and keeps them where the sweep looks for them.
 
 Compiling all candidates of all kernels takes minutes a mixer, so each mixer runs in each setting in a process of its
-own, as many at once as there are cores. What each finds is written every few seconds, and the next search merges what
-an interrupted one left.
+own, as many at once as there are cores, and compiles the candidates of a kernel side by side. What each finds is
+written every few seconds, and the next search merges what an interrupted one left.
 """
 
 import contextlib
@@ -65,7 +65,7 @@ def choose(*, presets: str | None, precisions: str | None, passes: str | None) -
 
 
 def tune(
-    names: Sequence[str], root: Path | None, *, settings: Sequence[Setting] = SETTINGS, tell: Tell
+    names: Sequence[str], root: Path | None, *, settings: Sequence[Setting] = SETTINGS, again: bool = False, tell: Tell
 ) -> tuple[Path, ...]:
     """Tune the mixers' kernels on the GPU and merge the configurations found into this GPU's folders.
 
@@ -73,6 +73,7 @@ def tune(
         names: Mixers or implementations, as for a sweep; none for what it measures by default.
         root: Where the folders lie, one for IEEE arithmetic; None for where sweeps look.
         settings: Each mixer is tuned in each.
+        again: Whether to search also for what is known already.
         tell: Told the name of each search as it ends, and what went wrong in it.
 
     Returns:
@@ -100,7 +101,7 @@ def tune(
         futures = {}
         for number, each in enumerate(chosen):
             folder = folders[each.setting.precision == "float32"] / f"{each.mixer}-{number}"
-            futures[pool.submit(_search, each, folder)] = each
+            futures[pool.submit(_search, each, folder, again=again)] = each
         for future in as_completed(futures):
             each, error = futures[future], future.exception()
             tell(f"{each.mixer}/{each.implementation}, {each.setting.label}{f': {error}' if error else ''}")
@@ -117,14 +118,16 @@ def _merge_searches(folder: Path) -> None:
         shutil.rmtree(search)
 
 
-def _search(contestant: Contestant, folder: Path) -> None:
+def _search(contestant: Contestant, folder: Path, *, again: bool) -> None:
     """Run one mixer in one setting, so that the autotuners choose."""
     setting = contestant.setting
     use_precision(setting.precision)
     model = stack.build(contestant.mixer, implementation=contestant.implementation, preset=setting.preset)
     model = model.to("cuda", DTYPES[setting.precision]).train(setting.pass_ == "training")
     tuned.forget_configurations()
-    with keeping(folder):
+    for package in () if again else tuned.PACKAGES:
+        tuned.use_prepared_configurations(package, stand_ins=False)
+    with keeping(folder), tuned.compiling_side_by_side():
         for frames in TUNED_FRAMES:
             x = torch.randn(1, frames, model.width, device="cuda", dtype=DTYPES[setting.precision])
             bind(model, x, pass_=setting.pass_)()

@@ -96,7 +96,8 @@ def measure(
         gc.enable()
     if prepare:
         try:
-            cases.warm_up(lengths)
+            with tuned.compiling_side_by_side():
+                cases.warm_up(lengths)
         except Exception:  # of whatever kind a library has; in a fresh process the case at fault will say so
             return
         yield Ready(note=tuned.chosen_configurations())

@@ -50,8 +50,8 @@ _STYLES: dict[Verdict, str] = {"faster": "green", "slower": "bold red", "no diff
 
 _LEGEND = (
     f"ratio: median after / before, with its {1 - ALPHA:.0%} interval. faster, slower: the interval excludes 1 and the "
-    f"ratio is off by more than {THRESHOLD:.0%}. noisy: else, where a difference of {RESOLUTION:.0%} is not ruled out, "
-    "and where the GPU's clocks, as far as they fell, and the gaps between kernels explain the whole difference."
+    f"ratio is off by more than {THRESHOLD:.0%} and by more than the GPU's clocks, as far as they fell, and the gaps "
+    f"between kernels explain. no difference: it is not, and one of {RESOLUTION:.0%} is ruled out. noisy: all else."
 )
 
 

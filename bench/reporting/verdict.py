@@ -107,18 +107,15 @@ def decide(
     """Return the verdict on a ratio and its confidence interval.
 
     A difference comes first: an interval that is wide but excludes 1 still tells the direction, and the ratio says that
-    it matters, unless something else explains it, up to ``allowance``: then it is noise. What is left may be called the
-    same only where the interval rules out a difference of ``resolution``; one that is significant but below
-    ``threshold`` is no difference under that same condition. Differences count alike in both directions: 1 % means a
-    ratio of 1.01 or of 1 / 1.01.
+    it matters, unless something else explains it, up to ``allowance``. What is left may be called the same only where
+    the medians agree within ``threshold`` and the interval rules out a difference of ``resolution``; the rest is noise.
+    Differences count alike in both directions: 1 % means a ratio of 1.01 or of 1 / 1.01.
     """
     significant = low > 1 or high < 1
-    if significant and _distance(ratio) > threshold:
-        if _distance(ratio) <= allowance:
-            return "noisy"
+    if significant and _distance(ratio) > max(threshold, allowance):
         return "slower" if ratio > 1 else "faster"
     ruled_out = low > 0 and max(_distance(low), _distance(high)) <= resolution
-    return "no difference" if ruled_out else "noisy"
+    return "no difference" if ruled_out and _distance(ratio) <= threshold else "noisy"
 
 
 def median_interval(samples: Sequence[float], *, alpha: float) -> tuple[float, float]:

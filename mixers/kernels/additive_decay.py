@@ -80,5 +80,5 @@ def _blocks(x: Tensor, *, totals: int) -> tuple[Tensor, tuple[int, int, int], di
     width, block = x[0, 0].numel(), 128 if frames >= 4096 else 32
     blocks = triton.cdiv(frames, block)
     room = x.new_empty(totals, batch, blocks, width, dtype=torch.promote_types(x.dtype, torch.float32))
-    sizes = {"frames": frames, "WIDTH": width, "BLOCK": block, "CHANNELS": CHANNELS}
+    sizes = {"frames": frames, "WIDTH": width, "BLOCK": block, "CHANNELS": CHANNELS, "num_warps": 1}
     return room, (blocks, triton.cdiv(width, CHANNELS), batch), sizes

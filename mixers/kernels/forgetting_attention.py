@@ -18,6 +18,7 @@ from mixers.kernels.forgetting_attention_kernels import (
     forgetting_attention_forward_kernel,
     running_sum_kernel,
 )
+from mixers.precision import is_ieee
 
 _LOG2_E = math.log2(math.e)
 _SUM_BLOCK = 2048  # frames that a program sums at a time
@@ -144,4 +145,5 @@ def _sizes(q: Tensor, k: Tensor, mask: Tensor | None) -> dict[str, Any]:
         "KEY_HEADS": k.shape[2],
         "WIDTH": width,
         "PADDED": mask is not None,
+        "IN_PARTS": q.dtype == torch.float32 and not is_ieee(),
     }

@@ -29,6 +29,12 @@ as much, and a GPU that has less gets smaller tiles. Among those that fit the au
 (`mixers.tuned`) spares it that. Tiles wholly in the past or future need no causal mask, so the diagonal is a loop of
 its own: the second, since before the other it would have the compiler of sm_90 wait for each product. The longest
 programs start first.
+
+**TF32.** The tensor cores of sm_90 take TF32 only where the summed axis is contiguous. In q k^T and do v^T it is. A
+tile that was walked to and is then summed over (p v, ds k, ds q, p do) would have to be turned round on its way into
+shared memory, where 16 threads at a time write to one bank. So in those products each float32 is taken as two of bfloat16,
+which may lie either way: high + low is off by 2^-17 at most, and of the four products low times low is left out. Three
+at twice the rate take half as long again as one in TF32, and come closer, TF32 itself being off by 2^-11.
 """
 
 import math
@@ -57,10 +63,13 @@ _TILES = (
         (128, 64, 4, 2),
         (128, 32, 8, 3),
         (128, 32, 8, 2),
+        (128, 16, 8, 3),
+        (128, 16, 8, 2),
         (64, 64, 8, 2),
         (64, 64, 4, 2),
         (64, 32, 8, 2),
         (64, 32, 4, 2),
+        (64, 16, 4, 2),
         (32, 32, 4, 2),
         (32, 16, 4, 2),
         (16, 16, 4, 2),
@@ -91,7 +100,13 @@ class Tiles:
         kept, walked = self._extents(config)
         of_sums = kept * width // (32 * config.num_warps)  # registers of a thread, which has 255
         small = kept * walked <= 512 or not ieee  # without tensor cores larger ones spill
-        return small and of_sums <= 128 and self.shared_bytes(config, width=width, element_size=element_size) <= room
+        narrow = walked == 16 and kept > 32 and element_size == 2  # wider ones fit
+        return (
+            small
+            and not narrow
+            and of_sums <= 128
+            and self.shared_bytes(config, width=width, element_size=element_size) <= room
+        )
 
     def _extents(self, config: triton.Config) -> tuple[int, int]:
         rows, columns = config.kwargs["ROWS"], config.kwargs["COLUMNS"]
@@ -158,14 +173,29 @@ def _real(mask, at, frames):
 
 
 @triton.jit
-def _softmax_step(s, v_tile, o_sum, weight, maximum, PADDED: tl.constexpr):
+def _add_product(weights, tile, total, IN_PARTS: tl.constexpr):
+    """Return total + weights tile, a product that sums over the walked axis; IN_PARTS: float32 as two of bfloat16."""
+    if IN_PARTS:
+        high, tile_high = weights.to(tl.bfloat16), tile.to(tl.bfloat16)
+        low, tile_low = (
+            (weights - high.to(tl.float32)).to(tl.bfloat16),
+            (tile - tile_high.to(tl.float32)).to(tl.bfloat16),
+        )
+        total = tl.dot(high, tile_high, total)
+        total = tl.dot(low, tile_high, total)
+        return tl.dot(high, tile_low, total)
+    return tl.dot(weights.to(tile.dtype), tile, total, out_dtype=total.dtype)
+
+
+@triton.jit
+def _softmax_step(s, v_tile, o_sum, weight, maximum, PADDED: tl.constexpr, IN_PARTS: tl.constexpr):
     """Take in a tile of scores: sums of weighted values, of weights, and the maximum that both are relative to."""
     new_maximum = tl.maximum(maximum, tl.max(s, 1))
     # a row that has met only padding keeps sums of zero
     reference = tl.where(new_maximum == float("-inf"), 0.0, new_maximum) if PADDED else new_maximum
     p = tl.exp2(s - reference[:, None])
     shrink = tl.exp2(maximum - reference)
-    o_sum = tl.dot(p.to(v_tile.dtype), v_tile, o_sum * shrink[:, None], out_dtype=o_sum.dtype)
+    o_sum = _add_product(p, v_tile, o_sum * shrink[:, None], IN_PARTS)
     return o_sum, weight * shrink + tl.sum(p, 1), new_maximum
 
 
@@ -187,6 +217,7 @@ def forgetting_attention_forward_kernel(
     KEY_HEADS: tl.constexpr,
     WIDTH: tl.constexpr,
     PADDED: tl.constexpr,
+    IN_PARTS: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
@@ -221,7 +252,7 @@ def forgetting_attention_forward_kernel(
         s -= _differences(high, low, columns, first_row, frames)[None, :]
         if PADDED:
             s = tl.where(_real(mask, columns, frames)[None, :], s, float("-inf"))
-        o_sum, weight, maximum = _softmax_step(s, v_tile, o_sum, weight, maximum, PADDED)
+        o_sum, weight, maximum = _softmax_step(s, v_tile, o_sum, weight, maximum, PADDED, IN_PARTS)
     maximum += _differences(high, low, rows, first_row, frames)  # from here on relative to each row's own
 
     for start in range(diagonal, tl.minimum(first_row + ROWS, frames), COLUMNS):
@@ -235,7 +266,7 @@ def forgetting_attention_forward_kernel(
         if PADDED:
             seen &= _real(mask, columns, frames)[None, :]
         s = tl.where(seen, s, float("-inf"))
-        o_sum, weight, maximum = _softmax_step(s, v_tile, o_sum, weight, maximum, PADDED)
+        o_sum, weight, maximum = _softmax_step(s, v_tile, o_sum, weight, maximum, PADDED, IN_PARTS)
 
     empty = weight == 0.0
     weight = tl.where(empty, 1.0, weight)
@@ -244,14 +275,15 @@ def forgetting_attention_forward_kernel(
 
 
 @triton.jit
-def _dq_step(q_tile, k_tile, v_tile, do_tile, bias, seen, delta, dq_sum, ds_sum, scale, ALL: tl.constexpr):
+def _dq_step(
+    q_tile, k_tile, v_tile, do_tile, bias, seen, delta, dq_sum, ds_sum, scale, ALL: tl.constexpr, IN_PARTS: tl.constexpr
+):
     """Take in a tile: sums of ds_ij k_j and of ds_ij over j; the bias has the row's logsumexp taken off."""
     p = tl.exp2(tl.dot(q_tile, tl.trans(k_tile), out_dtype=dq_sum.dtype) * scale + bias)
     if not ALL:
         p = tl.where(seen, p, 0.0)
     ds = p * (tl.dot(do_tile, tl.trans(v_tile), out_dtype=dq_sum.dtype) - delta[:, None])
-    dq_sum = tl.dot(ds.to(k_tile.dtype), k_tile, dq_sum, out_dtype=dq_sum.dtype)
-    return dq_sum, ds_sum + tl.sum(ds, 1)
+    return _add_product(ds, k_tile, dq_sum, IN_PARTS), ds_sum + tl.sum(ds, 1)
 
 
 @triton.autotune(**_tuned(OF_QUERIES))
@@ -276,6 +308,7 @@ def forgetting_attention_dq_kernel(
     KEY_HEADS: tl.constexpr,
     WIDTH: tl.constexpr,
     PADDED: tl.constexpr,
+    IN_PARTS: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
@@ -312,7 +345,7 @@ def forgetting_attention_dq_kernel(
         bias = of_row[:, None] - _differences(high, low, columns, first_row, frames)[None, :]
         seen = _real(mask, columns, frames)[None, :] if PADDED else columns[None, :] >= 0
         dq_sum, ds_sum = _dq_step(
-            q_tile, k_tile, v_tile, do_tile, bias, seen, row_delta, dq_sum, ds_sum, scale, not PADDED
+            q_tile, k_tile, v_tile, do_tile, bias, seen, row_delta, dq_sum, ds_sum, scale, not PADDED, IN_PARTS
         )
     for start in range(diagonal, tl.minimum(first_row + ROWS, frames), COLUMNS):
         columns = start + tl.arange(0, COLUMNS)
@@ -323,7 +356,9 @@ def forgetting_attention_dq_kernel(
         seen = rows[:, None] >= columns[None, :]
         if PADDED:
             seen &= _real(mask, columns, frames)[None, :]
-        dq_sum, ds_sum = _dq_step(q_tile, k_tile, v_tile, do_tile, bias, seen, row_delta, dq_sum, ds_sum, scale, False)
+        dq_sum, ds_sum = _dq_step(
+            q_tile, k_tile, v_tile, do_tile, bias, seen, row_delta, dq_sum, ds_sum, scale, False, IN_PARTS
+        )
 
     tl.store(dq + of_rows, (dq_sum * (scale * _LOG_2)).to(dq.dtype.element_ty), mask=inside[:, None])
     tl.store(delta + of_head + rows, row_delta, mask=inside)
@@ -332,17 +367,29 @@ def forgetting_attention_dq_kernel(
 
 @triton.jit
 def _dkv_step(
-    k_tile, v_tile, q_tile, do_tile, bias, seen, delta, total, ds_sum, scale, VALUES: tl.constexpr, ALL: tl.constexpr
+    k_tile,
+    v_tile,
+    q_tile,
+    do_tile,
+    bias,
+    seen,
+    delta,
+    total,
+    ds_sum,
+    scale,
+    VALUES: tl.constexpr,
+    ALL: tl.constexpr,
+    IN_PARTS: tl.constexpr,
 ):
     """Take in a tile, keys down and queries across: sums of p_ij do_i, or of ds_ij q_i and ds_ij, over i."""
     p = tl.exp2(tl.dot(k_tile, tl.trans(q_tile), out_dtype=total.dtype) * scale + bias)
     if not ALL:
         p = tl.where(seen, p, 0.0)
     if VALUES:
-        total = tl.dot(p.to(do_tile.dtype), do_tile, total, out_dtype=total.dtype)
+        total = _add_product(p, do_tile, total, IN_PARTS)
     else:
         ds = p * (tl.dot(v_tile, tl.trans(do_tile), out_dtype=total.dtype) - delta[None, :])
-        total = tl.dot(ds.to(q_tile.dtype), q_tile, total, out_dtype=total.dtype)
+        total = _add_product(ds, q_tile, total, IN_PARTS)
         ds_sum += tl.sum(ds, 1)
     return total, ds_sum
 
@@ -368,6 +415,7 @@ def forgetting_attention_dkv_kernel(
     KEY_HEADS: tl.constexpr,
     WIDTH: tl.constexpr,
     PADDED: tl.constexpr,
+    IN_PARTS: tl.constexpr,
     VALUES: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
@@ -408,7 +456,19 @@ def forgetting_attention_dkv_kernel(
         row_delta = tl.load(delta + rows, mask=rows < frames, other=0.0)
         bias = (_differences(high, low, rows, last_column, frames) - row_logsumexp)[None, :] - of_column[:, None]
         total, ds_sum = _dkv_step(
-            k_tile, v_tile, q_tile, do_tile, bias, real[:, None], row_delta, total, ds_sum, scale, VALUES, not PADDED
+            k_tile,
+            v_tile,
+            q_tile,
+            do_tile,
+            bias,
+            real[:, None],
+            row_delta,
+            total,
+            ds_sum,
+            scale,
+            VALUES,
+            not PADDED,
+            IN_PARTS,
         )
 
     for start in range(first_column // ROWS * ROWS, future, ROWS):
@@ -421,7 +481,7 @@ def forgetting_attention_dkv_kernel(
         bias = tl.trans(_bias(high, low, rows, columns, frames)) - row_logsumexp[None, :]
         seen = (rows[None, :] >= columns[:, None]) & real[:, None]
         total, ds_sum = _dkv_step(
-            k_tile, v_tile, q_tile, do_tile, bias, seen, row_delta, total, ds_sum, scale, VALUES, False
+            k_tile, v_tile, q_tile, do_tile, bias, seen, row_delta, total, ds_sum, scale, VALUES, False, IN_PARTS
         )
 
     of_columns = (sequence * frames * HEADS + head) * WIDTH + columns[:, None] * (HEADS * WIDTH) + channels[None, :]

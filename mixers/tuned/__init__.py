@@ -5,6 +5,7 @@ into the autotuners once instead: the library's look-up covers only those of its
 builds its key anew at every launch, which would be measured with every short sequence.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -12,7 +13,8 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -45,23 +47,24 @@ def _slug(gpu: str, *, ieee: bool) -> str:
     return re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-") + ("-ieee" if ieee else "")
 
 
-def use_prepared_configurations(package: str) -> None:
+def use_prepared_configurations(package: str, *, stand_ins: bool = True) -> None:
     """Hand this GPU's prepared configurations to the autotuners of a package.
 
     They spare minutes of autotuning and make runs repeatable. A kernel without one for its key is tuned as always.
 
     Args:
         package: One of `PACKAGES`; what is used of it must have been imported.
+        stand_ins: Whether in IEEE arithmetic what was found for TF32 will do where nothing better is known.
     """
     if not torch.cuda.is_available():
         return
     import triton
 
     gpu = torch.cuda.get_device_name()
-    # What comes later wins. In IEEE arithmetic what was found for TF32 will do where nothing better is known.
+    # What comes later wins.
     folders = [
         (source, find(gpu, ieee=ieee))
-        for ieee in ((False, True) if is_ieee() else (False,))
+        for ieee in ((False, True) if is_ieee() and stand_ins else (is_ieee(),))
         for source, find in (("shipped", shipped), ("saved", saved))
     ]
     for source, folder in folders:
@@ -133,6 +136,34 @@ def chosen_configurations() -> Files:
                 "config": {setting: getattr(config, setting) for setting in settings},
             }
     return {name: content for name, content in files.items() if content["autotune_entries"]}
+
+
+@contextlib.contextmanager
+def compiling_side_by_side() -> Iterator[None]:
+    """Let an autotuner that searches compile its candidates on all cores, before it times them one by one."""
+    if "triton" not in sys.modules:
+        yield
+        return
+    import triton
+    from triton.runtime.autotuner import Autotuner
+
+    prune = Autotuner.prune_configs
+
+    def prune_and_compile(tuner: Any, arguments: dict[str, Any]) -> Sequence[Any]:
+        candidates: Sequence[Any] = prune(tuner, arguments)
+        with (
+            ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+            triton.AsyncCompileMode(pool, ignore_errors=True),  # a candidate that fails will do so again when timed
+        ):
+            for each in candidates:
+                tuner.fn.run(*tuner.nargs.values(), **(arguments | each.all_kwargs() | {"warmup": True}))
+        return candidates
+
+    Autotuner.prune_configs = prune_and_compile
+    try:
+        yield
+    finally:
+        Autotuner.prune_configs = prune
 
 
 @functools.lru_cache(maxsize=1)

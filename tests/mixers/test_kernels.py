@@ -3,6 +3,7 @@
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ def interpret() -> Iterator[Interpret]:
     """Calls a function where kernels are interpreted, which Triton decides when it is first imported."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_INTERPRET", "1")
+        patch.setenv("TRITON_F32_DEFAULT", "ieee")
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             yield lambda function, *args: pool.submit(function, *args).result()
 
@@ -37,7 +39,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, log_forget: Tensor, mask: Tensor | N
     k, v = (each.repeat_interleave(shared, dim=2) for each in (k, v))
     kept = log_forget.cumsum(1).transpose(1, 2)
     scores = torch.einsum("bihk,bjhk->bhij", q, k) / q.shape[-1] ** 0.5 + kept[..., :, None] - kept[..., None, :]
-    seen = torch.ones(frames, frames, dtype=torch.bool).tril()
+    seen = torch.ones(frames, frames, dtype=torch.bool, device=q.device).tril()
     seen = seen if mask is None else seen & mask[:, None, None, :]
     return torch.einsum("bhij,bjhv->bihv", scores.masked_fill(~seen, -torch.inf).softmax(-1).nan_to_num(), v)
 
@@ -209,17 +211,22 @@ def compile_for(capability: int, kernel: Any, types: dict[str, str], constants: 
 
 
 @pytest.mark.parametrize(
-    ("name", "gpu"),
-    [*((name, "H200") for name in ATTENTION), ("forward", "A100"), ("forward", "RTX 4090"), ("dk", "RTX 4090")],
+    ("name", "gpu", "element_size"),
+    [
+        *((name, "H200", size) for name in ATTENTION for size in (2, 4)),
+        *(("forward", "A100", 2), ("forward", "RTX 4090", 2), ("dk", "RTX 4090", 2), ("dk", "RTX 4090", 4)),
+    ],
 )
-def test_attention_fits_in_shared_memory(name: str, gpu: str) -> None:
+def test_attention_fits_in_shared_memory(name: str, gpu: str, element_size: int) -> None:
     """The largest tiles that are said to fit, at the width where the library's kernel does not."""
     kernel, tiles, more = ATTENTION[name]
     capability, room = GPUS[gpu]
-    config = next(c for c in kernel.configs if tiles.fits(c, width=256, element_size=2, room=room, ieee=False))
-    constants = {"HEADS": 4, "KEY_HEADS": 4, "WIDTH": 256, "PADDED": False, **more, **config.kwargs}
-    halves = dict.fromkeys(("q", "k", "v", "mask", "o", "do", "dq", "out"), "*bf16")
-    types = halves | {"frames": "i32", "length_bucket": "i32", "scale": "fp32"}
+    fits = partial(tiles.fits, width=256, element_size=element_size, room=room, ieee=False)
+    config = next(filter(fits, kernel.configs))
+    more = {**more, "IN_PARTS": element_size == 4, **config.kwargs}
+    constants = {"HEADS": 4, "KEY_HEADS": 4, "WIDTH": 256, "PADDED": False, **more}
+    inputs = dict.fromkeys(("q", "k", "v", "mask", "o", "do", "dq", "out"), "*bf16" if element_size == 2 else "*fp32")
+    types = inputs | {"frames": "i32", "length_bucket": "i32", "scale": "fp32"}
     warps, stages = config.num_warps, config.num_stages
     assert 0 < compile_for(capability, kernel.fn, types, constants, num_warps=warps, num_stages=stages) <= room
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.efficiency.execution import bind
+from bench.efficiency import isolation
+from bench.efficiency.execution import bind, callable_model
 from mixers import stack
 from mixers.kernels import operator
 from tests.mixers.test_gpu import error, few_candidates, poison
@@ -66,7 +67,7 @@ def test_attention(frames: int, dtype: torch.dtype, gate: float) -> None:
     found = results(operator("forgetting_attention"), inputs, upstream)
     errors = [error(value, exact) for value, exact in zip(found, exact_attention(inputs, upstream), strict=True)]
     print(f"{frames} {dtype} {gate}:", *(f"{each:.1e}" for each in errors))
-    bounds = (5e-3, 1e-2, 3e-2) if dtype == torch.bfloat16 else (1e-3, 2e-3, 1e-2)
+    bounds = (5e-3, 1e-2, 3e-2) if dtype == torch.bfloat16 else (2e-3, 4e-3, 1e-2)
     if frames > 2:  # below, some gradients are nothing but rounding
         assert errors[0] < bounds[0]
         assert max(errors[1:4]) < bounds[1]
@@ -124,11 +125,16 @@ def test_decays(frames: int, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("name", ["fox", "lightnet"])
 @pytest.mark.parametrize("execution", ["graph", "compile"])
 def test_layers_can_be_captured_and_compiled(name: str, execution: str) -> None:
-    model = stack.build(name, implementation="triton", preset="layer").to("cuda", torch.bfloat16)
-    x = torch.randn(1, 499, 1024, device="cuda", dtype=torch.bfloat16)
-    with torch.inference_mode():
-        expected = model(x)
-    called = torch.compile(model) if execution == "compile" else model
-    y = bind(called, x, execution=execution)()  # type: ignore[arg-type]
+    assert isolation.call(error_of_execution, name, execution) < 1e-2
+
+
+def error_of_execution(name: str, execution: str) -> float:
+    """How far a layer is from what it gives when called; without the checks of shapes, which would be captured too."""
+    with few_candidates():
+        model = stack.build(name, implementation="triton", preset="layer").to("cuda", torch.bfloat16)
+        x = torch.randn(1, 499, 1024, device="cuda", dtype=torch.bfloat16)
+        with torch.inference_mode():
+            expected = model(x)
+        y = bind(callable_model(model, execution=execution), x, execution=execution)()
     assert isinstance(y, Tensor)
-    assert error(y, expected.double()) < 1e-2
+    return error(y, expected.double())

@@ -1,9 +1,12 @@
 """Prepared configurations reach the autotuners of the library, and come out of them as they went in."""
 
 import importlib
+import inspect
 import json
+import os
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ def _library_on_an_h200(monkeypatch: pytest.MonkeyPatch) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the library warns that Triton finds no GPU
         importlib.import_module("fla.layers")
+        importlib.import_module("mixers.kernels.forgetting_attention")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200")
 
@@ -46,7 +50,8 @@ def _nothing_known(_library_on_an_h200: None) -> Iterator[None]:
 def test_what_is_shipped_is_what_the_autotuners_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert tuned.choices_made() == 0
-    tuned.use_prepared_configurations("fla")
+    for package in tuned.PACKAGES:
+        tuned.use_prepared_configurations(package)
     for name, entries in prepared().items():
         for entry in entries.values():
             chosen = known()[name][tuple(entry["autotune_key"])]
@@ -61,7 +66,7 @@ def test_what_was_found_here_is_saved_and_wins_the_next_time(tmp_path: Path, mon
     import triton
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    name, entries = next(iter(prepared().items()))
+    name, entries = next((name, entries) for name, entries in prepared().items() if name.startswith("chunk_"))
     key = tuple(next(iter(entries.values()))["autotune_key"])
     tuner = next(each for each in tuned._autotuners() if each.base_fn.__name__ == name)
     found = triton.Config({"made up": 5}, num_warps=7)
@@ -76,6 +81,48 @@ def test_what_was_found_here_is_saved_and_wins_the_next_time(tmp_path: Path, mon
     assert known()[name][key].num_warps == 7
     monkeypatch.setattr(tuner, "best_config", tuner.cache[key], raising=False)
     assert "1 saved" in tuned.origins()
+
+
+class Kernel:
+    """What an autotuner holds: compiling takes until all candidates are at it."""
+
+    arg_names = ("x",)
+
+    def __init__(self, candidates: int) -> None:
+        self.fn = lambda x: x
+        self.compiled: list[int] = []
+        self._together = threading.Barrier(candidates)
+
+    def run(self, _: int, *, warmup: bool, **candidate: int) -> None:
+        from triton.runtime._async_compile import active_mode
+
+        def compile_one() -> int:
+            self._together.wait(timeout=30)
+            return candidate["num_warps"]
+
+        if warmup:
+            mode = active_mode.get()
+            assert mode
+            functions = [compile_one, self.compiled.append, lambda *_: None]  # the last only in newer versions
+            mode.submit(candidate["num_warps"], *functions[: len(inspect.signature(mode.submit).parameters) - 1])
+
+
+def test_candidates_are_compiled_side_by_side_before_any_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    import triton
+    from triton.runtime.autotuner import Autotuner
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4))
+    kernel, known_when_timed = Kernel(4), []
+
+    def time_it(_: Callable[[], object], **__: object) -> list[float]:
+        known_when_timed.append(sorted(kernel.compiled))
+        return [1.0]
+
+    candidates = [triton.Config({}, num_warps=warps) for warps in (1, 2, 4, 8)]
+    tuner = Autotuner(kernel, kernel.arg_names, candidates, ["x"], None, None, do_bench=time_it)
+    with tuned.compiling_side_by_side():
+        tuner.run(5, warmup=False)
+    assert known_when_timed == [[1, 2, 4, 8]] * 4
 
 
 def test_merging_keeps_what_is_there(tmp_path: Path) -> None:
