@@ -61,6 +61,7 @@ def measure_latency(
     device_type: str,
     cold_cache: bool = False,
     observe: Callable[[int], int] = lambda _: 0,
+    rest: Callable[[], None] = lambda: None,
 ) -> Latency:
     """Time single calls, and on a GPU calls behind a full launch queue, each until its criterion is met.
 
@@ -72,6 +73,7 @@ def measure_latency(
         device_type: ``cuda`` or ``cpu``.
         cold_cache: Whether the GPU's L2 cache is overwritten before each call, outside what is timed.
         observe: Told after each window of single calls how many there were, else 0; returns 1 if the clock has dropped.
+        rest: Called before each window behind a full queue, where there is no pause else.
 
     Raises:
         RuntimeError: No window of single calls was clean.
@@ -85,7 +87,8 @@ def measure_latency(
     if issue_ms <= FULL_QUEUE.relative_error * single.median:
         return Latency(single=single, full_queue=single)
     queue = _Queue(call, prepare, issue_ms=issue_ms)
-    return Latency(single=single, full_queue=collect(queue.window, criterion=FULL_QUEUE, observe=lambda _: observe(0)))
+    full = collect(queue.window, criterion=FULL_QUEUE, observe=lambda _: observe(0), rest=rest)
+    return Latency(single=single, full_queue=full)
 
 
 def measure_as_the_paper(calls: Iterable[Callable[[], object]]) -> float:

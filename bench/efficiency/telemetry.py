@@ -17,8 +17,14 @@ LOWEST_CLOCK = 0.75
 
 _READING_EVERY_S = 0.02  # a reading takes up to some milliseconds, in which nothing is measured
 
+# Under matrix products without a pause a card reaches its power cap within a tenth of a second, and then its times
+# depend on how warm it is and what it did before. So it gets a pause, as in nvbench, of up to three windows of samples.
+_LONGEST_REST_S = 0.06
+
+_POWER_CAP = "software power cap"
+
 _REASONS = {
-    "software power cap": pynvml.nvmlClocksEventReasonSwPowerCap,
+    _POWER_CAP: pynvml.nvmlClocksEventReasonSwPowerCap,
     "hardware slowdown": pynvml.nvmlClocksEventReasonHwSlowdown,
     "software thermal": pynvml.nvmlClocksEventReasonSwThermalSlowdown,
     "hardware thermal": pynvml.nvmlClocksEventReasonHwThermalSlowdown,
@@ -131,6 +137,7 @@ class Monitor:
         self._clocks: list[int] = []
         self._temperatures: list[int] = []
         self._reasons: set[str] = set()
+        self._capped = False
         self._energies: list[tuple[float, int, float]] = []  # joules, calls so far and time, at each movement
 
     def observe(self, calls: int) -> int:
@@ -150,7 +157,9 @@ class Monitor:
             if energy is not None and (not self._energies or energy > self._energies[-1][0]):
                 self._energies.append((energy, self._calls, now))
         clock, temperature = self._card.sm_clock_mhz(), self._card.temperature_c()
-        self._reasons |= self._card.throttle_reasons()
+        reasons = self._card.throttle_reasons()
+        self._reasons |= reasons
+        self._capped = _POWER_CAP in reasons
         self._last_s = time.perf_counter()
         if temperature is not None:
             self._temperatures.append(temperature)
@@ -160,6 +169,13 @@ class Monitor:
             return 1  # and the window is void
         self._clocks.append(clock)
         return 0
+
+    def rest(self) -> None:
+        """Leave the card idle for as long as its power cap held it down at the last reading, up to 0.06 s."""
+        end = time.perf_counter() + _LONGEST_REST_S
+        while self._capped and time.perf_counter() < end:
+            time.sleep(_READING_EVERY_S)
+            self._capped = _POWER_CAP in self._card.throttle_reasons()
 
     def conditions(self) -> Conditions:
         """Return what all readings say together."""

@@ -101,7 +101,13 @@ class Series:
         return statistics.quantiles(self.samples_ms, n=100, method="inclusive")[percent - 1]
 
 
-def collect(take: Callable[[], Window], *, criterion: Criterion, observe: Callable[[int], int]) -> Series:
+def collect(
+    take: Callable[[], Window],
+    *,
+    criterion: Criterion,
+    observe: Callable[[int], int],
+    rest: Callable[[], None] = lambda: None,
+) -> Series:
     """Take windows until the criterion is met or too many were void. Python collects no garbage meanwhile.
 
     A card that cannot hold its clocks has no clean window. Where there are too few, those in which nothing but the
@@ -111,6 +117,7 @@ def collect(take: Callable[[], Window], *, criterion: Criterion, observe: Callab
         take: Takes one window of samples; what it times must have been warmed up.
         criterion: When there are enough samples.
         observe: Told after each window how many samples it held; returns whether the clock has dropped.
+        rest: Called before each window; what it takes is no time of sampling.
     """
     clean: list[Window] = []
     clean_or_slow: list[Window] = []
@@ -121,6 +128,9 @@ def collect(take: Callable[[], Window], *, criterion: Criterion, observe: Callab
     began = time.perf_counter()
     try:
         while stop is None:
+            resting = time.perf_counter()
+            rest()
+            began += time.perf_counter() - resting
             before = _count()
             window = take()
             taken += len(window.samples_ms) + window.queue_gaps

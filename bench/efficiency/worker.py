@@ -260,6 +260,7 @@ class _Cases:
             device_type=self._device_type,
             cold_cache=self._setting.cache == "cold",
             observe=monitor.observe if monitor else lambda _: 0,
+            rest=monitor.rest if monitor else lambda: None,
         )
         if self._setting.execution == "graph":
             del call  # with the memory that it held: what a graph takes, it takes while it is captured

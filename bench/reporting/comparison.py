@@ -19,6 +19,7 @@ from rich.text import Text
 
 from bench.efficiency.records import (
     LAUNCH_GAPS_MS,
+    PROCESSES_DIFFER,
     SWEEP_FILE,
     Case,
     Record,
@@ -50,8 +51,9 @@ _STYLES: dict[Verdict, str] = {"faster": "green", "slower": "bold red", "no diff
 
 _LEGEND = (
     f"ratio: median after / before, with its {1 - ALPHA:.0%} interval. faster, slower: the interval excludes 1 and the "
-    f"ratio is off by more than {THRESHOLD:.0%} and by more than the GPU's clocks, as far as they fell, and the gaps "
-    f"between kernels explain. no difference: it is not, and one of {RESOLUTION:.0%} is ruled out. noisy: all else."
+    f"ratio is off by more than {PROCESSES_DIFFER:.1%}, by which two processes may differ, and what the GPU's clocks, "
+    "as far as they fell, and the gaps between kernels explain. no difference: it is off by at most "
+    f"{THRESHOLD:.0%}, and a difference of {RESOLUTION:.0%} is ruled out. noisy: all else."
 )
 
 
@@ -262,10 +264,10 @@ def _pair(case: Case, one: _Sweep, other: _Sweep, *, by: str) -> Pair:
 
 
 def _explained(before: Record, after: Record, *, by: str) -> float:
-    """Return the largest difference, as a fraction, that something other than the code explains."""
+    """Return the largest difference, as a fraction, that something other than the code explains or has been seen."""
     of_gaps = by == "gpu" and before.gpu_ms and before.execution != "graph"
     gaps = LAUNCH_GAPS_MS / before.gpu_ms if of_gaps and before.gpu_ms else 0.0
-    return gaps + _explained_by_clocks(before, after, by=by)
+    return PROCESSES_DIFFER + gaps + _explained_by_clocks(before, after, by=by)
 
 
 def _explained_by_clocks(before: Record, after: Record, *, by: str) -> float:

@@ -32,9 +32,9 @@ programs start first.
 
 **TF32.** The tensor cores of sm_90 take TF32 only where the summed axis is contiguous. In q k^T and do v^T it is. A
 tile that was walked to and is then summed over (p v, ds k, ds q, p do) would have to be turned round on its way into
-shared memory, where 16 threads at a time write to one bank. So in those products each float32 is taken as two of bfloat16,
-which may lie either way: high + low is off by 2^-17 at most, and of the four products low times low is left out. Three
-at twice the rate take half as long again as one in TF32, and come closer, TF32 itself being off by 2^-11.
+shared memory, where 16 threads at a time write to one bank. So in those products each float32 is taken as two of
+bfloat16, which may lie either way: high + low is off by 2^-17 at most, and of the four products low times low is left
+out. Three at twice the rate take half as long again as one in TF32, and come closer, TF32 itself being off by 2^-11.
 """
 
 import math

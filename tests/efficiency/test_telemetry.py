@@ -46,6 +46,24 @@ def monitor_of(card: FakeCard) -> Monitor:
     return Monitor(card)  # type: ignore[arg-type]
 
 
+def test_a_card_at_its_power_cap_rests_until_it_is_not() -> None:
+    card = FakeCard(reasons={"software power cap"})
+    monitor = monitor_of(card)
+
+    def rested() -> float:
+        began = time.perf_counter()
+        monitor.rest()
+        return time.perf_counter() - began
+
+    assert rested() < 0.02  # nothing is known yet
+    monitor.observe(0)
+    assert rested() >= 0.06  # in vain
+    card.reasons = set()
+    assert rested() < 0.05
+    monitor.observe(0)
+    assert rested() < 0.02
+
+
 def test_energy_of_a_call_is_counted_from_movement_to_movement() -> None:
     """The counter moves at the 2nd, 4th, 6th question; between them lie 2 x 5 calls and 50 J."""
     monitor = monitor_of(FakeCard())

@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import time
 from collections.abc import Callable
 
 import pytest
@@ -48,6 +49,16 @@ def test_a_contaminated_window_is_void_and_taken_again() -> None:
     series = collect(windows_of_five(collect_garbage_in_the_second), criterion=TWENTY, observe=lambda _: 0)
     assert series.samples_ms == tuple(i + 0.5 for i in range(25) if not 5 <= i < 10)
     assert (series.events, series.void_samples) == (Events(garbage_collections=1), 5)
+
+
+def test_resting_between_windows_takes_no_time_of_sampling() -> None:
+    def sample(_: int) -> int:
+        time.sleep(0.02)
+        return 0
+
+    timed = Criterion(relative_error=0.0, minimum_seconds=0.0, maximum_seconds=0.15)
+    series = collect(windows_of_five(sample), criterion=timed, observe=lambda _: 0, rest=lambda: time.sleep(0.05))
+    assert len(series.samples_ms) / 5 >= 6  # three, were it counted
 
 
 def test_a_sample_at_a_gap_is_left_out_and_counted_and_its_neighbours_stay() -> None:
