@@ -4,10 +4,11 @@ One after another is the manner of the paper's code: float32 throughout, the enc
 measured in one process, on the same batches, after a warm-up that compiles what is to be compiled.
 """
 
+import functools
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +16,12 @@ import torch
 from accelerate import Accelerator
 
 from bench.accuracy.corpora.base import TRAIN, Corpus
-from bench.accuracy.data import Batch, Crops, Order, encode, load, waveform_scale
-from bench.accuracy.features import SpeechFeatures, load_features
+from bench.accuracy.data import Batch, Crops, Order, encode, load
+from bench.accuracy.features import SpeechFeatures, TextFeatures, load_features
 from bench.accuracy.learner import Learner
 from bench.accuracy.runs import Run
 from bench.reporting.atomic import write_atomically
+from mixers import tuned
 from mixers.errors import UserError
 from mixers.precision import DTYPES, use_precision
 
@@ -53,15 +55,9 @@ class Rate:
 
 
 def measure(
-    run: Run,
-    corpus: Corpus,
-    *,
-    accelerator: Accelerator,
-    steps: int,
-    workers: int,
-    tell: Callable[[str], object],
-) -> dict[str, Rate]:
-    """Return the rate of all mixers together, and of each alone in the released code's manner.
+    run: Run, corpus: Corpus, *, accelerator: Accelerator, steps: int, workers: int
+) -> Iterator[tuple[str, Rate]]:
+    """Yield the rate of all mixers together, and of each alone in the released code's manner, as they are measured.
 
     Args:
         run: Its precision is that of the first way; one seed of each mixer is trained.
@@ -69,7 +65,6 @@ def measure(
         accelerator: Of one process.
         steps: Timed ones, of each way.
         workers: Processes that read audio.
-        tell: Told what is being done.
 
     Raises:
         UserError: The corpus is too small.
@@ -81,9 +76,14 @@ def measure(
     use_precision("native")  # in float32 every library computes by its own default, as the paper's code did
     configs = [config for config, seed in run.models() if seed == run.seeds[0]]
     ways = {TOGETHER: (run.precision, configs), **{config.mixer: ("float32", [config]) for config in configs}}
-    rates = {}
+
+    @functools.lru_cache(maxsize=1)  # those of the precision before it make room
+    def encoders(precision: str) -> tuple[SpeechFeatures, TextFeatures | None]:
+        device = str(accelerator.device)
+        encoder, text = load_features(run.speech, run.text, device=device, dtype=DTYPES[precision])
+        return SpeechFeatures(encoder, scale=run.scale, all_layers=False), text
+
     for name, (precision, chosen) in ways.items():
-        tell(f"{name}: {', '.join(config.mixer for config in chosen)} in {precision}")
         learners = [
             Learner(
                 config,
@@ -95,9 +95,14 @@ def measure(
             )
             for config in chosen
         ]
-        rates[name] = _rate(name, run, corpus, learners, accelerator, precision, steps=steps, workers=workers)
-        del learners
-    return rates
+        speech, text = encoders(precision)
+        again = name != TOGETHER
+        if text is not None and not again:  # as in every epoch but the first
+            text.prepare([each.text for each in corpus.split(TRAIN)])
+        batches = _batches(run, corpus, steps=WARM_UP_STEPS + steps, workers=workers)
+        with tuned.compiling_side_by_side():
+            rate = _rate(batches, learners, speech, text, device=accelerator.device, again=again)
+        yield name, rate
 
 
 def hours_of_the_table(together: Rate, *, batch: int) -> float:
@@ -106,7 +111,7 @@ def hours_of_the_table(together: Rate, *, batch: int) -> float:
     return TABLE_ENCODERS * TABLE_EPOCHS * TABLE_UTTERANCES / batch * step_ms / 3.6e6
 
 
-def write(rates: dict[str, Rate], path: Path, *, facts: dict[str, object], batch: int) -> dict[str, object]:
+def write(rates: Mapping[str, Rate], path: Path, *, facts: dict[str, object], batch: int) -> dict[str, object]:
     """Write what was measured as JSON and return it.
 
     Raises:
@@ -128,32 +133,27 @@ def write(rates: dict[str, Rate], path: Path, *, facts: dict[str, object], batch
 
 
 def _rate(
-    name: str,
-    run: Run,
-    corpus: Corpus,
+    batches: Iterable[Batch],
     learners: Sequence[Learner],
-    accelerator: Accelerator,
-    precision: str,
+    speech: SpeechFeatures,
+    text: TextFeatures | None,
     *,
-    steps: int,
-    workers: int,
+    device: torch.device,
+    again: bool,
 ) -> Rate:
-    device = accelerator.device
+    """Train on the batches, the first few to warm up; `again`: every text is encoded whenever it comes."""
     on_gpu = device.type == "cuda"
-    encoder, text = load_features(run.speech, run.text, device=str(device), dtype=DTYPES[precision])
-    speech = SpeechFeatures(encoder, scale=waveform_scale(corpus.split(TRAIN)[:100]), all_layers=False)
-    again = name != TOGETHER
-    if text is not None and not again:
-        text.prepare([each.text for each in corpus.split(TRAIN)])
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     times: dict[str, list[float]] = {"load": [], "encode": [], **{learner.name: [] for learner in learners}}
     busy: list[int] = []
+    utterances = 0
     began = clock = time.perf_counter()
-    for step, batch in enumerate(_batches(run, corpus, steps=WARM_UP_STEPS + steps, workers=workers)):
+    for step, batch in enumerate(batches):
         clock = _lap(times["load"], clock, device)
-        if text is not None and again:  # as the paper's code does, for each batch
-            text.forget()
+        if text is not None:
+            if again:  # as the paper's code does, for each batch
+                text.forget()
             text.prepare(batch.texts)
         inputs = encode(batch, speech=speech, text=text, device=device)
         clock = _lap(times["encode"], clock, device)
@@ -162,14 +162,16 @@ def _rate(
             clock = _lap(times[learner.name], clock, device)
         if on_gpu:
             busy.append(torch.cuda.utilization(device))
+        utterances += len(batch.texts)
         if step == WARM_UP_STEPS - 1:
-            began = clock = time.perf_counter()
+            utterances, began = 0, time.perf_counter()
+            clock = began
             for laps in times.values():
                 laps.clear()
     elapsed = time.perf_counter() - began
     medians = {name: 1e3 * statistics.median(laps) for name, laps in times.items()}
     return Rate(
-        utterances_per_s=steps * run.batch / elapsed,
+        utterances_per_s=utterances / elapsed,
         load_ms=medians.pop("load"),
         encode_ms=medians.pop("encode"),
         step_ms=medians,

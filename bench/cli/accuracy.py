@@ -241,6 +241,7 @@ def throughput(
     console = Console(stderr=True)
     device = choose_device(device)
     precision = setup.choose_precision(None, device=device)
+    found = {}
     with tempfile.TemporaryDirectory(prefix="sbench-") as scratch, console.status("Making a corpus") as status:
         folder = Path(scratch) / "corpus"
         write_demo_corpus(folder, utterances=utterances, speakers=40, seed=0, seconds=(crop, crop))
@@ -258,13 +259,15 @@ def throughput(
             data_seed=0,
             missing_text="error",
         )
+        status.update("Loading the encoders")
         run, corpus = setup.prepare(plan, precision=precision, device=device)
         accelerator = setup.start_accelerator(device)
-        found = rates.measure(run, corpus, accelerator=accelerator, steps=steps, workers=workers, tell=status.update)
+        status.update("Training together, then one after another")
+        for name, rate in rates.measure(run, corpus, accelerator=accelerator, steps=steps, workers=workers):
+            found[name] = rate
+            console.print(f"{name}: {rate.utterances_per_s:.1f} utterances/s", highlight=False)
     facts = {"device": setup.device_name(device), "speech": speech, "text": text, "batch": batch, "crop_seconds": crop}
     content = rates.write(found, output, facts={**facts, "precision": precision, "mixers": run.mixers}, batch=batch)
-    for name, rate in found.items():
-        console.print(f"{name}: {rate.utterances_per_s:.1f} utterances/s", highlight=False)
     console.print(f"together {content['times_faster']:.1f} times as fast as one after another", highlight=False)
     print(output)
 
@@ -284,6 +287,7 @@ def _train(
 
     from bench.accuracy.evaluation import open_encoders
     from bench.accuracy.training import Stepped, Training
+    from mixers.tuned import compiling_side_by_side
 
     speech, text = open_encoders(run, device=str(accelerator.device))
     with console.status("Building the models"):
@@ -303,7 +307,7 @@ def _train(
     task = progress.add_task("", total=run.epochs * work.steps, completed=begin)
     writer = SummaryWriter(str(folder / "tensorboard"), purge_step=begin) if accelerator.is_main_process else None
     try:
-        with progress:
+        with progress, compiling_side_by_side():
             for event in work.work():
                 if isinstance(event, Stepped):
                     at = event.place.epoch * work.steps + event.place.step

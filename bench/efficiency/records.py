@@ -31,7 +31,7 @@ RANDOM_INPUT = "random features"
 LAUNCH_GAPS_MS = 0.02
 
 # And by this share any call may, in a CUDA graph too, for nothing that could be read off the card: two sweeps of an
-# H200 differ by up to 1.1 % (reports/nvidia-h200/graph-against-graph.txt).
+# H200 differed by up to 1.1 %.
 PROCESSES_DIFFER = 0.015
 
 Status = Literal["ok", "oom", "skipped", "unavailable", "failed"]
