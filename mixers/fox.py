@@ -71,7 +71,7 @@ class ForgettingAttention(Mixer):
             else _Parameters(config)
         )
         if implementation in ("flex", "triton"):
-            self._attend = _flex if implementation == "flex" else kernels.operator("forgetting_attention")
+            self._attend = attention(implementation)
 
     @classmethod
     def measured(cls, config: MixerConfig) -> tuple[str, ...]:
@@ -121,6 +121,14 @@ class ForgettingAttention(Mixer):
     def mixing_flops(self, *, batch: int, frames: int) -> int:
         """Two products of L x L x D, of which the half that the future takes is never computed."""
         return 2 * batch * frames * (frames + 1) * self.width
+
+
+def attention(implementation: str) -> Callable[..., Tensor]:
+    """Return what ``flex`` or ``triton`` puts between the layer's projections.
+
+    It maps q (B, L, H, K), k and v (B, L, G, K), log forget gates (B, L, H) and a mask (B, L) or None to (B, L, H, K).
+    """
+    return _flex if implementation == "flex" else kernels.operator("forgetting_attention")
 
 
 def _flex(q: Tensor, k: Tensor, v: Tensor, log_forget: Tensor, mask: Tensor | None) -> Tensor:
