@@ -145,5 +145,5 @@ def _sizes(q: Tensor, k: Tensor, mask: Tensor | None) -> dict[str, Any]:
         "KEY_HEADS": k.shape[2],
         "WIDTH": width,
         "PADDED": mask is not None,
-        "IN_PARTS": q.dtype == torch.float32 and not is_ieee(),
+        "PRODUCTS": ("bf16x6" if is_ieee() else "tf32") if q.dtype == torch.float32 and q.is_cuda else "ieee",
     }

@@ -30,11 +30,16 @@ as much, and a GPU that has less gets smaller tiles. Among those that fit the au
 its own: the second, since before the other it would have the compiler of sm_90 wait for each product. The longest
 programs start first.
 
-**TF32.** The tensor cores of sm_90 take TF32 only where the summed axis is contiguous. In q k^T and do v^T it is. A
-tile that was walked to and is then summed over (p v, ds k, ds q, p do) would have to be turned round on its way into
-shared memory, where 16 threads at a time write to one bank. So in those products each float32 is taken as two of
-bfloat16, which may lie either way: high + low is off by 2^-17 at most, and of the four products low times low is left
-out. Three at twice the rate take half as long again as one in TF32, and come closer, TF32 itself being off by 2^-11.
+**Products of float32** (`PRODUCTS`) are made of bfloat16's, each float32 being the sum of several parts.
+
+- ``tf32``: The tensor cores of sm_90 take TF32 only where the summed axis is contiguous. In q k^T and do v^T it is, and
+  they do. A tile that was walked to and is then summed over (p v, ds k, ds q, p do) would have to be turned round on
+  its way into shared memory, where 16 threads at a time write to one bank. There each float32 is taken as two of
+  bfloat16, which may lie either way: high + low is off by 2^-17 at most, and of the four products low times low is left
+  out. Three at twice the rate take half as long again as one in TF32, and come closer, TF32 being off by 2^-11.
+- ``bf16x6``, for IEEE: tensor cores multiply no float32, and without them a tile takes far longer. Three parts hold all
+  24 bits of a float32, and of their nine products Triton sums the six that reach into these.
+- ``ieee``: as they come; of bfloat16 or float64, and in Triton's interpreter.
 """
 
 import math
@@ -47,8 +52,6 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-
-from mixers.precision import is_ieee
 
 _LOG_2 = tl.constexpr(math.log(2))
 
@@ -70,11 +73,16 @@ _TILES = (
         (64, 32, 8, 2),
         (64, 32, 4, 2),
         (64, 16, 4, 2),
+        (64, 16, 4, 1),
         (32, 32, 4, 2),
         (32, 16, 4, 2),
         (16, 16, 4, 2),
+        (16, 16, 4, 1),
     )
 )
+
+
+_SIX = 6  # bytes of the three bfloat16 that stand for a float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,24 +97,22 @@ class Tiles:
     kept: str
     inputs: int
 
-    def shared_bytes(self, config: triton.Config, *, width: int, element_size: int) -> int:
+    def shared_bytes(self, config: triton.Config, *, width: int, element_size: int, products: str) -> int:
         """Return how much shared memory a candidate takes at most: its tiles, and some for sums between warps."""
         kept, walked = self._extents(config)
-        tiles: int = self.inputs * kept + 2 * config.num_stages * walked
-        return tiles * width * element_size + 2048
+        if products == "bf16x6":  # three parts of each, and what was loaded ahead
+            tiles = _SIX * (self.inputs * kept + walked) + 2 * (config.num_stages - 1) * walked * element_size
+        else:
+            tiles = (self.inputs * kept + 2 * config.num_stages * walked) * element_size
+        return int(tiles * width + 2048)
 
-    def fits(self, config: triton.Config, *, width: int, element_size: int, room: int, ieee: bool) -> bool:
+    def fits(self, config: triton.Config, *, width: int, element_size: int, products: str, room: int) -> bool:
         """Tell whether a candidate fits in shared memory, and in registers well enough to be fast."""
         kept, walked = self._extents(config)
         of_sums = kept * width // (32 * config.num_warps)  # registers of a thread, which has 255
-        small = kept * walked <= 512 or not ieee  # without tensor cores larger ones spill
         narrow = walked == 16 and kept > 32 and element_size == 2  # wider ones fit
-        return (
-            small
-            and not narrow
-            and of_sums <= 128
-            and self.shared_bytes(config, width=width, element_size=element_size) <= room
-        )
+        shared = self.shared_bytes(config, width=width, element_size=element_size, products=products)
+        return not narrow and of_sums <= 128 and shared <= room
 
     def _extents(self, config: triton.Config) -> tuple[int, int]:
         rows, columns = config.kwargs["ROWS"], config.kwargs["COLUMNS"]
@@ -128,8 +134,8 @@ def _tuned(tiles: Tiles, *keys: str) -> dict[str, Any]:
         sizes = {
             "width": more["WIDTH"],
             "element_size": q.element_size(),
+            "products": more["PRODUCTS"],
             "room": torch.cuda.get_device_properties(q.device).shared_memory_per_block_optin,  # type: ignore[attr-defined]
-            "ieee": q.dtype == torch.float32 and is_ieee(),
         }
         return [config for config in configs if of_kernel.fits(config, **sizes)] or [configs[-1]]
 
@@ -173,9 +179,9 @@ def _real(mask, at, frames):
 
 
 @triton.jit
-def _add_product(weights, tile, total, IN_PARTS: tl.constexpr):
-    """Return total + weights tile, a product that sums over the walked axis; IN_PARTS: float32 as two of bfloat16."""
-    if IN_PARTS:
+def _add_product(weights, tile, total, PRODUCTS: tl.constexpr):
+    """Return total + weights tile, a product that sums over the walked axis."""
+    if PRODUCTS == "tf32":
         high, tile_high = weights.to(tl.bfloat16), tile.to(tl.bfloat16)
         low, tile_low = (
             (weights - high.to(tl.float32)).to(tl.bfloat16),
@@ -184,18 +190,18 @@ def _add_product(weights, tile, total, IN_PARTS: tl.constexpr):
         total = tl.dot(high, tile_high, total)
         total = tl.dot(low, tile_high, total)
         return tl.dot(high, tile_low, total)
-    return tl.dot(weights.to(tile.dtype), tile, total, out_dtype=total.dtype)
+    return tl.dot(weights.to(tile.dtype), tile, total, input_precision=PRODUCTS, out_dtype=total.dtype)
 
 
 @triton.jit
-def _softmax_step(s, v_tile, o_sum, weight, maximum, PADDED: tl.constexpr, IN_PARTS: tl.constexpr):
+def _softmax_step(s, v_tile, o_sum, weight, maximum, PADDED: tl.constexpr, PRODUCTS: tl.constexpr):
     """Take in a tile of scores: sums of weighted values, of weights, and the maximum that both are relative to."""
     new_maximum = tl.maximum(maximum, tl.max(s, 1))
     # a row that has met only padding keeps sums of zero
     reference = tl.where(new_maximum == float("-inf"), 0.0, new_maximum) if PADDED else new_maximum
     p = tl.exp2(s - reference[:, None])
     shrink = tl.exp2(maximum - reference)
-    o_sum = _add_product(p, v_tile, o_sum * shrink[:, None], IN_PARTS)
+    o_sum = _add_product(p, v_tile, o_sum * shrink[:, None], PRODUCTS)
     return o_sum, weight * shrink + tl.sum(p, 1), new_maximum
 
 
@@ -217,7 +223,7 @@ def forgetting_attention_forward_kernel(
     KEY_HEADS: tl.constexpr,
     WIDTH: tl.constexpr,
     PADDED: tl.constexpr,
-    IN_PARTS: tl.constexpr,
+    PRODUCTS: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
@@ -248,11 +254,11 @@ def forgetting_attention_forward_kernel(
         of_columns = columns[:, None] * (KEY_HEADS * WIDTH) + channels[None, :]
         k_tile = tl.load(k + of_columns)  # (COLUMNS, K)
         v_tile = tl.load(v + of_columns)
-        s = tl.dot(q_tile, tl.trans(k_tile), out_dtype=o_sum.dtype) * scale
+        s = tl.dot(q_tile, tl.trans(k_tile), input_precision=PRODUCTS, out_dtype=o_sum.dtype) * scale
         s -= _differences(high, low, columns, first_row, frames)[None, :]
         if PADDED:
             s = tl.where(_real(mask, columns, frames)[None, :], s, float("-inf"))
-        o_sum, weight, maximum = _softmax_step(s, v_tile, o_sum, weight, maximum, PADDED, IN_PARTS)
+        o_sum, weight, maximum = _softmax_step(s, v_tile, o_sum, weight, maximum, PADDED, PRODUCTS)
     maximum += _differences(high, low, rows, first_row, frames)  # from here on relative to each row's own
 
     for start in range(diagonal, tl.minimum(first_row + ROWS, frames), COLUMNS):
@@ -260,13 +266,13 @@ def forgetting_attention_forward_kernel(
         of_columns = columns[:, None] * (KEY_HEADS * WIDTH) + channels[None, :]
         k_tile = tl.load(k + of_columns, mask=columns[:, None] < frames, other=0.0)
         v_tile = tl.load(v + of_columns, mask=columns[:, None] < frames, other=0.0)
-        s = tl.dot(q_tile, tl.trans(k_tile), out_dtype=o_sum.dtype) * scale
+        s = tl.dot(q_tile, tl.trans(k_tile), input_precision=PRODUCTS, out_dtype=o_sum.dtype) * scale
         s += _bias(high, low, rows, columns, frames)
         seen = rows[:, None] >= columns[None, :]
         if PADDED:
             seen &= _real(mask, columns, frames)[None, :]
         s = tl.where(seen, s, float("-inf"))
-        o_sum, weight, maximum = _softmax_step(s, v_tile, o_sum, weight, maximum, PADDED, IN_PARTS)
+        o_sum, weight, maximum = _softmax_step(s, v_tile, o_sum, weight, maximum, PADDED, PRODUCTS)
 
     empty = weight == 0.0
     weight = tl.where(empty, 1.0, weight)
@@ -276,14 +282,14 @@ def forgetting_attention_forward_kernel(
 
 @triton.jit
 def _dq_step(
-    q_tile, k_tile, v_tile, do_tile, bias, seen, delta, dq_sum, ds_sum, scale, ALL: tl.constexpr, IN_PARTS: tl.constexpr
+    q_tile, k_tile, v_tile, do_tile, bias, seen, delta, dq_sum, ds_sum, scale, ALL: tl.constexpr, PRODUCTS: tl.constexpr
 ):
     """Take in a tile: sums of ds_ij k_j and of ds_ij over j; the bias has the row's logsumexp taken off."""
-    p = tl.exp2(tl.dot(q_tile, tl.trans(k_tile), out_dtype=dq_sum.dtype) * scale + bias)
+    p = tl.exp2(tl.dot(q_tile, tl.trans(k_tile), input_precision=PRODUCTS, out_dtype=dq_sum.dtype) * scale + bias)
     if not ALL:
         p = tl.where(seen, p, 0.0)
-    ds = p * (tl.dot(do_tile, tl.trans(v_tile), out_dtype=dq_sum.dtype) - delta[:, None])
-    return _add_product(ds, k_tile, dq_sum, IN_PARTS), ds_sum + tl.sum(ds, 1)
+    ds = p * (tl.dot(do_tile, tl.trans(v_tile), input_precision=PRODUCTS, out_dtype=dq_sum.dtype) - delta[:, None])
+    return _add_product(ds, k_tile, dq_sum, PRODUCTS), ds_sum + tl.sum(ds, 1)
 
 
 @triton.autotune(**_tuned(OF_QUERIES))
@@ -308,7 +314,7 @@ def forgetting_attention_dq_kernel(
     KEY_HEADS: tl.constexpr,
     WIDTH: tl.constexpr,
     PADDED: tl.constexpr,
-    IN_PARTS: tl.constexpr,
+    PRODUCTS: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
@@ -345,7 +351,7 @@ def forgetting_attention_dq_kernel(
         bias = of_row[:, None] - _differences(high, low, columns, first_row, frames)[None, :]
         seen = _real(mask, columns, frames)[None, :] if PADDED else columns[None, :] >= 0
         dq_sum, ds_sum = _dq_step(
-            q_tile, k_tile, v_tile, do_tile, bias, seen, row_delta, dq_sum, ds_sum, scale, not PADDED, IN_PARTS
+            q_tile, k_tile, v_tile, do_tile, bias, seen, row_delta, dq_sum, ds_sum, scale, not PADDED, PRODUCTS
         )
     for start in range(diagonal, tl.minimum(first_row + ROWS, frames), COLUMNS):
         columns = start + tl.arange(0, COLUMNS)
@@ -357,7 +363,7 @@ def forgetting_attention_dq_kernel(
         if PADDED:
             seen &= _real(mask, columns, frames)[None, :]
         dq_sum, ds_sum = _dq_step(
-            q_tile, k_tile, v_tile, do_tile, bias, seen, row_delta, dq_sum, ds_sum, scale, False, IN_PARTS
+            q_tile, k_tile, v_tile, do_tile, bias, seen, row_delta, dq_sum, ds_sum, scale, False, PRODUCTS
         )
 
     tl.store(dq + of_rows, (dq_sum * (scale * _LOG_2)).to(dq.dtype.element_ty), mask=inside[:, None])
@@ -379,17 +385,17 @@ def _dkv_step(
     scale,
     VALUES: tl.constexpr,
     ALL: tl.constexpr,
-    IN_PARTS: tl.constexpr,
+    PRODUCTS: tl.constexpr,
 ):
     """Take in a tile, keys down and queries across: sums of p_ij do_i, or of ds_ij q_i and ds_ij, over i."""
-    p = tl.exp2(tl.dot(k_tile, tl.trans(q_tile), out_dtype=total.dtype) * scale + bias)
+    p = tl.exp2(tl.dot(k_tile, tl.trans(q_tile), input_precision=PRODUCTS, out_dtype=total.dtype) * scale + bias)
     if not ALL:
         p = tl.where(seen, p, 0.0)
     if VALUES:
-        total = _add_product(p, do_tile, total, IN_PARTS)
+        total = _add_product(p, do_tile, total, PRODUCTS)
     else:
-        ds = p * (tl.dot(v_tile, tl.trans(do_tile), out_dtype=total.dtype) - delta[None, :])
-        total = _add_product(ds, q_tile, total, IN_PARTS)
+        ds = p * (tl.dot(v_tile, tl.trans(do_tile), input_precision=PRODUCTS, out_dtype=total.dtype) - delta[None, :])
+        total = _add_product(ds, q_tile, total, PRODUCTS)
         ds_sum += tl.sum(ds, 1)
     return total, ds_sum
 
@@ -415,7 +421,7 @@ def forgetting_attention_dkv_kernel(
     KEY_HEADS: tl.constexpr,
     WIDTH: tl.constexpr,
     PADDED: tl.constexpr,
-    IN_PARTS: tl.constexpr,
+    PRODUCTS: tl.constexpr,
     VALUES: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
@@ -468,7 +474,7 @@ def forgetting_attention_dkv_kernel(
             scale,
             VALUES,
             not PADDED,
-            IN_PARTS,
+            PRODUCTS,
         )
 
     for start in range(first_column // ROWS * ROWS, future, ROWS):
@@ -481,7 +487,7 @@ def forgetting_attention_dkv_kernel(
         bias = tl.trans(_bias(high, low, rows, columns, frames)) - row_logsumexp[None, :]
         seen = (rows[None, :] >= columns[:, None]) & real[:, None]
         total, ds_sum = _dkv_step(
-            k_tile, v_tile, q_tile, do_tile, bias, seen, row_delta, total, ds_sum, scale, VALUES, False, IN_PARTS
+            k_tile, v_tile, q_tile, do_tile, bias, seen, row_delta, total, ds_sum, scale, VALUES, False, PRODUCTS
         )
 
     of_columns = (sequence * frames * HEADS + head) * WIDTH + columns[:, None] * (HEADS * WIDTH) + channels[None, :]

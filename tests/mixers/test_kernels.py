@@ -193,7 +193,7 @@ def test_operators_are_what_torch_compile_takes_them_for(interpret: Interpret, n
         assert torch.equal(value, expected)
 
 
-ATTENTION = {
+ATTENTION: dict[str, tuple[Any, attention.Tiles, dict[str, Any]]] = {
     "forward": (attention.forgetting_attention_forward_kernel, attention.FORWARD, {}),
     "dq": (attention.forgetting_attention_dq_kernel, attention.OF_QUERIES, {}),
     "dk": (attention.forgetting_attention_dkv_kernel, attention.OF_KEYS, {"VALUES": False}),
@@ -211,20 +211,23 @@ def compile_for(capability: int, kernel: Any, types: dict[str, str], constants: 
 
 
 @pytest.mark.parametrize(
-    ("name", "gpu", "element_size"),
+    ("name", "gpu", "products"),
     [
-        *((name, "H200", size) for name in ATTENTION for size in (2, 4)),
-        *(("forward", "A100", 2), ("forward", "RTX 4090", 2), ("dk", "RTX 4090", 2), ("dk", "RTX 4090", 4)),
+        *((name, "H200", "ieee") for name in ATTENTION),
+        *(("forward", "H200", "tf32"), ("dk", "H200", "tf32"), ("dk", "H200", "bf16x6")),
+        *(("forward", "A100", "ieee"), ("forward", "RTX 4090", "ieee")),
+        *(("dk", "RTX 4090", products) for products in ("ieee", "bf16x6")),
     ],
 )
-def test_attention_fits_in_shared_memory(name: str, gpu: str, element_size: int) -> None:
-    """The largest tiles that are said to fit, at the width where the library's kernel does not."""
+def test_attention_fits_in_shared_memory(name: str, gpu: str, products: str) -> None:
+    """The largest tiles that are said to fit, at the width where the library's kernel does not; "ieee": bfloat16."""
     kernel, tiles, more = ATTENTION[name]
     capability, room = GPUS[gpu]
-    fits = partial(tiles.fits, width=256, element_size=element_size, room=room, ieee=False)
+    element_size = 2 if products == "ieee" else 4
+    fits = partial(tiles.fits, width=256, element_size=element_size, products=products, room=room)
     config = next(filter(fits, kernel.configs))
-    more = {**more, "IN_PARTS": element_size == 4, **config.kwargs}
-    constants = {"HEADS": 4, "KEY_HEADS": 4, "WIDTH": 256, "PADDED": False, **more}
+    constants = {"HEADS": 4, "KEY_HEADS": 4, "WIDTH": 256, "PADDED": False, "PRODUCTS": products}
+    constants |= more | config.kwargs
     inputs = dict.fromkeys(("q", "k", "v", "mask", "o", "do", "dq", "out"), "*bf16" if element_size == 2 else "*fp32")
     types = inputs | {"frames": "i32", "length_bucket": "i32", "scale": "fp32"}
     warps, stages = config.num_warps, config.num_stages
@@ -232,11 +235,11 @@ def test_attention_fits_in_shared_memory(name: str, gpu: str, element_size: int)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("element_size", [2, 4])
-def test_some_tiles_always_fit(width: int, element_size: int) -> None:
+@pytest.mark.parametrize(("element_size", "products"), [(2, "ieee"), (4, "tf32"), (4, "bf16x6")])
+def test_some_tiles_always_fit(width: int, element_size: int, products: str) -> None:
     for _, tiles, _ in ATTENTION.values():
         smallest = attention.forgetting_attention_forward_kernel.configs[-1]
-        assert tiles.fits(smallest, width=width, element_size=element_size, room=101_376, ieee=element_size == 4)
+        assert tiles.fits(smallest, width=width, element_size=element_size, products=products, room=101_376)
 
 
 def test_decays_compile() -> None:
