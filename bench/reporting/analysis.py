@@ -12,14 +12,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from bench.efficiency.records import Record
+from bench.efficiency.records import PROCESSES_DIFFER, Record
 from bench.reporting.overview import names_of
 
 GROWTH_FROM_S = 100.0  # below, launches and not the mixer set the time of most
 CONFIDENCE = 0.95
-
-# Two processes differ by so much in the median of the same case, whatever its standard error within each.
-BETWEEN_PROCESSES = 0.01
 
 CARDS_GIB = (8, 16, 24, 40, 80)
 
@@ -167,7 +164,7 @@ def _between(grid: NDArray[np.float64], seconds: NDArray[np.float64], values: Se
 def _allowance(one: Record, other: Record, of: Quantity) -> float:
     if of is memory:
         return 0.0  # the allocator's books are exact
-    return _NORMAL * math.hypot(one.latency_error or 0, other.latency_error or 0) + BETWEEN_PROCESSES
+    return _NORMAL * math.hypot(one.latency_error or 0, other.latency_error or 0) + PROCESSES_DIFFER
 
 
 def floors(records: Sequence[Record]) -> pd.DataFrame:
