@@ -5,7 +5,7 @@ log forget gates between key and query, which is a difference of running sums.
 
 `flex` computes it with PyTorch's FlexAttention, which runs at any head width. `fla` is flash-linear-attention's
 kernel, which keeps whole heads in shared memory: at 256 a head it does not launch on any GPU of today. `triton` is our
-own, which has products as exact as float32's without computing in it.
+own; float32 it multiplies in parts of bfloat16, on tensor cores.
 """
 
 import functools

@@ -120,7 +120,7 @@ def prepare(plan: Plan, *, precision: str, device: str) -> tuple[Run, Corpus]:
     if not 0 < plan.learning_rate < 1:
         raise UserError(f"--learning-rate {plan.learning_rate} is none", hint="Give a fraction such as 1e-4.")
     check_seconds([plan.crop_seconds])
-    chosen = tuple(_implementation(name.strip(), plan.preset, device=device) for name in plan.mixers)
+    chosen = tuple(choose_implementation(name.strip(), plan.preset, device=device) for name in plan.mixers)
     plan = _anywhere(plan)
     corpus = corpora.load(plan.corpus, missing_text=plan.missing_text)
     train, _ = corpus.split(TRAIN), corpus.split(DEVELOPMENT)
@@ -174,7 +174,7 @@ def read_corpus(run: Run) -> Corpus:
     return corpus
 
 
-def _implementation(name: str, preset: str, *, device: str) -> str:
+def choose_implementation(name: str, preset: str, *, device: str) -> str:
     """Return a mixer with its implementation: the one named, or the fastest that can be trained here."""
     mixer_name, _, implementation = name.partition("/")
     try:

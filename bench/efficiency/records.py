@@ -30,8 +30,8 @@ RANDOM_INPUT = "random features"
 # 0.019 ms where a call takes less than 0.5 ms (reports/nvidia-h200/cold-against-warm.txt: kda at 10 s).
 LAUNCH_GAPS_MS = 0.02
 
-# And by this share any call may, in a CUDA graph too, for nothing that could be read off the card: two sweeps of an
-# H200 differed by up to 1.1 %.
+# And by this share any call may, in a CUDA graph too, for nothing that can be read off the card: two sweeps of the same
+# code on an H200 have differed by a little more than 1 %.
 PROCESSES_DIFFER = 0.015
 
 Status = Literal["ok", "oom", "skipped", "unavailable", "failed"]

@@ -18,8 +18,8 @@ gives in all, a second one starts each block from what the others give, and walk
 neighbours in neighbouring channels, so every step reads and writes whole rows; among blocks enough threads are at it to
 hide each other's waiting. Longer blocks walk longer, shorter ones leave more totals for the second kernel to read: 128
 frames from 4,096 frames on, else 32. Of 32 to 256 frames, 32 to 256 channels and 1 to 4 warps these, with 64 channels
-and one warp, took least at 19,999 frames of 1024 channels on an H200. Beside inputs and outputs only the totals are
-stored, S for each block.
+and one warp, took least forward at 19,999 frames of 1024 channels on an H200. Beside inputs and outputs only the totals
+are stored, S for each block.
 """
 
 import triton

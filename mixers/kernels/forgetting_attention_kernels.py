@@ -82,9 +82,6 @@ _TILES = (
 )
 
 
-_SIX = 6  # bytes of the three bfloat16 that stand for a float32
-
-
 @dataclass(frozen=True, kw_only=True)
 class Tiles:
     """What a program of a kernel holds on chip.
@@ -100,8 +97,8 @@ class Tiles:
     def shared_bytes(self, config: triton.Config, *, width: int, element_size: int, products: str) -> int:
         """Return how much shared memory a candidate takes at most: its tiles, and some for sums between warps."""
         kept, walked = self._extents(config)
-        if products == "bf16x6":  # three parts of each, and what was loaded ahead
-            tiles = _SIX * (self.inputs * kept + walked) + 2 * (config.num_stages - 1) * walked * element_size
+        if products == "bf16x6":  # three bfloat16 of each, and what was loaded ahead
+            tiles = 3 * 2 * (self.inputs * kept + walked) + 2 * (config.num_stages - 1) * walked * element_size
         else:
             tiles = (self.inputs * kept + 2 * config.num_stages * walked) * element_size
         return int(tiles * width + 2048)

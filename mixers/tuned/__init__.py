@@ -140,7 +140,10 @@ def chosen_configurations() -> Files:
 
 @contextlib.contextmanager
 def compiling_side_by_side() -> Iterator[None]:
-    """Let an autotuner that searches compile its candidates on all cores, before it times them one by one."""
+    """Let an autotuner that searches compile its candidates on all cores, before it times them one by one.
+
+    Enter it once the kernels are imported: where Triton is not loaded, it does nothing.
+    """
     if "triton" not in sys.modules:
         yield
         return

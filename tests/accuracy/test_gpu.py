@@ -7,16 +7,16 @@ from accelerate import Accelerator
 import mixers
 from bench.accuracy.learner import Learner
 from bench.accuracy.model import ModelConfig
-from bench.accuracy.setup import _implementation
+from bench.accuracy.setup import choose_implementation
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 
 BATCH, FRAMES, TOKENS, CLASSES, STEPS = 4, 100, 12, 8, 3
 
 
-def losses(mixer: str, *, precision: str, device: str = "cuda") -> list[float]:
+def losses(mixer: str, *, precision: str) -> list[float]:
     """Of some steps on one batch."""
-    name, _, implementation = _implementation(mixer, "paper", device=device).partition("/")
+    name, _, implementation = choose_implementation(mixer, "paper", device="cuda").partition("/")
     config = ModelConfig(
         mixer=name,
         implementation=implementation,
@@ -25,7 +25,7 @@ def losses(mixer: str, *, precision: str, device: str = "cuda") -> list[float]:
         num_classes=CLASSES,
         speech_layers=1,
     )
-    accelerator = Accelerator(cpu=device == "cpu")
+    accelerator = Accelerator()
     learner = Learner(
         config, seed=0, learning_rate=1e-4, precision=precision, class_weights=None, accelerator=accelerator
     )
@@ -38,7 +38,7 @@ def losses(mixer: str, *, precision: str, device: str = "cuda") -> list[float]:
     mask = torch.arange(TOKENS) < torch.tensor([3, 12, 7, 10])[:, None]
     labels = torch.randint(CLASSES, (BATCH,), generator=generator)
     features = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    inputs = (speech.to(device, features), text.to(device, features), mask.to(device), labels.to(device))
+    inputs = (speech.to("cuda", features), text.to("cuda", features), mask.cuda(), labels.cuda())
     return [float(learner.step(*inputs, moment=str(step))) for step in range(STEPS)]
 
 
