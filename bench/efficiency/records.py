@@ -120,7 +120,8 @@ class Record:
         oom_requested_gib: The allocation that did not fit, where the memory ran out.
         longest_fitting_seconds: Found by bisection where the memory ran out: the longest audio that fits.
         configurations: How many of the kernels that were used ran with a configuration of which origin: shipped with
-            this package, saved on this machine, or tuned in this process; empty where no kernel has a choice.
+            this package, for this GPU or for another one of its architecture, saved on this machine, or tuned in this
+            process; empty where no kernel has a choice.
         peak_tflops: Rate of a large matrix product in this precision, measured in the same process; ``copy_tb_s`` that
             of a large copy, bytes read and written.
         floor_ms: The least that any implementation needs by these rates: for ``flops``, or for ``minimum_bytes``.

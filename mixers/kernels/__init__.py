@@ -32,5 +32,5 @@ def unavailable(device_type: str) -> str:
 def operator(name: str) -> Callable[..., Any]:
     """Return the operator in this package's module of the same name."""
     function: Callable[..., Any] = getattr(importlib.import_module(f"mixers.kernels.{name}"), name)
-    use_prepared_configurations("mixers.kernels", stand_ins=False)  # in IEEE fewer tiles fit
+    use_prepared_configurations("mixers.kernels")
     return function

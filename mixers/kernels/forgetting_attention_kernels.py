@@ -146,7 +146,7 @@ def _tuned(tiles: Tiles, *keys: str) -> dict[str, Any]:
     ]
     return {
         "configs": configs,
-        "key": ["WIDTH", "length_bucket", *keys],
+        "key": ["WIDTH", "length_bucket", "PRODUCTS", *keys],
         "prune_configs_by": {"early_config_prune": fitting},
     }
 

@@ -24,6 +24,10 @@ from mixers.precision import is_ieee
 
 PACKAGES = ("fla", "mixers.kernels")  # where kernels are that autotuners choose for
 
+# GPUs whose configurations come with this package, and their compute capability. All models of that capability get
+# them: they have the same multiprocessors, to which tiles and warps have to fit, and differ in memory and clocks.
+SHIPPED = {"NVIDIA H200": (9, 0)}
+
 Files = dict[str, dict[str, Any]]  # for each kernel's name the content of its file
 
 
@@ -54,20 +58,14 @@ def use_prepared_configurations(package: str, *, stand_ins: bool = True) -> None
 
     Args:
         package: One of `PACKAGES`; what is used of it must have been imported.
-        stand_ins: Whether in IEEE arithmetic what was found for TF32 will do where nothing better is known.
+        stand_ins: Whether, where nothing better is known, what was found for another GPU of the same compute capability
+            will do, and in IEEE arithmetic what was found for TF32.
     """
     if not torch.cuda.is_available():
         return
     import triton
 
-    gpu = torch.cuda.get_device_name()
-    # What comes later wins.
-    folders = [
-        (source, find(gpu, ieee=ieee))
-        for ieee in ((False, True) if is_ieee() and stand_ins else (is_ieee(),))
-        for source, find in (("shipped", shipped), ("saved", saved))
-    ]
-    for source, folder in folders:
+    for source, folder in _folders(stand_ins=stand_ins):
         for tuner in _autotuners(package):
             path = folder / f"{tuner.base_fn.__name__}.json"
             if path.exists():
@@ -78,6 +76,16 @@ def use_prepared_configurations(package: str, *, stand_ins: bool = True) -> None
                     tuner.cache[tuple(entry["autotune_key"])] = config
 
 
+def _folders(*, stand_ins: bool) -> Iterator[tuple[str, Path]]:
+    """Yield where this GPU's configurations are, and what such are called; what comes later wins."""
+    gpu, capability = torch.cuda.get_device_name(), torch.cuda.get_device_capability()
+    for ieee in (False, True) if is_ieee() and stand_ins else (is_ieee(),):
+        for other in (name for name in SHIPPED if SHIPPED[name] == capability and name != gpu and stand_ins):
+            yield f"shipped for {other}", shipped(other, ieee=ieee)
+        yield "shipped", shipped(gpu, ieee=ieee)
+        yield "saved", saved(gpu, ieee=ieee)
+
+
 # Where each configuration handed out comes from; it is kept beside its source, so that no other one gets its identity.
 _SOURCES: dict[int, tuple[str, Any]] = {}
 
@@ -86,7 +94,7 @@ def origins() -> str:
     """Return where the configurations come from that the kernels ran with last: ``11 shipped, 2 tuned here``."""
     used = [tuner.best_config for tuner in _autotuners() if len(tuner.configs) > 1 and hasattr(tuner, "best_config")]
     counts = Counter(_SOURCES.get(id(config), ("tuned here",))[0] for config in used)
-    return ", ".join(f"{counts[source]} {source}" for source in ("shipped", "saved", "tuned here") if counts[source])
+    return ", ".join(f"{counts[source]} {source}" for source in sorted(counts))
 
 
 def choices_made() -> int:

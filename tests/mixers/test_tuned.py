@@ -24,6 +24,7 @@ def _library_on_an_h200(monkeypatch: pytest.MonkeyPatch) -> None:
         importlib.import_module("mixers.kernels.forgetting_attention")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
 
 
 def prepared() -> dict[str, dict[str, Any]]:
@@ -59,6 +60,29 @@ def test_what_is_shipped_is_what_the_autotuners_take(tmp_path: Path, monkeypatch
             assert chosen.num_warps == entry["config"]["num_warps"]
     assert tuned.choices_made() >= sum(len(entries) for entries in prepared().values())
     assert tuned.chosen_configurations() == {}  # none of them is a choice of this process
+
+
+@pytest.mark.usefixtures("_nothing_known")
+def test_a_gpu_without_any_gets_those_of_its_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100 80GB HBM3")
+    tuned.use_prepared_configurations("fla", stand_ins=False)
+    assert tuned.choices_made() == 0
+    tuned.use_prepared_configurations("fla")
+    tuner = next(each for each in tuned._autotuners() if len(each.configs) > 1 and each.cache)
+    monkeypatch.setattr(tuner, "best_config", next(iter(tuner.cache.values())), raising=False)
+    assert "1 shipped for NVIDIA H200" in tuned.origins()
+
+    tuned.forget_configurations()
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
+    tuned.use_prepared_configurations("fla")
+    assert tuned.choices_made() == 0
+
+
+def test_every_model_with_a_folder_is_known_with_its_capability() -> None:
+    assert {tuned.shipped(name).name for name in tuned.SHIPPED} == {
+        path.name.removesuffix("-ieee") for path in Path(tuned.__file__).parent.iterdir() if list(path.glob("*.json"))
+    }
 
 
 @pytest.mark.usefixtures("_nothing_known")
