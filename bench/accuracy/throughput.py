@@ -15,12 +15,14 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
+from bench.accuracy.compiling import compiling_ahead
 from bench.accuracy.corpora.base import TRAIN, Corpus
 from bench.accuracy.data import Batch, Crops, Order, encode, load
 from bench.accuracy.features import SpeechFeatures, TextFeatures, load_features
 from bench.accuracy.learner import Learner
 from bench.accuracy.runs import Run
 from bench.reporting.atomic import write_atomically
+from bench.speech import frames_of, samples_of
 from mixers import tuned
 from mixers.errors import UserError
 from mixers.precision import DTYPES, use_precision
@@ -83,6 +85,16 @@ def measure(
         encoder, text = load_features(run.speech, run.text, device=device, dtype=DTYPES[precision])
         return SpeechFeatures(encoder, scale=run.scale, all_layers=False), text
 
+    with compiling_ahead(
+        configs,
+        precisions=[precision for precision, _ in ways.values()],
+        products="native",
+        batch=run.batch,
+        frames=frames_of(samples_of(run.crop_seconds)),
+        text=run.text is not None,
+        device=accelerator.device,
+    ):
+        encoders(run.precision)
     for name, (precision, chosen) in ways.items():
         learners = [
             Learner(
@@ -100,7 +112,7 @@ def measure(
         if text is not None and not again:  # as in every epoch but the first
             text.prepare([each.text for each in corpus.split(TRAIN)])
         batches = _batches(run, corpus, steps=WARM_UP_STEPS + steps, workers=workers)
-        with tuned.compiling_side_by_side():
+        with tuned.settling_for_similar_choices(), tuned.compiling_side_by_side():
             rate = _rate(batches, learners, speech, text, device=accelerator.device, again=again)
         yield name, rate
 

@@ -285,11 +285,23 @@ def _train(
     """Train under a progress bar; Ctrl-C says how to go on."""
     from torch.utils.tensorboard import SummaryWriter
 
+    from bench.accuracy.compiling import compiling_ahead
     from bench.accuracy.evaluation import open_encoders
     from bench.accuracy.training import Stepped, Training
-    from mixers.tuned import compiling_side_by_side
+    from bench.speech import frames_of, samples_of
+    from mixers.tuned import compiling_side_by_side, settling_for_similar_choices
 
-    speech, text = open_encoders(run, device=str(accelerator.device))
+    ahead = compiling_ahead(
+        [config for config, _ in run.models()] if accelerator.is_local_main_process else [],
+        precisions=[run.precision],
+        products=run.precision,
+        batch=run.batch // accelerator.num_processes,
+        frames=frames_of(samples_of(run.crop_seconds)),
+        text=run.text is not None,
+        device=accelerator.device,
+    )
+    with console.status("Loading the encoders and compiling"), ahead:
+        speech, text = open_encoders(run, device=str(accelerator.device))
     with console.status("Building the models"):
         work = Training(
             run,
@@ -307,7 +319,7 @@ def _train(
     task = progress.add_task("", total=run.epochs * work.steps, completed=begin)
     writer = SummaryWriter(str(folder / "tensorboard"), purge_step=begin) if accelerator.is_main_process else None
     try:
-        with progress, compiling_side_by_side():
+        with progress, settling_for_similar_choices(), compiling_side_by_side():
             for event in work.work():
                 if isinstance(event, Stepped):
                     at = event.place.epoch * work.steps + event.place.step

@@ -1,10 +1,14 @@
 """Every mixer learns on a GPU by its kernels as by its equations: padded text, no dropout, weights and data alike."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from accelerate import Accelerator
 
 import mixers
+from bench.accuracy.compiling import compiling_ahead
 from bench.accuracy.learner import Learner
 from bench.accuracy.model import ModelConfig
 from bench.accuracy.setup import choose_implementation
@@ -49,3 +53,24 @@ def test_losses_are_those_of_the_equations(mixer: str, precision: str) -> None:
     found = losses(mixer, precision=precision)
     assert found == pytest.approx(expected, rel=0.03 if precision == "bfloat16" else 0.01)
     assert found[-1] < found[0]
+
+
+def test_what_was_compiled_ahead_need_not_be_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    config = ModelConfig(
+        mixer="retnet", implementation="fla", preset="paper", width=1024, num_classes=8, speech_layers=1
+    )
+    ahead: dict[str, Any] = {
+        "products": "bfloat16",
+        "batch": 4,
+        "frames": 274,
+        "text": True,
+        "device": torch.device("cuda"),
+    }
+    compiled = []
+    for _ in range(2):
+        with compiling_ahead([config], precisions=["bfloat16"], **ahead):
+            pass
+        compiled.append({path.name for path in tmp_path.iterdir()})
+    assert len(compiled[0]) > 10
+    assert compiled[0] == compiled[1]

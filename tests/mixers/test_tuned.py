@@ -149,6 +149,48 @@ def test_candidates_are_compiled_side_by_side_before_any_is_timed(monkeypatch: p
     assert known_when_timed == [[1, 2, 4, 8]] * 4
 
 
+class Knowing:
+    """A kernel that runs in any configuration."""
+
+    arg_names = ("x", "offsets", "width", "length")
+
+    def __init__(self) -> None:
+        self.fn = lambda *_: None
+
+    def run(self, *_: object, **__: object) -> None:
+        pass
+
+
+def test_training_settles_for_what_is_known_of_the_most_similar_arguments() -> None:
+    import triton
+    from triton.runtime.autotuner import Autotuner
+
+    candidates = [triton.Config({}, num_warps=warps) for warps in (1, 2, 4, 8)]
+    timed: list[int] = []
+
+    def time_it(launch: Callable[[], object], **_: object) -> list[float]:
+        launch()
+        timed.append(len(timed))
+        return [1.0 - 0.1 * len(timed)]  # the last is the fastest
+
+    tuner = Autotuner(Knowing(), Knowing.arg_names, candidates, ["width", "length"], None, None, do_bench=time_it)
+    x, offsets = torch.zeros(1, dtype=torch.bfloat16), torch.zeros(1, dtype=torch.int64)
+    with tuned.settling_for_similar_choices():
+        tuner.run(x, None, width=256, length=512)
+    assert len(timed) == 4  # nothing is known: all are tried
+    assert tuner.cache == {(256, 512, "torch.bfloat16"): candidates[3]}
+
+    tuner.cache[(64, 512, "torch.float32")] = candidates[0]
+    timed.clear()
+    with tuned.settling_for_similar_choices():
+        tuner.run(x, offsets, width=256, length=1024)
+    assert len(timed) == 2  # the two that are known, and no other
+    choice = tuner.cache[(256, 1024, "torch.bfloat16", "torch.int64")]
+    assert choice in (candidates[0], candidates[3])
+    tuner.run(x, offsets, width=512, length=1024)
+    assert len(timed) == 6  # and outside, a search
+
+
 def test_merging_keeps_what_is_there(tmp_path: Path) -> None:
     for entries in ({"a": 1, "b": 2}, {"b": 3, "c": 4}):
         tuned.merge({"kernel": {"kernel_name": "kernel", "autotune_entries": entries}}, tmp_path / "folder")
