@@ -54,8 +54,8 @@ class SequenceModel(nn.Module, ABC):
 
         Args:
             x: Features, (B, L, D).
-            mask: True on real frames, (B, L). A padded sequence gives on its real frames what these give alone, and
-                zeros on the padded ones.
+            mask: True on real frames, (B, L), which come before the padded ones. A padded sequence gives on its real
+                frames what these give alone, and zeros on the padded ones.
         """
 
     @abstractmethod
@@ -106,7 +106,10 @@ class Mixer(SequenceModel):
 
     def forward(self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None = None) -> Float[Tensor, "B L D"]:
         if self.implementation == "fla":
-            return self.layer(x, attention_mask=mask)[0]  # type: ignore[no-any-return, operator]
+            # All of them are causal, so no real frame sees the padded ones behind it. Given the mask, the library would
+            # wait for the GPU, to learn how many frames are real, and mix a sequence of these alone.
+            y: Tensor = self.layer(x)[0]  # type: ignore[operator]
+            return y if mask is None else y * mask[..., None]
         return self.reference(x, mask)
 
     @classmethod

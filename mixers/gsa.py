@@ -70,8 +70,9 @@ class GatedSlotAttention(Mixer):
         )
 
     def forward(self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None = None) -> Float[Tensor, "B L D"]:
-        if self.config.always_masked and mask is None:
-            mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        if self.implementation == "fla" and self.config.always_masked:
+            real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask
+            return self.layer(x, attention_mask=real)[0]  # type: ignore[no-any-return]
         return super().forward(x, mask)
 
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:

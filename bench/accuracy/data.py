@@ -5,12 +5,12 @@ workers load, nor how many GPUs there are, nor an interruption changes them.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -134,22 +134,77 @@ def load(
     return DataLoader(dataset, collate_fn=collate, num_workers=workers, pin_memory=torch.cuda.is_available(), **chosen)  # type: ignore[arg-type]
 
 
-def encode(
-    batch: Batch, *, speech: SpeechFeatures, text: TextFeatures | None, device: torch.device
-) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
-    """Return what a classifier is trained on: speech, text, which tokens are real, and labels.
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a classifier learns from: features of a batch, and its labels.
+
+    Attributes:
+        speech: Of the last layer, or of all, (B, M, D) or (B, Z, M, D).
+        text: (B, N, D); None for speech alone.
+        text_mask: True on real tokens, (B, N); None for speech alone.
+        labels: Indices of the classes, (B,).
+    """
+
+    speech: Float[Tensor, "B *Z M D"]
+    text: Float[Tensor, "B N D"] | None
+    text_mask: Bool[Tensor, "B N"] | None
+    labels: Int[Tensor, " B"]
+
+
+def encoded(
+    batches: Iterable[Batch], *, speech: SpeechFeatures, text: TextFeatures | None, device: torch.device
+) -> Iterator[tuple[Batch, Inputs]]:
+    """Yield each batch with what classifiers learn from it.
+
+    On a GPU a batch is encoded on a stream of its own while the classifiers are at the one before it: the host issues
+    their many small kernels no faster than the device computes them, and an encoder's few large ones fill the gaps.
 
     Args:
-        batch: Its texts must have been prepared.
+        batches: Their texts must have been prepared by the time that they come.
         speech: The frozen speech encoder.
         text: The frozen text encoder; None for speech alone.
-        device: Where the classifier is.
+        device: Where the classifiers are.
+
+    Raises:
+        UserError: An utterance's features are not finite.
     """
-    features, labels = speech(batch.waveforms, batch.names), batch.labels.to(device)
+    if device.type != "cuda":
+        for batch in batches:
+            inputs = encode(batch, speech=speech, text=text, device=device)
+            speech.check(inputs.speech, batch.names)
+            yield batch, inputs
+        return
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    before: tuple[Batch, Inputs, torch.cuda.Event] | None = None
+    for batch in batches:
+        with torch.cuda.stream(stream):
+            inputs = encode(batch, speech=speech, text=text, device=device)
+            ready = stream.record_event()
+        if before is not None:
+            yield _received(*before, speech)
+        before = batch, inputs, ready
+    if before is not None:
+        yield _received(*before, speech)
+
+
+def _received(batch: Batch, inputs: Inputs, ready: torch.cuda.Event, speech: SpeechFeatures) -> tuple[Batch, Inputs]:
+    """Take over on the current stream what was encoded on another one."""
+    current = torch.cuda.current_stream(inputs.speech.device)
+    current.wait_event(ready)
+    for tensor in (inputs.speech, inputs.text, inputs.text_mask, inputs.labels):
+        if tensor is not None:
+            tensor.record_stream(current)  # or its memory might be the next batch's while it is being read
+    speech.check(inputs.speech, batch.names)
+    return batch, inputs
+
+
+def encode(batch: Batch, *, speech: SpeechFeatures, text: TextFeatures | None, device: torch.device) -> Inputs:
+    """Return what classifiers learn from, the features unchecked; a GPU is given the work and not waited for."""
+    features, labels = speech.unchecked(batch.waveforms), batch.labels.to(device, non_blocking=True)
     if text is None:
-        return features, None, None, labels
-    tokens, mask = text(batch.texts, multiple=_TOKENS)
-    return features, tokens.to(device), mask.to(device), labels
+        return Inputs(speech=features, text=None, text_mask=None, labels=labels)
+    tokens, mask = (each.to(device, non_blocking=True) for each in text(batch.texts, multiple=_TOKENS))
+    return Inputs(speech=features, text=tokens, text_mask=mask, labels=labels)
 
 
 def waveform_scale(utterances: Sequence[Utterance]) -> WaveformScale:

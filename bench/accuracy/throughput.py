@@ -5,6 +5,7 @@ measured in one process, on the same batches, after a warm-up that compiles what
 """
 
 import functools
+import itertools
 import json
 import statistics
 import time
@@ -14,10 +15,11 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from bench.accuracy.compiling import compiling_ahead
 from bench.accuracy.corpora.base import TRAIN, Corpus
-from bench.accuracy.data import Batch, Crops, Order, encode, load
+from bench.accuracy.data import Batch, Crops, Inputs, Order, encode, encoded, load
 from bench.accuracy.features import SpeechFeatures, TextFeatures, load_features
 from bench.accuracy.learner import Learner
 from bench.accuracy.runs import Run
@@ -27,7 +29,9 @@ from mixers import tuned
 from mixers.errors import UserError
 from mixers.precision import DTYPES, use_precision
 
-WARM_UP_STEPS = 3
+WARM_UP_STEPS = 4
+_LAPS = 5  # steps in which each part is timed by itself
+_READ_EVERY = 5  # steps, the GPU's load
 
 TOGETHER = "together"
 
@@ -41,9 +45,10 @@ class Rate:
 
     Attributes:
         utterances_per_s: Through all of its learners, waiting for audio included.
-        load_ms: Median wait for a batch; `encode_ms` and `step_ms` (by learner) are what follows.
+        load_ms: Median wait for a batch; this and the next two from further steps, in which one part waits for the
+            other, as they need not else.
         encode_ms: Both encoders.
-        step_ms: Forward, backward and the optimiser.
+        step_ms: Forward, backward and the optimiser, by learner.
         gpu_busy: Share of time in which a kernel ran, as NVML samples it; None on a CPU.
         peak_memory_gib: The allocator's peak, weights and all; None on a CPU.
     """
@@ -71,7 +76,8 @@ def measure(
     Raises:
         UserError: The corpus is too small.
     """
-    need = (WARM_UP_STEPS + steps) * run.batch
+    needed_steps = WARM_UP_STEPS + steps + _LAPS
+    need = needed_steps * run.batch
     if len(corpus.split(TRAIN)) < need:
         hint = f"Give {need} of them, or fewer steps."
         raise UserError(f"{len(corpus.split(TRAIN))} training utterances are too few", hint=hint)
@@ -111,19 +117,18 @@ def measure(
         again = name != TOGETHER
         if text is not None and not again:  # as in every epoch but the first
             text.prepare([each.text for each in corpus.split(TRAIN)])
-        batches = _batches(run, corpus, steps=WARM_UP_STEPS + steps, workers=workers)
+        batches = _batches(run, corpus, steps=needed_steps, workers=workers)
+        way = _Way(learners, speech, text, device=accelerator.device, again=again)
         with tuned.settling_for_similar_choices(), tuned.compiling_side_by_side():
-            rate = _rate(batches, learners, speech, text, device=accelerator.device, again=again)
-        yield name, rate
+            yield name, way.rate(batches, steps=steps)
 
 
-def hours_of_the_table(together: Rate, *, batch: int) -> float:
-    """Return an estimate for the whole table: each encoder's batches are encoded once for all mixers and seeds."""
-    step_ms = together.encode_ms + TABLE_SEEDS * sum(together.step_ms.values())
-    return TABLE_ENCODERS * TABLE_EPOCHS * TABLE_UTTERANCES / batch * step_ms / 3.6e6
+def hours_of_the_table(together: Rate) -> float:
+    """Return an estimate for the whole table from the rate of one row with one seed; further seeds may cost less."""
+    return TABLE_ENCODERS * TABLE_SEEDS * TABLE_EPOCHS * TABLE_UTTERANCES / together.utterances_per_s / 3600
 
 
-def write(rates: Mapping[str, Rate], path: Path, *, facts: dict[str, object], batch: int) -> dict[str, object]:
+def write(rates: Mapping[str, Rate], path: Path, *, facts: dict[str, object]) -> dict[str, object]:
     """Write what was measured as JSON and return it.
 
     Raises:
@@ -135,7 +140,7 @@ def write(rates: Mapping[str, Rate], path: Path, *, facts: dict[str, object], ba
         **facts,
         "rates": {name: vars(rate) for name, rate in rates.items()},
         "times_faster": together.utterances_per_s * alone_s,
-        "hours_of_the_table": hours_of_the_table(together, batch=batch),
+        "hours_of_the_table": hours_of_the_table(together),
     }
     try:
         write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
@@ -144,52 +149,93 @@ def write(rates: Mapping[str, Rate], path: Path, *, facts: dict[str, object], ba
     return content
 
 
-def _rate(
-    batches: Iterable[Batch],
-    learners: Sequence[Learner],
-    speech: SpeechFeatures,
-    text: TextFeatures | None,
-    *,
-    device: torch.device,
-    again: bool,
-) -> Rate:
-    """Train on the batches, the first few to warm up; `again`: every text is encoded whenever it comes."""
-    on_gpu = device.type == "cuda"
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats()
-    times: dict[str, list[float]] = {"load": [], "encode": [], **{learner.name: [] for learner in learners}}
-    busy: list[int] = []
-    utterances = 0
-    began = clock = time.perf_counter()
-    for step, batch in enumerate(batches):
-        clock = _lap(times["load"], clock, device)
-        if text is not None:
-            if again:  # as the paper's code does, for each batch
-                text.forget()
-            text.prepare(batch.texts)
-        inputs = encode(batch, speech=speech, text=text, device=device)
-        clock = _lap(times["encode"], clock, device)
-        for learner in learners:
-            learner.step(*inputs, moment=f"0/{step}")
-            clock = _lap(times[learner.name], clock, device)
+class _Way:
+    """One way of training: some learners behind the encoders."""
+
+    def __init__(
+        self,
+        learners: Sequence[Learner],
+        speech: SpeechFeatures,
+        text: TextFeatures | None,
+        *,
+        device: torch.device,
+        again: bool,
+    ) -> None:
+        """Take note; `again`: texts are encoded whenever they come, batches when it is their turn, as in its code."""
+        self._learners = learners
+        self._speech, self._text = speech, text
+        self._device, self._again = device, again
+
+    def rate(self, batches: Iterator[Batch], *, steps: int) -> Rate:
+        """Train on the batches: some to warm up, those that are timed, and some to tell the parts apart."""
+        on_gpu = self._device.type == "cuda"
         if on_gpu:
-            busy.append(torch.cuda.utilization(device))
-        utterances += len(batch.texts)
-        if step == WARM_UP_STEPS - 1:
-            utterances, began = 0, time.perf_counter()
-            clock = began
-            for laps in times.values():
-                laps.clear()
-    elapsed = time.perf_counter() - began
-    medians = {name: 1e3 * statistics.median(laps) for name, laps in times.items()}
-    return Rate(
-        utterances_per_s=utterances / elapsed,
-        load_ms=medians.pop("load"),
-        encode_ms=medians.pop("encode"),
-        step_ms=medians,
-        gpu_busy=statistics.fmean(busy[WARM_UP_STEPS:]) / 100 if busy else None,
-        peak_memory_gib=torch.cuda.max_memory_allocated() / 2**30 if on_gpu else None,
-    )
+            torch.cuda.reset_peak_memory_stats()
+        busy: list[int] = []
+        for _ in self._steps(itertools.islice(batches, WARM_UP_STEPS)):
+            pass
+        began, utterances = self._now(), 0
+        for step, (batch, _) in enumerate(self._steps(itertools.islice(batches, steps))):
+            utterances += len(batch.names)
+            if on_gpu and step % _READ_EVERY == _READ_EVERY - 1:
+                busy.append(torch.cuda.utilization(self._device))
+        rate = utterances / (self._now() - began)
+        load_ms, encode_ms, step_ms = self._laps(batches)
+        return Rate(
+            utterances_per_s=rate,
+            load_ms=load_ms,
+            encode_ms=encode_ms,
+            step_ms=step_ms,
+            gpu_busy=statistics.fmean(busy) / 100 if busy else None,
+            peak_memory_gib=torch.cuda.max_memory_allocated() / 2**30 if on_gpu else None,
+        )
+
+    def _steps(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Tensor]]:
+        """Train as training does, or in the other way; yield each batch with the losses."""
+        inputs = (
+            ((batch, self._encode(batch)) for batch in batches)
+            if self._again
+            else encoded(batches, speech=self._speech, text=self._text, device=self._device)
+        )
+        for step, (batch, each) in enumerate(inputs):
+            losses = torch.stack([learner.step(each, moment=f"0/{step}") for learner in self._learners])
+            losses.tolist()  # as every step does, to see that they are finite
+            yield batch, losses
+
+    def _encode(self, batch: Batch) -> Inputs:
+        if self._text is not None:
+            if self._again:
+                self._text.forget()
+            self._text.prepare(batch.texts)
+        return encode(batch, speech=self._speech, text=self._text, device=self._device)
+
+    def _laps(self, batches: Iterable[Batch]) -> tuple[float, float, dict[str, float]]:
+        """Return the median ms of waiting for a batch, of encoding it, and of each learner's step."""
+        times: dict[str, list[float]] = {
+            name: [] for name in ("load", "encode", *(each.name for each in self._learners))
+        }
+        clock = self._now()
+
+        def lap(part: str) -> None:
+            nonlocal clock
+            clock, before = self._now(), clock
+            times[part].append(clock - before)
+
+        for step, batch in enumerate(batches):
+            lap("load")
+            inputs = self._encode(batch)
+            lap("encode")
+            for learner in self._learners:
+                learner.step(inputs, moment=f"1/{step}")
+                lap(learner.name)
+        medians = {name: 1e3 * statistics.median(laps) for name, laps in times.items()}
+        return medians.pop("load"), medians.pop("encode"), medians
+
+    def _now(self) -> float:
+        """Return the time in seconds once the device has done all that it was given."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
 
 
 def _batches(run: Run, corpus: Corpus, *, steps: int, workers: int) -> Iterator[Batch]:
@@ -197,12 +243,3 @@ def _batches(run: Run, corpus: Corpus, *, steps: int, workers: int) -> Iterator[
     crops = Crops(train, seconds=run.crop_seconds, seed=run.data_seed, epoch=0)
     order = Order(len(train), batch=run.batch, seed=run.data_seed, epoch=0)
     yield from load(crops, order, classes=corpus.classes, workers=workers)
-
-
-def _lap(laps: list[float], began: float, device: torch.device) -> float:
-    """Note the time since, once the device has done all that it was given; return the time."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    now = time.perf_counter()
-    laps.append(now - began)
-    return now

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bench.accuracy import runs
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, Utterance
-from bench.accuracy.data import Batch, Crops, Order, WholeFiles, encode, load
+from bench.accuracy.data import Crops, Inputs, Order, WholeFiles, encoded, load
 from bench.accuracy.features import SpeechFeatures, TextFeatures
 from bench.accuracy.learner import Learner
 from bench.accuracy.metrics import macro_f
@@ -134,8 +134,9 @@ class Training:
         steps = len(order)
         order.skip(first)
         loader = load(crops, order, classes=self._corpus.classes, workers=self._workers)
-        for step, batch in enumerate(loader, start=first):
-            losses = self._step(batch, moment=f"{epoch}/{step}")
+        batches = encoded(loader, speech=self._speech, text=self._text, device=accelerator.device)
+        for step, (_, inputs) in enumerate(batches, start=first):
+            losses = self._step(inputs, moment=f"{epoch}/{step}")
             for learner in self.learners:
                 learner.check(losses, epoch=epoch)
             place = Place(epoch=epoch, step=step + 1)
@@ -146,10 +147,9 @@ class Training:
             if place.step % self._checkpoint_steps == 0 and place.step < steps:
                 self._keep(place)
 
-    def _step(self, batch: Batch, *, moment: str) -> dict[str, float]:
-        """Encode a batch once, and let everyone learn from it."""
-        inputs = encode(batch, speech=self._speech, text=self._text, device=self._accelerator.device)
-        losses = torch.stack([learner.step(*inputs, moment=moment) for learner in self.learners])
+    def _step(self, inputs: Inputs, *, moment: str) -> dict[str, float]:
+        """Let everyone learn from a batch."""
+        losses = torch.stack([learner.step(inputs, moment=moment) for learner in self.learners])
         losses = self._accelerator.reduce(losses, reduction="mean")  # one transfer for all
         return dict(zip((learner.name for learner in self.learners), losses.tolist(), strict=True))
 

@@ -158,7 +158,7 @@ def test_corpus_and_demo_corpus(sbench: Sbench) -> None:
 
 def test_throughput(sbench: Sbench, tmp_path: Path, encoder_folders: tuple[Path, Path]) -> None:
     speech, text = encoder_folders
-    options = ("--mixers", "sa,retnet", "--steps", 2, "--batch", 4, "--crop", 0.5, "--utterances", 64, "--workers", 0)
+    options = ("--mixers", "sa,retnet", "--steps", 2, "--batch", 4, "--crop", 0.5, "--utterances", 96, "--workers", 0)
     code, out, err = sbench("throughput", "--speech", speech, "--text", text, *options, "--device", "cpu")
     assert (code, out) == (0, "throughput.json\n"), err
     content = json.loads((tmp_path / "throughput.json").read_text())

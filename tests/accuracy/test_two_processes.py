@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 import torch
 from accelerate import Accelerator
-from bench.accuracy.data import Order
+from bench.accuracy.data import Inputs, Order
 from bench.accuracy.learner import Learner
 from bench.accuracy.model import ModelConfig
 
@@ -36,7 +36,8 @@ text = torch.randn(8, 4, 32, generator=draw)
 mask = torch.arange(4) < torch.tensor([[4], [1], [2], [3], [4], [2], [1], [3]])
 labels = torch.tensor([0, 1, 2, 2, 0, 0, 1, 2])
 (batch,) = Order(8, batch=8, seed=0, epoch=0, rank=rank, world=world)
-learner.step(speech[batch], text[batch], mask[batch], labels[batch], moment="0/0")
+inputs = Inputs(speech=speech[batch], text=text[batch], text_mask=mask[batch], labels=labels[batch])
+learner.step(inputs, moment="0/0")
 folder = Path(sys.argv[1]) / f"{world}-{rank}"
 folder.mkdir()
 learner.save(folder)  # AdamW's first moment is a tenth of the first gradient
