@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mixers.base import Mixer, MixerConfig, fla_layers, rms_norm, split_heads
-from mixers.precision import is_ieee
+from mixers.precision import is_full_float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +66,8 @@ class KimiDeltaAttention(Mixer):
     def __init__(self, config: KimiDeltaConfig, *, implementation: str = "reference") -> None:
         super().__init__(config, implementation=implementation)
         self.config = config
-        if implementation == "fla" and is_ieee():
-            _compute_in_ieee()
+        if implementation == "fla" and is_full_float32():
+            _compute_in_full_float32()
         self.layer: _Parameters = (
             fla_layers().KimiDeltaAttention(
                 hidden_size=config.width,
@@ -113,7 +113,7 @@ class KimiDeltaAttention(Mixer):
         return 7 * batch * frames * self.config.num_heads * head**2
 
 
-def _compute_in_ieee() -> None:
+def _compute_in_full_float32() -> None:
     """Let the two products in which the library asks for another precision by name, whatever the default, follow it."""
     kernels: Any = importlib.import_module("fla.ops.kda.chunk_intra")
     constant = importlib.import_module("triton.language").constexpr

@@ -49,8 +49,8 @@ def sweep(
     precision: Annotated[
         str | None,
         typer.Option(
-            help="bfloat16 (default on a GPU), tf32, float32 (IEEE; default on a CPU) or native (default of released): "
-            "float32 tensors, every library's own default for its products.",
+            help="bfloat16 (default on a GPU), tf32, float32 (all its bits; default on a CPU) or native (default of "
+            "released): float32 tensors, every library's own default for its products.",
             show_default=False,
         ),
     ] = None,

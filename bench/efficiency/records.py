@@ -44,7 +44,8 @@ class Setting:
     Attributes:
         preset: ``matched`` (a stack of about 20 M parameters), ``layer`` (one of its mixers alone) or ``released`` (the
             paper's bare layers).
-        precision: ``bfloat16``, ``tf32``, ``float32`` (IEEE) or ``native`` (float32 tensors, every library's default).
+        precision: ``bfloat16``, ``tf32``, ``float32`` (all bits of it) or ``native`` (float32 tensors, every library's
+            default).
         execution: ``eager``, ``graph`` (a CUDA graph replayed) or ``compile`` (through torch.compile).
         pass_: ``inference`` or ``training`` (forward and backward); the column is named ``pass``.
         batch: Sequences in one call, B.

@@ -202,5 +202,5 @@ class Sweep:
     def _save(self, found: dict[str, Any]) -> None:
         """Keep the kernel configurations that a contestant had to find, for next time."""
         with contextlib.suppress(OSError):  # then the next sweep finds them again
-            ieee = self._plan.contestants[0].setting.precision == "float32"
-            tuned.merge(found, tuned.saved(self._device, ieee=ieee))
+            full_float32 = self._plan.contestants[0].setting.precision == "float32"
+            tuned.merge(found, tuned.saved(self._device, full_float32=full_float32))

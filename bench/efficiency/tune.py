@@ -71,7 +71,7 @@ def tune(
 
     Args:
         names: Mixers or implementations, as for a sweep; none for what it measures by default.
-        root: Where the folders lie, one for IEEE arithmetic; None for where sweeps look.
+        root: Where the folders lie, one for full float32; None for where sweeps look.
         settings: Each mixer is tuned in each.
         again: Whether to search also for what is known already.
         tell: Told the name of each search as it ends, and what went wrong in it.
@@ -91,7 +91,7 @@ def tune(
         )
     gpu = torch.cuda.get_device_name()
     folders = {
-        each: tuned.saved(gpu, ieee=each) if root is None else root / tuned.shipped(gpu, ieee=each).name
+        each: tuned.saved(gpu, full_float32=each) if root is None else root / tuned.shipped(gpu, full_float32=each).name
         for each in (False, True)
     }
     context = multiprocessing.get_context("spawn")

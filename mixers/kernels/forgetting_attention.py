@@ -18,7 +18,7 @@ from mixers.kernels.forgetting_attention_kernels import (
     forgetting_attention_forward_kernel,
     running_sum_kernel,
 )
-from mixers.precision import is_ieee
+from mixers.precision import is_full_float32
 
 _LOG2_E = math.log2(math.e)
 _SUM_BLOCK = 2048  # frames that a program sums at a time
@@ -145,5 +145,5 @@ def _sizes(q: Tensor, k: Tensor, mask: Tensor | None) -> dict[str, Any]:
         "KEY_HEADS": k.shape[2],
         "WIDTH": width,
         "PADDED": mask is not None,
-        "PRODUCTS": ("bf16x6" if is_ieee() else "tf32") if q.dtype == torch.float32 and q.is_cuda else "ieee",
+        "PRODUCTS": ("bf16x6" if is_full_float32() else "tf32") if q.dtype == torch.float32 and q.is_cuda else "ieee",
     }

@@ -37,8 +37,8 @@ programs start first.
   its way into shared memory, where 16 threads at a time write to one bank. There each float32 is taken as two of
   bfloat16, which may lie either way: high + low is off by 2^-17 at most, and of the four products low times low is left
   out. Three at twice the rate take half as long again as one in TF32, and come closer, TF32 being off by 2^-11.
-- ``bf16x6``, for IEEE: tensor cores multiply no float32, and without them a tile takes far longer. Three parts hold all
-  24 bits of a float32, and of their nine products Triton sums the six that reach into these.
+- ``bf16x6``, for full float32: tensor cores multiply none, and without them a tile takes far longer. Three parts hold
+  all 24 bits of a float32, and of their nine products Triton sums the six that reach into these.
 - ``ieee``: as they come; of bfloat16 or float64, and in Triton's interpreter.
 """
 

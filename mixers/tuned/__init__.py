@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from mixers.precision import is_ieee
+from mixers.precision import is_full_float32
 
 PACKAGES = ("fla", "mixers.kernels")  # where kernels are that autotuners choose for
 
@@ -32,24 +32,25 @@ SHIPPED = {"NVIDIA H200": (9, 0)}
 Files = dict[str, dict[str, Any]]  # for each kernel's name the content of its file
 
 
-def shipped(gpu: str, *, ieee: bool = False) -> Path:
+def shipped(gpu: str, *, full_float32: bool = False) -> Path:
     """Return the folder of the configurations that come with this package: ``NVIDIA H200`` gives ``nvidia-h200``.
 
     Args:
         gpu: Its name.
-        ieee: Whether they are for IEEE arithmetic, in which others are the fastest, under the same keys.
+        full_float32: Whether they are for products in full float32, in which others are the fastest, under the same
+            keys.
     """
-    return Path(__file__).parent / _slug(gpu, ieee=ieee)
+    return Path(__file__).parent / _slug(gpu, full_float32=full_float32)
 
 
-def saved(gpu: str, *, ieee: bool = False) -> Path:
+def saved(gpu: str, *, full_float32: bool = False) -> Path:
     """Return the folder where this user keeps what was found on this machine; these win over the shipped ones."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "sbench" / "tuned" / _slug(gpu, ieee=ieee)
+    return Path(cache) / "sbench" / "tuned" / _slug(gpu, full_float32=full_float32)
 
 
-def _slug(gpu: str, *, ieee: bool) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-") + ("-ieee" if ieee else "")
+def _slug(gpu: str, *, full_float32: bool) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-") + ("-float32" if full_float32 else "")
 
 
 def use_prepared_configurations(package: str, *, stand_ins: bool = True) -> None:
@@ -60,7 +61,7 @@ def use_prepared_configurations(package: str, *, stand_ins: bool = True) -> None
     Args:
         package: One of `PACKAGES`; what is used of it must have been imported.
         stand_ins: Whether, where nothing better is known, what was found for another GPU of the same compute capability
-            will do, and in IEEE arithmetic what was found for TF32.
+            will do, and in full float32 what was found for TF32.
     """
     if not torch.cuda.is_available():
         return
@@ -80,11 +81,11 @@ def use_prepared_configurations(package: str, *, stand_ins: bool = True) -> None
 def _folders(*, stand_ins: bool) -> Iterator[tuple[str, Path]]:
     """Yield where this GPU's configurations are, and what such are called; what comes later wins."""
     gpu, capability = torch.cuda.get_device_name(), torch.cuda.get_device_capability()
-    for ieee in (False, True) if is_ieee() and stand_ins else (is_ieee(),):
+    for full_float32 in (False, True) if is_full_float32() and stand_ins else (is_full_float32(),):
         for other in (name for name in SHIPPED if SHIPPED[name] == capability and name != gpu and stand_ins):
-            yield f"shipped for {other}", shipped(other, ieee=ieee)
-        yield "shipped", shipped(gpu, ieee=ieee)
-        yield "saved", saved(gpu, ieee=ieee)
+            yield f"shipped for {other}", shipped(other, full_float32=full_float32)
+        yield "shipped", shipped(gpu, full_float32=full_float32)
+        yield "saved", saved(gpu, full_float32=full_float32)
 
 
 # Where each configuration handed out comes from; it is kept beside its source, so that no other one gets its identity.

@@ -172,10 +172,10 @@ def errors_in(precision: str, name: str, implementation: str) -> tuple[float, fl
 
 @on_gpu
 @pytest.mark.timeout(600)
-def test_float32_is_ieee(name: str, implementation: str) -> None:
+def test_float32_is_full_float32(name: str, implementation: str) -> None:
     """What TF32 leaves is 3e-4 and more. FlexAttention's gradient of the gate's bias is a sum over all frames."""
     of_output, of_gradients = isolation.call(errors_in, "float32", name, implementation)
-    print(f"{name}/{implementation} IEEE: output {of_output:.1e}, gradients {of_gradients:.1e}")
+    print(f"{name}/{implementation} float32: output {of_output:.1e}, gradients {of_gradients:.1e}")
     assert of_output < 1e-5
     assert of_gradients < (3e-4 if implementation == "flex" else 3e-5)
 

@@ -81,7 +81,9 @@ def test_a_gpu_without_any_gets_those_of_its_architecture(tmp_path: Path, monkey
 
 def test_every_model_with_a_folder_is_known_with_its_capability() -> None:
     assert {tuned.shipped(name).name for name in tuned.SHIPPED} == {
-        path.name.removesuffix("-ieee") for path in Path(tuned.__file__).parent.iterdir() if list(path.glob("*.json"))
+        path.name.removesuffix("-float32")
+        for path in Path(tuned.__file__).parent.iterdir()
+        if list(path.glob("*.json"))
     }
 
 
