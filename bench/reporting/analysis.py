@@ -94,13 +94,16 @@ def _slope_mb(cases: Sequence[Record]) -> float | None:
 def growth(records: Sequence[Record]) -> pd.DataFrame:
     """Return the power of the length with which time and memory grow, from 100 s on, by least squares on logarithms.
 
-    The interval is Student's; it is wide where the curve is no power of the length.
+    The interval is Student's; it is wide where the curve is no power of the length. Where the GPU's own time is not
+    known, it is the latency that grows.
     """
     rows = []
     for name, (quantity, of) in itertools.product(names_of(records), _GROWING.items()):
         cases = [case for case in _measured(records, name, of) if case.seconds >= GROWTH_FROM_S]
         if len(cases) < 3:
             continue
+        if of is gpu_time and any(case.gpu_ms is None for case in cases):
+            quantity = "latency"
         fit = stats.linregress(
             [math.log(case.seconds) for case in cases], [math.log(_value(case, of)) for case in cases]
         )

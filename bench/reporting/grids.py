@@ -63,7 +63,7 @@ def _draw(records: Sequence[Record], quantities: Mapping[str, Quantity], stem: P
     styles = [style_of(name, names) for name in names]
     handles = [Line2D([], [], color=colour, marker=marker) for colour, marker in styles]
     figure.suptitle(records[0].device, weight="bold")
-    figure.legend(handles=handles, labels=names, loc="outside lower center", ncols=min(4, len(names)))
+    figure.legend(handles=handles, labels=names, loc="outside lower center", ncols=min(2 * columns, len(names)))
     save(figure, stem)
 
 

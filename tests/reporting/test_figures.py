@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from bench.efficiency.records import Record
 from bench.reporting.figures import draw_figure2
+from bench.reporting.grids import draw_overview
 from tests.reporting.conftest import COSTS, LENGTHS, MakeRecord, gpu_times
 
 Draw = Callable[[Sequence[Record]], Figure]
@@ -20,16 +21,22 @@ SHADE, BAND = 0.1, 0.2
 
 
 @pytest.fixture
-def draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Draw:
-    """Return a function that draws Figure 2 and hands over what went into the picture."""
-    saved: list[Figure] = []
+def saved(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Return where every figure goes that is saved."""
+    figures: list[Figure] = []
     savefig = Figure.savefig
 
     def keep(figure: Figure, *arguments: Any, **options: Any) -> None:
-        saved.append(figure)
+        figures.append(figure)
         savefig(figure, *arguments, **options)
 
     monkeypatch.setattr(Figure, "savefig", keep)
+    return figures
+
+
+@pytest.fixture
+def draw(saved: list[Figure], tmp_path: Path) -> Draw:
+    """Return a function that draws Figure 2 and hands over what went into the picture."""
 
     def draw(records: Sequence[Record]) -> Figure:
         path = tmp_path / "figure2.png"
@@ -107,6 +114,17 @@ def test_one_legend_covers_no_panel(draw: Draw, sweep: Sequence[Record]) -> None
     box = figure.legends[0].get_window_extent()
     assert not any(box.overlaps(extent) for axes in figure.axes if (extent := axes.get_tightbbox()))
     assert all(axes.get_legend() is None for axes in figure.axes)
+
+
+@pytest.mark.parametrize("settings", [1, 2, 3])
+def test_the_legend_of_an_overview_is_no_wider_than_the_picture(
+    saved: list[Figure], tmp_path: Path, make_record: MakeRecord, settings: int
+) -> None:
+    precisions = ("bfloat16", "tf32", "float32")[:settings]
+    records = [make_record(name, s, precision=each) for name in COSTS for s in LENGTHS for each in precisions]
+    draw_overview(records, tmp_path / "overview")
+    box = saved[-1].legends[0].get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= saved[-1].bbox.width
 
 
 def test_cases_without_a_figure_are_crossed_above_the_data(
