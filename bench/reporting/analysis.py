@@ -40,7 +40,12 @@ def latency(record: Record) -> float | None:
 
 
 def gpu_time(record: Record) -> float | None:
-    """Return the time of the device alone, in ms; on a CPU, and where it is not known, that of a single call."""
+    """Return the time of the device alone, in ms; None on a CPU, and where no call could be issued ahead."""
+    return record.gpu_ms
+
+
+def best_known_time(record: Record) -> float | None:
+    """Return the time of the device alone, in ms; where it is not known, that of a single call."""
     return record.latency_ms if record.gpu_ms is None else record.gpu_ms
 
 
@@ -102,7 +107,7 @@ def growth(records: Sequence[Record]) -> pd.DataFrame:
         cases = [case for case in _measured(records, name, of) if case.seconds >= GROWTH_FROM_S]
         if len(cases) < 3:
             continue
-        if of is gpu_time and any(case.gpu_ms is None for case in cases):
+        if of is best_known_time and any(case.gpu_ms is None for case in cases):
             quantity = "latency"
         fit = stats.linregress(
             [math.log(case.seconds) for case in cases], [math.log(_value(case, of)) for case in cases]
@@ -123,7 +128,7 @@ def growth(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def crossings(records: Sequence[Record]) -> pd.DataFrame:
-    """Return for each pair the length beyond which one has the lower latency, or memory, for good.
+    """Return for each pair the length beyond which one has the lower latency, GPU time or memory, for good.
 
     Between the lengths measured, curves are straight in logarithms of both. Within the interval the two are as good as
     equal: their difference is within what the standard errors of both medians and two processes allow.
@@ -167,7 +172,8 @@ def _between(grid: NDArray[np.float64], seconds: NDArray[np.float64], values: Se
 def _allowance(one: Record, other: Record, of: Quantity) -> float:
     if of is memory:
         return 0.0  # the allocator's books are exact
-    return _NORMAL * math.hypot(one.latency_error or 0, other.latency_error or 0) + PROCESSES_DIFFER
+    errors = [(case.gpu_error if of is gpu_time else case.latency_error) or 0 for case in (one, other)]
+    return _NORMAL * math.hypot(*errors) + PROCESSES_DIFFER
 
 
 def floors(records: Sequence[Record]) -> pd.DataFrame:
@@ -278,5 +284,5 @@ def _value(record: Record, of: Quantity) -> float:
     return value
 
 
-_GROWING: dict[str, Quantity] = {"GPU time": gpu_time, "peak memory": memory}
-_COMPARED: dict[str, Quantity] = {"latency": latency, "peak memory": memory}
+_GROWING: dict[str, Quantity] = {"GPU time": best_known_time, "peak memory": memory}
+_COMPARED: dict[str, Quantity] = {"latency": latency, "GPU time": gpu_time, "peak memory": memory}

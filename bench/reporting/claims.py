@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tabulate import tabulate
 
 from bench.efficiency.records import Record
-from bench.reporting.analysis import Quantity, growth, latency
+from bench.reporting.analysis import Quantity, gpu_time, growth, latency
 from bench.reporting.formats import cell
 from bench.reporting.overview import by_setting
 
@@ -136,7 +136,7 @@ def _times(records: Sequence[Record]) -> dict[str, Quantity]:
     """Return the times by which the claims are judged, by what they are called."""
     if any(each.paper_ms for each in records):
         return {"as the paper timed it": as_the_paper}
-    return {"single calls": latency, "the GPU's own, which waits for no host": lambda record: record.gpu_ms}
+    return {"single calls": latency, "the GPU's own, which waits for no host": gpu_time}
 
 
 def _table(view: View) -> str:

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from bench.efficiency.records import Record
-from bench.reporting.analysis import Quantity, gpu_time, memory, over_the_floor
+from bench.reporting.analysis import Quantity, best_known_time, memory, over_the_floor
 from bench.reporting.figures import save, style_of
 from bench.reporting.overview import by_setting, distinguish, names_of
 
@@ -27,7 +27,7 @@ def draw_overview(records: Sequence[Record], stem: Path) -> None:
     Raises:
         OSError: A file cannot be written; what was there before is still there.
     """
-    _draw(records, {"GPU time (ms)": gpu_time, "Peak memory (GiB)": memory}, stem)
+    _draw(records, {"GPU time (ms)": best_known_time, "Peak memory (GiB)": memory}, stem)
 
 
 def draw_floors(records: Sequence[Record], stem: Path) -> None:
