@@ -35,3 +35,18 @@ def make(folder: Path, *, file: str, content: str) -> None:
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise UserError(f"{folder} cannot be written: {error.strerror}", hint="Give another --output.") from None
+
+
+def make_room_for(file: Path) -> None:
+    """Make the folder that a file will be written into, where it is missing.
+
+    Raises:
+        UserError: It cannot be made, or the file is a folder.
+    """
+    if file.is_dir():
+        raise UserError(f"{file} is a folder", hint="Give the name of a file as --output.")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        hint = "Give another --output."
+        raise UserError(f"{file.parent} cannot be written: {error.strerror}", hint=hint) from None

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from bench.accuracy.compiling import compiling_ahead
 from bench.accuracy.corpora.base import TRAIN, Corpus
@@ -44,7 +43,8 @@ class Rate:
     """How one way of training went.
 
     Attributes:
-        utterances_per_s: Through all of its learners, waiting for audio included.
+        utterances_per_s: Through all of its learners in the median step, waiting for audio included; a step in which
+            something had to be compiled, as in the first minutes of a training, does not count.
         load_ms: Median wait for a batch; this and the next two from further steps, in which one part waits for the
             other, as they need not else.
         encode_ms: Both encoders.
@@ -59,6 +59,13 @@ class Rate:
     step_ms: dict[str, float]
     gpu_busy: float | None
     peak_memory_gib: float | None
+
+    @property
+    def parts(self) -> str:
+        """In words, what a step consists of."""
+        steps = ", ".join(f"{name} {ms:.0f}" for name, ms in self.step_ms.items())
+        busy = "" if self.gpu_busy is None else f"; GPU busy {self.gpu_busy:.0%}"
+        return f"ms: load {self.load_ms:.0f}, encode {self.encode_ms:.0f}, {steps}{busy}"
 
 
 def measure(
@@ -129,17 +136,18 @@ def hours_of_the_table(together: Rate) -> float:
 
 
 def write(rates: Mapping[str, Rate], path: Path, *, facts: dict[str, object]) -> dict[str, object]:
-    """Write what was measured as JSON and return it.
+    """Write what has been measured so far as JSON and return it; `times_faster` counts the mixers that have been.
 
     Raises:
         UserError: It cannot be written.
     """
     together, *apart = rates.values()
-    alone_s = sum(1 / rate.utterances_per_s for rate in apart)  # for one utterance through every mixer
+    share = len(apart) / len(together.step_ms)
+    alone_s = sum(1 / rate.utterances_per_s for rate in apart) / share if apart else None  # an utterance, every mixer
     content: dict[str, object] = {
         **facts,
         "rates": {name: vars(rate) for name, rate in rates.items()},
-        "times_faster": together.utterances_per_s * alone_s,
+        "times_faster": None if alone_s is None else together.utterances_per_s * alone_s,
         "hours_of_the_table": hours_of_the_table(together),
     }
     try:
@@ -174,15 +182,17 @@ class _Way:
         busy: list[int] = []
         for _ in self._steps(itertools.islice(batches, WARM_UP_STEPS)):
             pass
-        began, utterances = self._now(), 0
-        for step, (batch, _) in enumerate(self._steps(itertools.islice(batches, steps))):
-            utterances += len(batch.names)
+        began, rates = time.perf_counter(), []  # every step ends with the losses on the host
+        for step, batch in enumerate(self._steps(itertools.islice(batches, steps))):
+            now = time.perf_counter()
+            rates.append(len(batch.names) / (now - began))
+            began = now
             if on_gpu and step % _READ_EVERY == _READ_EVERY - 1:
                 busy.append(torch.cuda.utilization(self._device))
-        rate = utterances / (self._now() - began)
+                began = time.perf_counter()
         load_ms, encode_ms, step_ms = self._laps(batches)
         return Rate(
-            utterances_per_s=rate,
+            utterances_per_s=statistics.median(rates),
             load_ms=load_ms,
             encode_ms=encode_ms,
             step_ms=step_ms,
@@ -190,8 +200,8 @@ class _Way:
             peak_memory_gib=torch.cuda.max_memory_allocated() / 2**30 if on_gpu else None,
         )
 
-    def _steps(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Tensor]]:
-        """Train as training does, or in the other way; yield each batch with the losses."""
+    def _steps(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Train as training does, or in the other way; yield each batch once all have learned from it."""
         inputs = (
             ((batch, self._encode(batch)) for batch in batches)
             if self._again
@@ -199,8 +209,8 @@ class _Way:
         )
         for step, (batch, each) in enumerate(inputs):
             losses = torch.stack([learner.step(each, moment=f"0/{step}") for learner in self._learners])
-            losses.tolist()  # as every step does, to see that they are finite
-            yield batch, losses
+            losses.tolist()  # as training does, which sees that they are finite
+            yield batch
 
     def _encode(self, batch: Batch) -> Inputs:
         if self._text is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.app import INTERRUPTED, app, new_progress
-from bench.folders import check_new
+from bench.folders import check_new, make_room_for
 from mixers.errors import UserError
 
 if TYPE_CHECKING:
@@ -239,6 +239,7 @@ def throughput(
     from bench.devices import choose_device
 
     console = Console(stderr=True)
+    make_room_for(output)
     device = choose_device(device)
     precision = setup.choose_precision(None, device=device)
     found = {}
@@ -263,11 +264,12 @@ def throughput(
         run, corpus = setup.prepare(plan, precision=precision, device=device)
         accelerator = setup.start_accelerator(device)
         status.update("Training together, then one after another")
+        facts = {"device": setup.device_name(device), "speech": speech, "text": text, "batch": batch}
+        facts |= {"crop_seconds": crop, "precision": precision, "mixers": run.mixers}
         for name, rate in rates.measure(run, corpus, accelerator=accelerator, steps=steps, workers=workers):
             found[name] = rate
-            console.print(f"{name}: {rate.utterances_per_s:.1f} utterances/s", highlight=False)
-    facts = {"device": setup.device_name(device), "speech": speech, "text": text, "batch": batch, "crop_seconds": crop}
-    content = rates.write(found, output, facts={**facts, "precision": precision, "mixers": run.mixers})
+            content = rates.write(found, output, facts=facts)  # so that an interruption costs only what is to come
+            console.print(f"{name}: {rate.utterances_per_s:.1f} utterances/s; {rate.parts}", highlight=False)
     console.print(f"together {content['times_faster']:.1f} times as fast as one after another", highlight=False)
     print(output)
 

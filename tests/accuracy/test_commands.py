@@ -159,9 +159,12 @@ def test_corpus_and_demo_corpus(sbench: Sbench) -> None:
 def test_throughput(sbench: Sbench, tmp_path: Path, encoder_folders: tuple[Path, Path]) -> None:
     speech, text = encoder_folders
     options = ("--mixers", "sa,retnet", "--steps", 2, "--batch", 4, "--crop", 0.5, "--utterances", 96, "--workers", 0)
-    code, out, err = sbench("throughput", "--speech", speech, "--text", text, *options, "--device", "cpu")
-    assert (code, out) == (0, "throughput.json\n"), err
-    content = json.loads((tmp_path / "throughput.json").read_text())
+    arguments = ("throughput", "--speech", speech, "--text", text, *options, "--device", "cpu")
+    code, _, err = sbench(*arguments, "--output", tmp_path)
+    assert (code, "is a folder" in err) == (2, True), err
+    code, out, err = sbench(*arguments, "--output", "training/throughput.json")
+    assert (code, out) == (0, "training/throughput.json\n"), err
+    content = json.loads((tmp_path / "training/throughput.json").read_text())
     rates = content["rates"]
     assert rates.keys() == {"together", "sa", "retnet"}
     assert rates["together"]["step_ms"].keys() == {"sa-0", "retnet-0"}
