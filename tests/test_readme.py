@@ -1,0 +1,121 @@
+"""What the README says was found is what the committed records say."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.efficiency.records import Record, read_records
+
+ROOT = Path(__file__).parents[1]
+REPORTS = ROOT / "reports" / "nvidia-h100"
+
+
+class Found:
+    """The records of a committed sweep."""
+
+    def __init__(self, folder: str) -> None:
+        self._records = {(each.name, each.seconds): each for each in read_records(REPORTS / folder)}
+        self.names = {name for name, _ in self._records}
+        self.lengths = sorted({seconds for _, seconds in self._records})
+
+    def at(self, name: str, seconds: float = 400.0) -> Record:
+        return self._records[name, seconds]
+
+    def gpu_ms(self, name: str, seconds: float = 400.0) -> float:
+        value = self.at(name, seconds).gpu_ms
+        assert value is not None
+        return value
+
+    def ms(self, name: str, seconds: float = 400.0) -> float:
+        value = self.at(name, seconds).latency_ms
+        assert value is not None
+        return value
+
+    def gib(self, name: str, seconds: float = 400.0) -> float:
+        value = self.at(name, seconds).peak_memory_gib
+        assert value is not None
+        return value
+
+    def paper_ms(self, name: str, seconds: float = 400.0) -> float:
+        value = self.at(name, seconds).paper_ms
+        assert value is not None
+        return value
+
+
+@pytest.fixture(scope="module")
+def readme() -> str:
+    return " ".join((ROOT / "README.md").read_text().split())
+
+
+def test_the_papers_figures_are_reproduced_by_its_own_layers(readme: str) -> None:
+    released = Found("released")
+    attention, fox, kda = "sa/eager", "fox/fla", "kda/fla"
+    assert min(released.names, key=released.paper_ms) == kda
+    assert min(released.names, key=released.gib) == fox
+    for name, gib in ((attention, 12.35), (fox, 0.328)):
+        assert abs(released.gib(name) / gib - 1) < 0.01
+    sentence = (
+        "On an H100 the paper's own layers cost at 400 s what it says they cost: "
+        f"{released.gib(attention):.2f} GiB for softmax attention and {released.gib(fox):.3f} GiB for FoX, the least, "
+        f"and {released.paper_ms(kda):.2f} ms for KDA, the fastest, against {released.paper_ms(attention):.1f} ms for "
+        "attention"
+    )
+    assert sentence in readme
+
+
+def test_what_is_left_of_them_among_equals(readme: str) -> None:
+    matched = Found("bfloat16")
+    attention, kda, retnet = "sa/sdpa", "kda/fla", "retnet/fla"
+    assert min(matched.names, key=matched.gpu_ms) == retnet
+    assert matched.gib(attention) == min(map(matched.gib, matched.names))
+    sentence = (
+        "In stacks of equal size, in bfloat16 and with PyTorch's fused attention, "
+        f"{matched.gpu_ms(attention) / matched.gpu_ms(kda):.1f} x is left of KDA's "
+        f"{Found('released').paper_ms('sa/eager') / Found('released').paper_ms(kda):.1f} x on the GPU "
+        f"({matched.gpu_ms(kda):.1f} ms against {matched.gpu_ms(attention):.1f} ms), RetNet is the fastest "
+        f"({matched.gpu_ms(retnet):.1f} ms), and no mixer takes less memory than attention "
+        f"({matched.gib(attention):.2f} GiB)"
+    )
+    assert sentence in readme
+
+
+def test_up_to_where_attention_is_the_fastest(readme: str) -> None:
+    matched = Found("bfloat16")
+    by_gpu, by_call = (
+        max(each for each in matched.lengths if min(matched.names, key=lambda name: of(name, each)) in ATTENTION)
+        for of in (matched.gpu_ms, matched.ms)
+    )
+    sentence = (
+        f"Attention is the fastest on the GPU up to {by_gpu:g} s of audio, and up to {by_call:g} s for who makes "
+        "single calls from Python, whose launches the others wait for longer"
+    )
+    assert sentence in readme
+
+
+ATTENTION = ("sa/sdpa", "sa/eager")
+
+
+def test_the_table_of_our_kernels_is_what_the_records_say() -> None:
+    text = (ROOT / "reports" / "README.md").read_text()
+    records = {
+        (each.name, each.precision, each.pass_): each
+        for each in read_records(REPORTS / "kernels")
+        if each.seconds == 400.0
+    }
+    for label, library, ours in (("FoX", "fox/flex", "fox/triton"), ("LightNet", "lightnet/fla", "lightnet/triton")):
+        for precision in ("bfloat16", "tf32"):
+            for pass_ in ("inference", "training"):
+                before, after = records[library, precision, pass_], records[ours, precision, pass_]
+                assert before.gpu_ms
+                assert after.gpu_ms
+                assert after.floor_ms
+                cells = (
+                    f"{label}, {precision}, {pass_}",
+                    f"{before.gpu_ms:.2f}",
+                    f"{after.gpu_ms:.2f}",
+                    f"{before.gpu_ms / after.gpu_ms:.1f}",
+                    f"{after.gpu_ms / after.floor_ms:.1f}",
+                    f"{before.peak_memory_gib:.2f}",
+                    f"{after.peak_memory_gib:.2f}",
+                )
+                assert f"| {' | '.join(cells)} |" in text
