@@ -21,6 +21,10 @@ from mixers.precision import DTYPES, use_precision
 
 _TOKENS = 32  # of text, half of them padding
 
+# That a process may take for a step of 32 utterances and its context, so that those side by side find room, beside the
+# encoders that are loaded meanwhile.
+_BYTES_EACH = 4 * 2**30
+
 
 @contextlib.contextmanager
 def compiling_ahead(
@@ -51,7 +55,8 @@ def compiling_ahead(
         return
     work = list(itertools.product(dict.fromkeys(configs), dict.fromkeys(precisions)))
     context = multiprocessing.get_context("spawn")
-    workers = min(len(work), len(os.sched_getaffinity(0)))
+    room = torch.cuda.mem_get_info(device)[0] // _BYTES_EACH
+    workers = max(1, min(len(work), len(os.sched_getaffinity(0)), room))
     with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool:
         size = batch, frames, _TOKENS if text else 0
         futures = [pool.submit(step_once, *each, products=products, size=size, device=str(device)) for each in work]
