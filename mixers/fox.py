@@ -11,16 +11,18 @@ own; float32 it multiplies in parts of bfloat16, on tensor cores.
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-import torch._inductor.config
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 from mixers import kernels
 from mixers.base import Mixer, MixerConfig, fla_layers, split_heads
+
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
 
 # On an H200, which has 232,448 bytes of shared memory, the kernel needs 263,168 at 256 a head in bfloat16.
 _FLA_WIDEST_HEAD = 128
@@ -150,13 +152,19 @@ def _flex(q: Tensor, k: Tensor, v: Tensor, log_forget: Tensor, mask: Tensor | No
 
 @functools.cache
 def _compiled_flex_attention() -> Callable[..., Tensor]:
+    # Its compiler takes seconds to import, which whoever measures something else need not wait for.
+    import torch._inductor.config
+    from torch.nn.attention.flex_attention import flex_attention
+
     # It is one kernel. PyTorch would start a compiling process for every core, which the next cases would feel.
     torch._inductor.config.compile_threads = 1
     return torch.compile(flex_attention)
 
 
 @functools.lru_cache(maxsize=16)
-def _causal_blocks(frames: int, device: torch.device) -> BlockMask:
+def _causal_blocks(frames: int, device: torch.device) -> "BlockMask":
     """Return which blocks of the L x L scores the past reaches; kept for each length, as its users keep it."""
+    from torch.nn.attention.flex_attention import create_block_mask
+
     with torch.inference_mode(False):  # what is made in inference mode could not serve a training step later
         return create_block_mask(lambda b, h, i, j: i >= j, None, None, frames, frames, device=str(device))  # noqa: ARG005

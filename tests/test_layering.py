@@ -66,3 +66,10 @@ def test_the_command_line_imports_nothing_heavy_at_its_top() -> None:
     code = f"import sys, bench.cli; print([name for name in {heavy} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.strip() == "[]"
+
+
+def test_loading_every_mixer_imports_no_compiler() -> None:
+    """PyTorch's takes seconds to import, before a sweep can start its children."""
+    code = "import sys, mixers; [mixers.load(name) for name in mixers.names()]; print('torch._dynamo' in sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == "False"
