@@ -61,3 +61,10 @@ def test_a_crop_depends_on_its_utterance_alone(corpus: Corpus, seed: int) -> Non
     one = Crops(utterances, seconds=0.2, seed=seed, epoch=1)[3][1]
     other = Crops(utterances[3:], seconds=0.2, seed=seed, epoch=1)[0][1]
     assert torch.equal(one, other)
+
+
+@pytest.mark.gpu
+def test_batches_for_a_gpu_come_in_pinned_memory(corpus: Corpus) -> None:
+    (first, *_) = load(WholeFiles(corpus.split("test1")), None, classes=corpus.classes, workers=1)
+    assert first.waveforms.is_pinned()
+    assert first.labels.is_pinned()
