@@ -18,6 +18,7 @@ DTYPES = {"bfloat16": torch.bfloat16, "tf32": torch.float32, "float32": torch.fl
 # whenever it compiles, and keeps kernels compiled under different values apart.
 _TRITON_DEFAULT = "TRITON_F32_DEFAULT"
 _SIX_PARTS = "bf16x6"
+_FIRST_WITH_BFLOAT16 = (8, 0)  # compute capability
 
 
 def use_precision(name: str) -> None:
@@ -30,11 +31,12 @@ def use_precision(name: str) -> None:
     torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = name != "float32"  # as PyTorch has it by default
     if name == "float32":
-        os.environ[_TRITON_DEFAULT] = _SIX_PARTS
+        old = torch.cuda.is_available() and torch.cuda.get_device_capability() < _FIRST_WITH_BFLOAT16
+        os.environ[_TRITON_DEFAULT] = "ieee" if old else _SIX_PARTS
     else:
         os.environ.pop(_TRITON_DEFAULT, None)
 
 
 def is_full_float32() -> bool:
     """Tell whether `use_precision` was told to compute in float32."""
-    return os.environ.get(_TRITON_DEFAULT) == _SIX_PARTS
+    return os.environ.get(_TRITON_DEFAULT) in (_SIX_PARTS, "ieee")
