@@ -285,26 +285,27 @@ def _measure(
 ) -> None:
     """Run a sweep under a progress bar, then write and show its report; Ctrl-C keeps what was measured."""
     from bench.efficiency import runs
-    from bench.efficiency.sweep import Sweep
+    from bench.efficiency.sweep import Rested, Sweep
 
     resumed, interrupted = bool(done), False
     ready_s: dict[str, float] = {}
     progress = new_progress(console)
     task = progress.add_task("", total=len(plan.contestants) * len(plan.seconds), completed=len(done))
     try:
-        for part in plan.parts():
-            with Sweep(part, source, folder, done=done) as work:
-                from bench.reporting.report import write_figures  # which takes a second, while they compile
+        with Rested() as rested:
+            for part in plan.parts():
+                with Sweep(part, source, folder, done=done, rested=rested) as work:
+                    from bench.reporting.report import write_figures  # which takes a second, while they compile
 
-                if begin:
-                    runs.start(plan, folder)
-                    _announce(plan, console)
-                    begin = False
-                console.print(f"{plan.device_type}, {part.contestants[0].setting.label}, {source.description}")
-                progress.start()
-                for name in _compiling(work, progress, visible=plan.device_type == "cuda"):
-                    ready_s.setdefault(name, time.perf_counter() - BEGAN_S)
-                done.extend(_measuring(work, progress, task))
+                    if begin:
+                        runs.start(plan, folder)
+                        _announce(plan, console)
+                        begin = False
+                    console.print(f"{plan.device_type}, {part.contestants[0].setting.label}, {source.description}")
+                    progress.start()
+                    for name in _compiling(work, progress, visible=plan.device_type == "cuda"):
+                        ready_s.setdefault(name, time.perf_counter() - BEGAN_S)
+                    done.extend(_measuring(work, progress, task))
         measured_s = time.perf_counter() - BEGAN_S
     except KeyboardInterrupt:
         interrupted = True

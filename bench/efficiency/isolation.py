@@ -6,6 +6,7 @@ milliseconds and with a CUDA context of its own.
 
 import contextlib
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -22,6 +23,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _PR_SET_PDEATHSIG = 1
+
+_END_LIMIT_S = 60.0  # from the last result of a work to its end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +95,23 @@ class Child(Generic[Item, Result]):
             yield outcome
             if isinstance(outcome, Death):
                 return
+
+    @property
+    def rests(self) -> bool:
+        """Whether it lives; to be asked once it has given all its results, after which it waits for other work."""
+        return self._process.is_alive()
+
+    def give(self, work: Work[Item, Result], items: Sequence[Item]) -> None:
+        """Let it do other work, now that it rests: it has imported what it needs, and has its context on the GPU.
+
+        Args:
+            work: As that which it began with.
+            items: What is to be worked on.
+        """
+        self._receive(limit_s=_END_LIMIT_S)  # the end of what it did before
+        self._items = items
+        with contextlib.suppress(OSError):  # it has died, which the first receive tells
+            self._connection.send((work, items))
 
     def kill(self) -> None:
         """End it, whatever it does."""
@@ -178,6 +198,18 @@ def _serve(connection: Connection, folder: str, work: Work[Item, Result], items:
     os.chdir(folder)  # the server stays where it was started
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # the server dies with the parent, and this with it
+    given: tuple[Work[Item, Result], Sequence[Item]] | None = (work, items)
+    while given:
+        _do(connection, *given)
+        given = None
+        with contextlib.suppress(EOFError):
+            given = connection.recv()  # and rest until there is other work, or the parent has had enough
+        gc.unfreeze()
+        gc.collect()  # what the work before has left
+        gc.freeze()
+
+
+def _do(connection: Connection, work: Work[Item, Result], items: Sequence[Item]) -> None:
     try:
         for result in work(items):
             connection.send(result)
@@ -186,8 +218,6 @@ def _serve(connection: Connection, folder: str, work: Work[Item, Result], items:
         connection.send(None)
     except UserError as error:
         connection.send(error)
-    with contextlib.suppress(EOFError):
-        connection.recv()  # and rest until the parent has had enough
 
 
 def _cause(exit_code: int) -> str:

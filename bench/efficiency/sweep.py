@@ -5,7 +5,7 @@ import dataclasses
 import json
 import multiprocessing.connection
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,39 @@ CASE_LIMIT_S = 1800.0
 PREPARATION_LIMIT_S = 3600.0
 
 Outcome = tuple[Record, Samples | None]
+
+
+class Rested:
+    """Processes that have measured what they were to, for the parts of a sweep that follow.
+
+    Importing a mixer's library and making a context on the GPU takes far longer than a case.
+    """
+
+    def __init__(self) -> None:
+        self._children: dict[object, isolation.Child[float, Outcome]] = {}
+
+    def __enter__(self) -> "Rested":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in self._children.values():
+            child.kill()
+        self._children.clear()
+
+    def add(self, task: Task, child: isolation.Child[float, Outcome]) -> None:
+        """Take over a process."""
+        self._children[_kind(task)] = child
+
+    def take(self, tasks: Iterable[Task]) -> dict[Task, isolation.Child[float, Outcome]]:
+        """Return those that can go on with tasks, and end the others."""
+        taken = {task: child for task in tasks if (child := self._children.pop(_kind(task), None)) and child.rests}
+        self.__exit__()
+        return taken
+
+
+def _kind(task: Task) -> object:
+    """Return what a process cannot change: the library that it has imported, and the precision that it began with."""
+    return task.contestant.name, task.contestant.setting.precision
 
 
 def make_input(plan: Plan, scratch: Path) -> Input:
@@ -84,7 +117,9 @@ class Sweep:
     way, so each is started when it is its turn.
     """
 
-    def __init__(self, plan: Plan, source: Input, folder: Path, *, done: Sequence[Record]) -> None:
+    def __init__(
+        self, plan: Plan, source: Input, folder: Path, *, done: Sequence[Record], rested: Rested | None = None
+    ) -> None:
         """Find out what is to be done.
 
         Args:
@@ -92,8 +127,10 @@ class Sweep:
             source: Where the sequences come from.
             folder: Where the records go.
             done: Records that are there already.
+            rested: Processes of the parts before, which on a GPU go on with this one, and then with the next.
         """
         self._plan = plan
+        self._rested = rested
         self._folder = folder
         self._began = time.perf_counter()
         finished = {record.case for record in done}
@@ -103,7 +140,7 @@ class Sweep:
             if missing:
                 self._missing[Task(contestant=each, plan=plan, source=source)] = missing
         self._children: dict[Task, isolation.Child[float, Outcome]] = {}
-        self._spent: list[isolation.Child[float, Outcome]] = []
+        self._spent: dict[Task, isolation.Child[float, Outcome]] = {}
 
     @property
     def unfinished(self) -> list[str]:
@@ -118,13 +155,16 @@ class Sweep:
 
     def __enter__(self) -> "Sweep":
         if self._plan.device_type == "cuda":
+            rested = self._rested.take(self._missing) if self._rested else {}
             for task, lengths in self._missing.items():
                 work = partial(worker.measure, task=task, prepare=True, alone=False)
-                self._children[task] = isolation.Child(work, lengths)
+                if task in rested:
+                    rested[task].give(work, lengths)
+                self._children[task] = rested.get(task) or isolation.Child(work, lengths)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for child in (*self._children.values(), *self._spent):
+        for child in (*self._children.values(), *self._spent.values()):
             child.kill()
 
     def prepare(self) -> Iterator[str]:
@@ -151,17 +191,23 @@ class Sweep:
             UserError: A record cannot be written, for instance because the disk is full.
         """
         crowded: dict[Task, list[float]] = {}
+        sound = set(self._missing)
         for position, (task, lengths) in enumerate(self._missing.items()):
             child = self._children.pop(task, None)
             alone = child is None and not self._children and not self._spent
-            self._spent += [child] if child else []
+            self._spent |= {task: child} if child else {}
             budgeted = dataclasses.replace(task, time_budget_s=self._share(position))
             for record, samples in self._outcomes(budgeted, lengths, alone=alone, first=child):
+                if record.status in ("oom", "failed"):
+                    sound.discard(task)  # its process may have lost its context on the GPU
                 if record.status == "oom" and not alone:
                     crowded.setdefault(task, []).append(record.seconds)
                 else:
                     yield self._keep(record, samples)
-        for child in self._spent:
+        if self._rested is not None and not crowded:
+            for task in sound & self._spent.keys():
+                self._rested.add(task, self._spent.pop(task))
+        for child in self._spent.values():
             child.kill()
         for task, remaining in crowded.items():
             for record, samples in self._outcomes(task, remaining, alone=True):

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import gc
 import math
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -85,6 +86,9 @@ def measure(
         yield from [Ready()] if prepare else []
         yield from ((blank.record(length, status="unavailable", error=reason), None) for length in lengths)
         return
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()  # what another setting compiled counts against a limit
+    tuned.forget_uses()
     gc.disable()  # importing the mixer's library takes a seventh less without
     try:
         cases = _Cases(task, blank, alone=alone)

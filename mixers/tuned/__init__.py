@@ -99,6 +99,12 @@ def origins() -> str:
     return ", ".join(f"{counts[source]} {source}" for source in sorted(counts))
 
 
+def forget_uses() -> None:
+    """Let `origins` count only kernels that run from now on."""
+    for tuner in _autotuners():
+        vars(tuner).pop("best_config", None)
+
+
 def choices_made() -> int:
     """Return how many choices the autotuners know, the prepared ones included; it grows by each search."""
     return sum(len(tuner.cache) for tuner in _known_autotuners(len(sys.modules)))

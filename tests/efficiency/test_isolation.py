@@ -52,6 +52,30 @@ def test_what_kills_a_child_costs_one_result(order: str, reason: str) -> None:
     assert str(os.getpid()) not in pids
 
 
+def prepared(orders: Sequence[str]) -> Iterator[str | Ready]:
+    yield Ready()
+    yield from obey(orders)
+
+
+def test_a_child_that_rests_can_be_given_other_work() -> None:
+    child: Child[str, str] = Child(prepared, ["one", "two"])
+    assert child.ready(limit_s=LIMIT_S) == Ready()
+    before = list(child.results(limit_s=LIMIT_S))
+    assert child.rests
+    child.give(prepared, ["three"])
+    assert child.ready(limit_s=LIMIT_S) == Ready()
+    after = list(child.results(limit_s=LIMIT_S))
+    assert [str(outcome).split()[0] for outcome in before + after] == ["one", "two", "three"]
+    assert len({str(outcome).split()[1] for outcome in before + after}) == 1
+
+    child.give(prepared, ["kill"])
+    assert child.ready(limit_s=LIMIT_S) == Ready()
+    assert list(child.results(limit_s=LIMIT_S)) == [
+        Death(reason="the process was killed by SIGKILL, as the system does when memory runs out")
+    ]
+    assert not child.rests
+
+
 def test_a_child_may_ask_for_a_fresh_one() -> None:
     outcomes = [str(outcome) for outcome in run(obey, ["one", "rest", "two"], limit_s=LIMIT_S)]
     assert [outcome.split()[0] for outcome in outcomes] == ["one", "rest", "two"]

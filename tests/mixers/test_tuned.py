@@ -107,6 +107,8 @@ def test_what_was_found_here_is_saved_and_wins_the_next_time(tmp_path: Path, mon
     assert known()[name][key].num_warps == 7
     monkeypatch.setattr(tuner, "best_config", tuner.cache[key], raising=False)
     assert "1 saved" in tuned.origins()
+    tuned.forget_uses()
+    assert tuned.origins() == ""
 
 
 class Kernel:
