@@ -37,7 +37,7 @@ def make(folder: Path, *, file: str, content: str) -> None:
         raise UserError(f"{folder} cannot be written: {error.strerror}", hint="Give another --output.") from None
 
 
-def make_room_for(file: Path) -> None:
+def make_folder_for(file: Path) -> None:
     """Make the folder that a file will be written into, where it is missing.
 
     Raises:

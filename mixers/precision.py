@@ -4,8 +4,8 @@ Left alone they differ: PyTorch multiplies float32 matrices in IEEE arithmetic, 
 bits of mantissa. So two mixers in "float32" may differ by 3e-4 for that alone.
 
 In ``float32`` PyTorch's products are IEEE. Triton's are sums of six products of bfloat16 parts, which hold all 24 bits
-of a float32: they are as exact, and run on tensor cores. For its IEEE products, without these, Triton unrolls every
-multiplication, and the library's largest tiles then take minutes to compile and spill their registers.
+of a float32: they are as exact, and run on tensor cores. Its IEEE products do not: Triton unrolls every multiplication
+of a tile, which is more than its compiler is good for at the library's largest tiles.
 """
 
 import os

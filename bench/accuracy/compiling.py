@@ -1,8 +1,8 @@
 """Compiles on a GPU what learners run, a process for each, before their first step.
 
-Each learner's kernels take a third of a minute to compile, one after the other where they share a process. Side by side
-they take as long as the slowest, while the encoders are being loaded. What is compiled lies in Triton's cache, where
-the process that trains finds it.
+In one process kernels are compiled one after the other, as a step comes to them. Side by side they take as long as the
+slowest learner's, while the encoders are being loaded. What is compiled lies in Triton's cache, where the process that
+trains finds it.
 """
 
 import contextlib
@@ -78,7 +78,7 @@ def step_once(config: ModelConfig, precision: str, *, products: str, size: tuple
     )
     mask = (torch.arange(tokens, device=device) < tokens / 2).expand(batch, -1)
     autocast = torch.autocast(device.partition(":")[0], dtype=torch.bfloat16, enabled=precision == "bfloat16")
-    with tuned.settling_for_similar_choices(), tuned.compiling_side_by_side():
+    with tuned.compiling_side_by_side(settling=True):
         with autocast:
             logits = model(speech, text, mask) if tokens else model(speech)
         logits.float().sum().backward()

@@ -126,7 +126,7 @@ def measure(
             text.prepare([each.text for each in corpus.split(TRAIN)])
         batches = _batches(run, corpus, steps=needed_steps, workers=workers)
         way = _Way(learners, speech, text, device=accelerator.device, again=again)
-        with tuned.settling_for_similar_choices(), tuned.compiling_side_by_side():
+        with tuned.compiling_side_by_side(settling=True):
             yield name, way.rate(batches, steps=steps)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.app import INTERRUPTED, app, new_progress
-from bench.folders import check_new, make_room_for
+from bench.folders import check_new, make_folder_for
 from mixers.errors import UserError
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ def throughput(
     from bench.devices import choose_device
 
     console = Console(stderr=True)
-    make_room_for(output)
+    make_folder_for(output)
     device = choose_device(device)
     precision = setup.choose_precision(None, device=device)
     found = {}
@@ -291,7 +291,7 @@ def _train(
     from bench.accuracy.evaluation import open_encoders
     from bench.accuracy.training import Stepped, Training
     from bench.speech import frames_of, samples_of
-    from mixers.tuned import compiling_side_by_side, settling_for_similar_choices
+    from mixers.tuned import compiling_side_by_side
 
     ahead = compiling_ahead(
         [config for config, _ in run.models()] if accelerator.is_local_main_process else [],
@@ -321,7 +321,7 @@ def _train(
     task = progress.add_task("", total=run.epochs * work.steps, completed=begin)
     writer = SummaryWriter(str(folder / "tensorboard"), purge_step=begin) if accelerator.is_main_process else None
     try:
-        with progress, settling_for_similar_choices(), compiling_side_by_side():
+        with progress, compiling_side_by_side(settling=True):
             for event in work.work():
                 if isinstance(event, Stepped):
                     at = event.place.epoch * work.steps + event.place.step

@@ -123,8 +123,9 @@ class Record:
         configurations: How many of the kernels that were used ran with a configuration of which origin: shipped with
             this package, for this GPU or for another one of its architecture, saved on this machine, or tuned in this
             process; empty where no kernel has a choice.
-        peak_tflops: Rate of a large matrix product in this precision, measured in the same process; ``copy_tb_s`` that
-            of a large copy, bytes read and written.
+        peak_tflops: Rate of a large matrix product in this precision, measured in the same process, in float32 by
+            whichever products are the faster, IEEE's or six of bfloat16; ``copy_tb_s`` that of a large copy, bytes read
+            and written.
         floor_ms: The least that any implementation needs by these rates: for ``flops``, or for ``minimum_bytes``.
         causal: Whether a frame sees only the frames before it.
         flops: Arithmetic of one call as the mechanism's equations state it.

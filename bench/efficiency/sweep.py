@@ -117,9 +117,7 @@ class Sweep:
     way, so each is started when it is its turn.
     """
 
-    def __init__(
-        self, plan: Plan, source: Input, folder: Path, *, done: Sequence[Record], rested: Rested | None = None
-    ) -> None:
+    def __init__(self, plan: Plan, source: Input, folder: Path, *, done: Sequence[Record], rested: Rested) -> None:
         """Find out what is to be done.
 
         Args:
@@ -155,7 +153,7 @@ class Sweep:
 
     def __enter__(self) -> "Sweep":
         if self._plan.device_type == "cuda":
-            rested = self._rested.take(self._missing) if self._rested else {}
+            rested = self._rested.take(self._missing)
             for task, lengths in self._missing.items():
                 work = partial(worker.measure, task=task, prepare=True, alone=False)
                 if task in rested:
@@ -204,7 +202,7 @@ class Sweep:
                     crowded.setdefault(task, []).append(record.seconds)
                 else:
                     yield self._keep(record, samples)
-        if self._rested is not None and not crowded:
+        if not crowded:
             for task in sound & self._spent.keys():
                 self._rested.add(task, self._spent.pop(task))
         for child in self._spent.values():

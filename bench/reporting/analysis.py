@@ -99,16 +99,13 @@ def _slope_mb(cases: Sequence[Record]) -> float | None:
 def growth(records: Sequence[Record]) -> pd.DataFrame:
     """Return the power of the length with which time and memory grow, from 100 s on, by least squares on logarithms.
 
-    The interval is Student's; it is wide where the curve is no power of the length. Where the GPU's own time is not
-    known, it is the latency that grows.
+    The interval is Student's; it is wide where the curve is no power of the length.
     """
     rows = []
-    for name, (quantity, of) in itertools.product(names_of(records), _GROWING.items()):
+    for name, (quantity, of) in itertools.product(names_of(records), _QUANTITIES.items()):
         cases = [case for case in _measured(records, name, of) if case.seconds >= GROWTH_FROM_S]
         if len(cases) < 3:
             continue
-        if of is best_known_time and any(case.gpu_ms is None for case in cases):
-            quantity = "latency"
         fit = stats.linregress(
             [math.log(case.seconds) for case in cases], [math.log(_value(case, of)) for case in cases]
         )
@@ -134,7 +131,7 @@ def crossings(records: Sequence[Record]) -> pd.DataFrame:
     equal: their difference is within what the standard errors of both medians and two processes allow.
     """
     rows = []
-    for quantity, of in _COMPARED.items():
+    for quantity, of in _QUANTITIES.items():
         for first, second in itertools.combinations(names_of(records), 2):
             row = _crossing(_measured(records, first, of), _measured(records, second, of), of)
             if row:
@@ -284,5 +281,4 @@ def _value(record: Record, of: Quantity) -> float:
     return value
 
 
-_GROWING: dict[str, Quantity] = {"GPU time": best_known_time, "peak memory": memory}
-_COMPARED: dict[str, Quantity] = {"latency": latency, "GPU time": gpu_time, "peak memory": memory}
+_QUANTITIES: dict[str, Quantity] = {"latency": latency, "GPU time": gpu_time, "peak memory": memory}

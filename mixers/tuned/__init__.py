@@ -13,7 +13,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -154,80 +154,53 @@ def chosen_configurations() -> Files:
     return {name: content for name, content in files.items() if content["autotune_entries"]}
 
 
-Candidates = Callable[[Any, dict[str, Any]], Sequence[Any]]  # of an autotuner, for the arguments of a launch
-
-
 @contextlib.contextmanager
-def _choosing_among(wrap: Callable[[Candidates], Candidates]) -> Iterator[None]:
-    """Change what autotuners that search choose among; where Triton is not loaded, do nothing."""
+def compiling_side_by_side(*, settling: bool = False) -> Iterator[None]:
+    """Let an autotuner that searches compile its candidates on all cores, before it times them one by one.
+
+    Enter it once the kernels are imported: where Triton is not loaded, it does nothing.
+
+    Args:
+        settling: Whether it chooses among what it knows for the most similar arguments, and searches only if it knows
+            nothing. For training, whose padded batches of any length would be searched for, where sweeps have prepared
+            choices for one sequence.
+    """
     if "triton" not in sys.modules:
         yield
         return
+    import triton
     from triton.runtime.autotuner import Autotuner
 
-    before = Autotuner.prune_configs
-    Autotuner.prune_configs = wrap(before)
+    prune = Autotuner.prune_configs
+
+    def prune_and_compile(tuner: Any, arguments: dict[str, Any]) -> Sequence[Any]:
+        similar = _similar_choices(tuner, arguments) if settling else []
+        candidates: Sequence[Any] = similar or prune(tuner, arguments)
+        with (
+            ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+            triton.AsyncCompileMode(pool, ignore_errors=True),  # a candidate that fails will do so again when timed
+        ):
+            for each in candidates:
+                tuner.fn.run(*tuner.nargs.values(), **(arguments | each.all_kwargs() | {"warmup": True}))
+        return candidates
+
+    Autotuner.prune_configs = prune_and_compile
     try:
         yield
     finally:
-        Autotuner.prune_configs = before
-
-
-@contextlib.contextmanager
-def settling_for_similar_choices() -> Iterator[None]:
-    """Let an autotuner choose among what it knows for the most similar arguments, and search only if it knows nothing.
-
-    For training, whose padded batches of any length would be searched for where sweeps have prepared choices for one
-    sequence. Enter it once the kernels are imported, as the next one.
-    """
-
-    def wrap(prune: Candidates) -> Candidates:
-        def similar(tuner: Any, arguments: dict[str, Any]) -> Sequence[Any]:
-            key = _key(tuner, arguments)
-            known = sorted(tuner.cache, key=lambda other: -SequenceMatcher(a=key, b=other, autojunk=False).ratio())
-            choices = {str(tuner.cache[other]): tuner.cache[other] for other in known}
-            return list(choices.values())[:_SIMILAR] or prune(tuner, arguments)
-
-        return similar
-
-    with _choosing_among(wrap):
-        yield
+        Autotuner.prune_configs = prune
 
 
 _SIMILAR = 3  # choices: one would do, if it were certain that it fits in shared memory
 
 
-def _key(tuner: Any, arguments: dict[str, Any]) -> tuple[Any, ...]:
-    """Return under what an autotuner keeps its choice for the arguments of a launch."""
+def _similar_choices(tuner: Any, arguments: dict[str, Any]) -> list[Any]:
+    """Return what an autotuner chose for the arguments most like those of a launch."""
     given = {name: value for name, value in (tuner.nargs | arguments).items() if name in tuner.arg_names}
     dtypes = (str(value.dtype) for value in given.values() if hasattr(value, "dtype"))
-    return (*(given[name] for name in tuner.keys if name in given), *dtypes)
-
-
-@contextlib.contextmanager
-def compiling_side_by_side() -> Iterator[None]:
-    """Let an autotuner that searches compile its candidates on all cores, before it times them one by one.
-
-    Enter it once the kernels are imported: where Triton is not loaded, it does nothing.
-    """
-
-    def wrap(prune: Candidates) -> Candidates:
-        def compiled(tuner: Any, arguments: dict[str, Any]) -> Sequence[Any]:
-            import triton
-
-            candidates = prune(tuner, arguments)
-            with (
-                ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
-                triton.AsyncCompileMode(pool, ignore_errors=True),  # a candidate that fails will do so when timed
-            ):
-                for each in candidates:
-                    tuner.fn.run(*tuner.nargs.values(), **(arguments | each.all_kwargs() | {"warmup": True}))
-            return candidates
-
-        return compiled
-
-    with _choosing_among(wrap):
-        yield
+    key = (*(given[name] for name in tuner.keys if name in given), *dtypes)  # as the autotuner makes it
+    known = sorted(tuner.cache, key=lambda other: -SequenceMatcher(a=key, b=other, autojunk=False).ratio())
+    return list({str(tuner.cache[other]): tuner.cache[other] for other in known}.values())[:_SIMILAR]
 
 
 @functools.lru_cache(maxsize=1)

@@ -18,7 +18,7 @@ from bench.accuracy.model import ModelConfig
 from bench.accuracy.setup import choose_implementation
 from bench.encoders import SpeechEncoder
 from mixers.errors import UserError
-from mixers.tuned import compiling_side_by_side, settling_for_similar_choices
+from mixers.tuned import compiling_side_by_side
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 
@@ -51,7 +51,7 @@ def losses(mixer: str, *, precision: str) -> list[float]:
     features = torch.bfloat16 if precision == "bfloat16" else torch.float32
     speech, text = (each.to("cuda", features) for each in (speech, text))
     inputs = Inputs(speech=speech, text=text, text_mask=mask.cuda(), labels=labels.cuda())
-    with settling_for_similar_choices(), compiling_side_by_side():
+    with compiling_side_by_side(settling=True):
         return [float(learner.step(inputs, moment=str(step))) for step in range(STEPS)]
 
 

@@ -60,7 +60,8 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sweep.Swee
     monkeypatch.setattr(worker, "measure", made_up)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / SWEEP_FILE).write_text(json.dumps({"environment": {"device": "Made Up 100"}}))
-    with sweep.Sweep(PLAN, RandomFeatures(width=1024, seed=0), tmp_path, done=[]) as entered:
+    source = RandomFeatures(width=1024, seed=0)
+    with sweep.Rested() as rested, sweep.Sweep(PLAN, source, tmp_path, done=[], rested=rested) as entered:
         yield entered
 
 

@@ -63,7 +63,7 @@ def begin_or_go_on(folder: Path) -> None:
     else:
         runs.start(PLAN, folder)
     source = sweep.make_input(PLAN, folder)
-    with sweep.Sweep(PLAN, source, folder, done=done) as work:
+    with sweep.Sweep(PLAN, source, folder, done=done, rested=sweep.Rested()) as work:
         for _ in work.measure():
             pass
 

@@ -179,14 +179,14 @@ def test_training_settles_for_what_is_known_of_the_most_similar_arguments() -> N
 
     tuner = Autotuner(Knowing(), Knowing.arg_names, candidates, ["width", "length"], None, None, do_bench=time_it)
     x, offsets = torch.zeros(1, dtype=torch.bfloat16), torch.zeros(1, dtype=torch.int64)
-    with tuned.settling_for_similar_choices():
+    with tuned.compiling_side_by_side(settling=True):
         tuner.run(x, None, width=256, length=512)
     assert len(timed) == 4  # nothing is known: all are tried
     assert tuner.cache == {(256, 512, "torch.bfloat16"): candidates[3]}
 
     tuner.cache[(64, 512, "torch.float32")] = candidates[0]
     timed.clear()
-    with tuned.settling_for_similar_choices():
+    with tuned.compiling_side_by_side(settling=True):
         tuner.run(x, offsets, width=256, length=1024)
     assert len(timed) == 2  # the two that are known, and no other
     choice = tuner.cache[(256, 1024, "torch.bfloat16", "torch.int64")]

@@ -48,7 +48,6 @@ def test_a_power_of_the_length_is_found(
 
 
 def test_the_interval_of_an_exponent_is_wide_where_the_curve_is_no_power(make_record: MakeRecord) -> None:
-    # without the GPU's own time, it is the latency that grows
     found = row(analysis.growth(curve(make_record, "kda/fla", lambda s: 5 + s / 100)), quantity="latency")
     assert isinstance(found["low"], float)
     assert isinstance(found["high"], float)
