@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-import mixers
 from bench.efficiency import isolation, latency, runs, sweep
 from bench.efficiency.cases import Contestant, Plan
 from bench.efficiency.criterion import Criterion
@@ -88,8 +87,6 @@ def without_timings(records: list[Record]) -> list[dict[str, Any]]:
 
 @pytest.mark.timeout(240)
 def test_killed_at_fifty_random_moments(tmp_path: Path) -> None:
-    for contestant in PLAN.contestants:
-        mixers.load(contestant.mixer)  # or every process would import PyTorch's compiler anew
     began = time.perf_counter()
     process_on(tmp_path / "whole").join()
     longest_life_s = LONGEST_LIFE * (time.perf_counter() - began)
