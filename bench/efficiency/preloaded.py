@@ -1,15 +1,17 @@
 """Imports what the children's server is to have imported: all that takes seconds and initialises no GPU.
 
 Where there is a GPU, that includes what flash-linear-attention imports, though not the library itself, which asks the
-GPU for its name at once.
+GPU for its name at once. Children that imported it side by side would take longer over it than the server does alone.
 """
 
 import gc
 import importlib
 from pathlib import Path
 
+_OF_THE_LIBRARY = "torch._inductor.compile_fx", "transformers.modeling_layers"
+
 gc.disable()  # importing takes a seventh less without
-for name in ("bench.efficiency.worker", *(("torch._dynamo", "transformers") * Path("/proc/driver/nvidia").exists())):
+for name in ("bench.efficiency.worker", *(_OF_THE_LIBRARY if Path("/proc/driver/nvidia").exists() else ())):
     importlib.import_module(name)
 gc.freeze()  # no collection in a child need look at any of it
 gc.enable()
