@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from bench.accuracy.data import Inputs
 from bench.accuracy.model import EmotionModel, ModelConfig, build
+from bench.accuracy.replay import Gradients, Replayed
 from bench.reporting.atomic import write_atomically
 from mixers.errors import UserError
 
@@ -81,6 +82,8 @@ class Learner:
         on_gpu = accelerator.device.type == "cuda"  # where it saves the host hundreds of launches a step
         optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=on_gpu)
         self._model, self._optimizer = accelerator.prepare(model, optimizer)
+        alone = accelerator.num_processes == 1  # else gradients are averaged as the backward pass makes them
+        self._replayed = Replayed(self.name) if on_gpu and alone else None
 
     @property
     def model(self) -> EmotionModel:
@@ -106,13 +109,27 @@ class Learner:
         process = self._accelerator.process_index
         torch.manual_seed(random.Random(f"{self.seed}/{moment}/{process}").getrandbits(63))
         self._model.train()
-        with self._autocast():
-            logits = self._model(inputs.speech, inputs.text, inputs.text_mask)
-        loss: Tensor = self._loss(logits.float(), inputs.labels)
-        self._accelerator.backward(loss)
+        if self._replayed is None:
+            loss = self._forward(inputs)
+            self._accelerator.backward(loss)
+        else:
+            loss, gradients = self._replayed(self._differentiate, inputs)
+            for parameter, gradient in zip(self._model.parameters(), gradients, strict=True):
+                parameter.grad = gradient
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-        return loss.detach()
+        return loss.detach().clone()
+
+    def _forward(self, inputs: Inputs) -> Tensor:
+        """Return the loss."""
+        with self._autocast():
+            logits = self._model(inputs.speech, inputs.text, inputs.text_mask)
+        return self._loss(logits.float(), inputs.labels)
+
+    def _differentiate(self, inputs: Inputs) -> tuple[Tensor, Gradients]:
+        """Return the loss, and the gradients of all parameters; None of those that have no part in it."""
+        loss = self._forward(inputs)
+        return loss.detach(), torch.autograd.grad(loss, list(self._model.parameters()), allow_unused=True)
 
     def check(self, losses: Mapping[str, float], *, epoch: int) -> None:
         """Refuse to go on where the loss has diverged.

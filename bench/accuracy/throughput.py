@@ -45,9 +45,9 @@ class Rate:
     Attributes:
         utterances_per_s: Through all of its learners in the median step, waiting for audio included; a step in which
             something had to be compiled, as in the first minutes of a training, does not count.
-        load_ms: Median wait for a batch; this and the next two from further steps, in which one part waits for the
-            other, as they need not else.
-        encode_ms: Both encoders.
+        load_ms: Median wait for a batch in those steps.
+        encode_ms: Both encoders; this and the next from further steps, in which one part waits for the other, as they
+            need not else.
         step_ms: Forward, backward and the optimiser, by learner.
         gpu_busy: Share of time in which a kernel ran, as NVML samples it; None on a CPU.
         peak_memory_gib: The allocator's peak, weights and all; None on a CPU.
@@ -182,18 +182,19 @@ class _Way:
         busy: list[int] = []
         for _ in self._steps(itertools.islice(batches, WARM_UP_STEPS)):
             pass
+        waits: list[float] = []
         began, rates = time.perf_counter(), []  # every step ends with the losses on the host
-        for step, batch in enumerate(self._steps(itertools.islice(batches, steps))):
+        for step, batch in enumerate(self._steps(_timed(itertools.islice(batches, steps), waits))):
             now = time.perf_counter()
             rates.append(len(batch.names) / (now - began))
             began = now
             if on_gpu and step % _READ_EVERY == _READ_EVERY - 1:
                 busy.append(torch.cuda.utilization(self._device))
                 began = time.perf_counter()
-        load_ms, encode_ms, step_ms = self._laps(batches)
+        encode_ms, step_ms = self._laps(batches)
         return Rate(
             utterances_per_s=statistics.median(rates),
-            load_ms=load_ms,
+            load_ms=1e3 * statistics.median(waits),
             encode_ms=encode_ms,
             step_ms=step_ms,
             gpu_busy=statistics.fmean(busy) / 100 if busy else None,
@@ -219,12 +220,10 @@ class _Way:
             self._text.prepare(batch.texts)
         return encode(batch, speech=self._speech, text=self._text, device=self._device)
 
-    def _laps(self, batches: Iterable[Batch]) -> tuple[float, float, dict[str, float]]:
-        """Return the median ms of waiting for a batch, of encoding it, and of each learner's step."""
-        times: dict[str, list[float]] = {
-            name: [] for name in ("load", "encode", *(each.name for each in self._learners))
-        }
-        clock = self._now()
+    def _laps(self, batches: Iterable[Batch]) -> tuple[float, dict[str, float]]:
+        """Return the median ms of encoding a batch, and of each learner's step."""
+        times: dict[str, list[float]] = {name: [] for name in ("encode", *(each.name for each in self._learners))}
+        clock = 0.0
 
         def lap(part: str) -> None:
             nonlocal clock
@@ -232,20 +231,29 @@ class _Way:
             times[part].append(clock - before)
 
         for step, batch in enumerate(batches):
-            lap("load")
+            clock = self._now()
             inputs = self._encode(batch)
             lap("encode")
             for learner in self._learners:
                 learner.step(inputs, moment=f"1/{step}")
                 lap(learner.name)
         medians = {name: 1e3 * statistics.median(laps) for name, laps in times.items()}
-        return medians.pop("load"), medians.pop("encode"), medians
+        return medians.pop("encode"), medians
 
     def _now(self) -> float:
         """Return the time in seconds once the device has done all that it was given."""
         if self._device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter()
+
+
+def _timed(batches: Iterator[Batch], waits: list[float]) -> Iterator[Batch]:
+    """Pass batches on, and note the seconds that each was waited for."""
+    began = time.perf_counter()
+    for batch in batches:
+        waits.append(time.perf_counter() - began)
+        yield batch
+        began = time.perf_counter()
 
 
 def _batches(run: Run, corpus: Corpus, *, steps: int, workers: int) -> Iterator[Batch]:

@@ -1,5 +1,7 @@
 """Every mixer learns on a GPU by its kernels as by its equations: padded text, no dropout, weights and data alike."""
 
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -55,6 +57,7 @@ def losses(mixer: str, *, precision: str) -> list[float]:
         return [float(learner.step(inputs, moment=str(step))) for step in range(STEPS)]
 
 
+@pytest.mark.filterwarnings("ignore:.*without a CUDA graph")  # as the equations do, which wait for the mask
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
 @pytest.mark.parametrize("mixer", mixers.names())
 def test_losses_are_those_of_the_equations(mixer: str, precision: str) -> None:
@@ -62,6 +65,57 @@ def test_losses_are_those_of_the_equations(mixer: str, precision: str) -> None:
     found = losses(mixer, precision=precision)
     assert found == pytest.approx(expected, rel=0.03 if precision == "bfloat16" else 0.01)
     assert found[-1] < found[0]
+
+
+@pytest.mark.parametrize("mixer", mixers.names())
+def test_a_captured_learner_learns_what_an_uncaptured_one_does(mixer: str) -> None:
+    """With dropout, in batches of two lengths of text, bit for bit; and it was captured."""
+    captured, plain = (learner(mixer, precision="bfloat16") for _ in range(2))
+    assert captured._replayed is not None
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*without a CUDA graph")
+        assert_they_learn_alike(captured, plain, tokens=(16, 32) * 4)
+    assert len(captured._replayed._captured) == 2
+
+
+def test_a_learner_that_waits_for_the_gpu_learns_without_a_graph() -> None:
+    waiting, plain = (learner("sa", precision="bfloat16") for _ in range(2))
+    waiting.model.register_forward_hook(lambda *given: print(float(given[-1].sum())))
+    message = "sa-0 learns without a CUDA graph"
+    with pytest.warns(UserWarning, match=message) as warned:
+        assert_they_learn_alike(waiting, plain, tokens=(16,) * 4)
+    assert sum(message in str(each.message) for each in warned) == 1
+
+
+def assert_they_learn_alike(one: Learner, plain: Learner, *, tokens: Sequence[int]) -> None:
+    """Over batches with texts of so many tokens, the second one without graphs."""
+    plain._replayed = None
+    generator = torch.Generator().manual_seed(0)
+    with compiling_side_by_side(settling=True):
+        for step, size in enumerate(tokens):
+            inputs = batch_of(size, generator)
+            first, second = (each.step(inputs, moment=str(step)) for each in (one, plain))
+            assert torch.equal(first, second), step
+    for left, right in zip(one.model.parameters(), plain.model.parameters(), strict=True):
+        assert torch.equal(left, right)
+
+
+def learner(mixer: str, *, precision: str) -> Learner:
+    name, _, implementation = choose_implementation(mixer, "paper", device="cuda").partition("/")
+    config = ModelConfig(
+        mixer=name, implementation=implementation, preset="paper", width=1024, num_classes=CLASSES, speech_layers=1
+    )
+    return Learner(
+        config, seed=0, learning_rate=1e-4, precision=precision, class_weights=None, accelerator=Accelerator()
+    )
+
+
+def batch_of(tokens: int, generator: torch.Generator) -> Inputs:
+    speech = torch.randn(BATCH, FRAMES, 1024, generator=generator).to("cuda", torch.bfloat16)
+    text = torch.randn(BATCH, tokens, 1024, generator=generator).to("cuda", torch.bfloat16)
+    mask = torch.arange(tokens) < torch.randint(1, tokens + 1, (BATCH, 1), generator=generator)
+    labels = torch.randint(CLASSES, (BATCH,), generator=generator)
+    return Inputs(speech=speech, text=text, text_mask=mask.cuda(), labels=labels.cuda())
 
 
 def test_what_was_compiled_ahead_need_not_be_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
