@@ -89,6 +89,19 @@ def test_figures_of_another_model_are_not_compared(make_record: MakeRecord) -> N
     }
 
 
+@pytest.mark.parametrize(
+    ("ms", "holds", "how"),
+    [(5.96, True, ""), (2.0, True, ", stronger"), (20.0, True, ", weaker"), (48.0, False, ""), (60.0, False, "")],
+)
+def test_under_equal_conditions_a_ratio_stands_by_its_direction(
+    make_record: MakeRecord, ms: float, holds: bool, how: str
+) -> None:
+    view = View(records=as_in_the_paper(make_record, kda__fla=(ms, 0.6, 1.0)), attention="sa/eager", same_model=False)
+    (claim,) = (claim for claim in CLAIMS if claim.says == "KDA is faster than SA at 400 s")
+    outcome = judge(claim, view)
+    assert (outcome.holds, outcome.how) == (holds, how)
+
+
 def test_a_case_that_is_missing_leaves_its_claims_open_and_says_so(make_record: MakeRecord) -> None:
     records = [each for each in as_in_the_paper(make_record) if (each.name, each.seconds) != ("kda/fla", 400.0)]
     view = View(records=records, attention="sa/eager", same_model=True)
