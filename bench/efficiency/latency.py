@@ -60,6 +60,7 @@ def measure_latency(
     *,
     device_type: str,
     cold_cache: bool = False,
+    full_queue: Criterion = FULL_QUEUE,
     observe: Callable[[int], int] = lambda _: 0,
     rest: Callable[[], None] = lambda: None,
 ) -> Latency:
@@ -72,6 +73,7 @@ def measure_latency(
         call: What is timed; it must have been warmed up.
         device_type: ``cuda`` or ``cpu``.
         cold_cache: Whether the GPU's L2 cache is overwritten before each call, outside what is timed.
+        full_queue: When there are enough calls behind a full queue.
         observe: Told after each window of single calls how many there were, else 0; returns 1 if the clock has dropped.
         rest: Called before each window behind a full queue, where there is no pause else.
 
@@ -84,10 +86,10 @@ def measure_latency(
     prepare = _Flush() if cold_cache else _nothing
     single = _checked(collect(lambda: _single_on_gpu(call, prepare), criterion=SINGLE_CALLS, observe=observe))
     issue_ms = statistics.median(single.issue_ms)
-    if issue_ms <= FULL_QUEUE.relative_error * single.median:
+    if issue_ms <= full_queue.relative_error * single.median:
         return Latency(single=single, full_queue=single)
     queue = _Queue(call, prepare, issue_ms=issue_ms)
-    full = collect(queue.window, criterion=FULL_QUEUE, observe=lambda _: observe(0), rest=rest)
+    full = collect(queue.window, criterion=full_queue, observe=lambda _: observe(0), rest=rest)
     return Latency(single=single, full_queue=full)
 
 
