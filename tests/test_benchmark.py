@@ -98,7 +98,8 @@ def test_attention(benchmark: BenchmarkFixture, pass_: str, precision: str, impl
         for _ in range(WARM_UP_CALLS):
             call()
     benchmark(call)
-    own = measure_latency(call, device_type="cuda", full_queue=replace(FULL_QUEUE, minimum_samples=ROUNDS)).full_queue
+    enough = replace(FULL_QUEUE, minimum_samples=ROUNDS, maximum_seconds=60.0)
+    own = measure_latency(call, device_type="cuda", full_queue=enough).full_queue
     assert own is not None
     flops = PRODUCTS[pass_] * FRAMES * (FRAMES + 1) * HEADS * WIDTH
     floor_ms = measure_limits(precision).floor_ms(flops=flops, minimum_bytes=0)

@@ -43,7 +43,7 @@ def test_a_sweep_leaves_records_table_and_figure(sbench: Sbench, tmp_path: Path)
     )
     for record in records:
         assert record.status == "ok", record.error
-        assert record.samples >= 20
+        assert record.samples >= 10
         assert record.latency_ms is not None
         assert record.latency_ms > 0
         assert record.peak_memory_gib is not None

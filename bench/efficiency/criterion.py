@@ -14,7 +14,7 @@ class Criterion:
 
     Attributes:
         relative_error: Standard error of the median, as a fraction of it, that counts as converged.
-        minimum_samples: Floor, which the cap does not lower.
+        minimum_samples: Floor, of which the cap leaves half.
         minimum_seconds: Floor of wall time, so that the clocks and the temperature have had time to show.
         maximum_seconds: Cap of wall time.
     """
@@ -24,13 +24,20 @@ class Criterion:
     minimum_seconds: float
     maximum_seconds: float
 
+    @property
+    def fewest_samples(self) -> int:
+        """How many a series of long calls has."""
+        return self.minimum_samples // 2
+
     def verdict(self, samples: Sequence[float], *, elapsed_s: float) -> Stop | None:
         """Return why to stop after these samples and this wall time; None to go on."""
-        if len(samples) < self.minimum_samples or elapsed_s < self.minimum_seconds:
+        capped = elapsed_s >= self.maximum_seconds
+        floor = self.fewest_samples if capped else self.minimum_samples
+        if len(samples) < floor or elapsed_s < self.minimum_seconds:
             return None
         if median_error(samples) <= self.relative_error:
             return "converged"
-        return "cap" if elapsed_s >= self.maximum_seconds else None
+        return "cap" if capped else None
 
 
 def median_error(samples: Sequence[float]) -> float:

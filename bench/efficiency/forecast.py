@@ -12,7 +12,7 @@ from bench.efficiency.latency import SINGLE_CALLS, WARM_UP_CALLS
 _FIRST_FRAMES = 49  # 1 s of audio: milliseconds and megabytes in every mixer
 _LONGEST_STEP = 4  # times the length before; what lies further is reached in steps, with a call or two
 _CALLS_OF_AN_ATTEMPT = 2
-_CALLS = WARM_UP_CALLS + SINGLE_CALLS.minimum_samples + 1  # of a case, the memory pass included
+_CALLS = WARM_UP_CALLS + SINGLE_CALLS.fewest_samples + 1  # of a long case, the memory pass included
 
 
 class Forecast:

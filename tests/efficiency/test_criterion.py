@@ -20,7 +20,10 @@ times = st.lists(st.floats(1e-3, 1e3), min_size=4, max_size=200)
 @pytest.mark.parametrize(
     ("samples", "elapsed_s", "verdict"),
     [
-        (STEADY[:19], 5.0, None),
+        (STEADY[:19], 0.9, None),
+        (STEADY[:9], 5.0, None),
+        (STEADY[:10], 1.0, "converged"),
+        (WILD[:10], 1.0, "cap"),
         (STEADY, 0.1, None),
         (STEADY, 0.2, "converged"),
         (WILD, 0.9, None),
@@ -47,7 +50,7 @@ def test_few_samples_say_nothing() -> None:
     assert median_error([1.0] * 3) == math.inf
 
 
-@pytest.mark.parametrize("count", [20, 50, 200])
+@pytest.mark.parametrize("count", [10, 20, 50, 200])
 def test_the_error_is_the_standard_deviation_of_the_median(count: int) -> None:
     """Known for the normal distribution: about 1.2533 sigma / sqrt(n)."""
     generator = random.Random(count)

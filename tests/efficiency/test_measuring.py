@@ -141,10 +141,10 @@ def power_law(frames: int, *, power: float) -> tuple[float, float]:
 
 @pytest.mark.parametrize("power", [1.0, 1.5, 2.0])
 def test_forecast_of_time(power: float) -> None:
-    """A case has 24 calls; finding out takes two at each step on the way."""
+    """A long case has 14 calls; finding out takes two at each step on the way."""
     forecast = Forecast(partial(power_law, power=power), free_gib=float("inf"))
     assert forecast.obstacle(1000, seconds_left=30) == ""
-    seconds = 24 * 4**power
+    seconds = 14 * 4**power
     assert f"would take about {seconds:.0f} s" in forecast.obstacle(4000, seconds_left=0.9 * seconds)
 
 

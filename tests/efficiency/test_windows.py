@@ -10,7 +10,7 @@ import pytest
 from bench.efficiency.criterion import Criterion
 from bench.efficiency.windows import Events, Window, collect
 
-TWENTY = Criterion(relative_error=0.005, minimum_seconds=0.0, maximum_seconds=0.0)
+TWENTY = Criterion(relative_error=0.005, minimum_samples=40, minimum_seconds=0.0, maximum_seconds=0.0)
 
 
 def windows_of_five(disturb: Callable[[int], int]) -> Callable[[], Window]:
