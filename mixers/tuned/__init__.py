@@ -6,14 +6,16 @@ builds its key anew at every launch, which would be measured with every short se
 """
 
 import contextlib
+import fcntl
 import functools
 import hashlib
 import json
 import os
 import re
 import sys
+import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -158,7 +160,8 @@ def chosen_configurations() -> Files:
 def compiling_side_by_side(*, settling: bool = False) -> Iterator[None]:
     """Let an autotuner that searches compile its candidates on all cores, before it times them one by one.
 
-    Enter it once the kernels are imported: where Triton is not loaded, it does nothing.
+    No other process that does so times candidates on this GPU meanwhile: shared, it would choose among long ones by
+    chance. Enter it once the kernels are imported: where Triton is not loaded, it does nothing.
 
     Args:
         settling: Whether it chooses among what it knows for the most similar arguments, and searches only if it knows
@@ -171,7 +174,7 @@ def compiling_side_by_side(*, settling: bool = False) -> Iterator[None]:
     import triton
     from triton.runtime.autotuner import Autotuner
 
-    prune = Autotuner.prune_configs
+    prune, do_bench = Autotuner.prune_configs, vars(Autotuner)["do_bench"]
 
     def prune_and_compile(tuner: Any, arguments: dict[str, Any]) -> Sequence[Any]:
         similar = _similar_choices(tuner, arguments) if settling else []
@@ -184,11 +187,33 @@ def compiling_side_by_side(*, settling: bool = False) -> Iterator[None]:
                 tuner.fn.run(*tuner.nargs.values(), **(arguments | each.all_kwargs() | {"warmup": True}))
         return candidates
 
-    Autotuner.prune_configs = prune_and_compile
+    def time_alone(tuner: Any) -> Callable[..., Any]:
+        time_it = tuner._do_bench or functools.partial(triton.testing.do_bench, warmup=_WARM_UP_MS, rep=_TIMED_MS)
+
+        def alone(*arguments: Any, **options: Any) -> Any:
+            with _gpu_to_itself():
+                return time_it(*arguments, **options)
+
+        return alone
+
+    Autotuner.prune_configs, Autotuner.do_bench = prune_and_compile, property(time_alone)
     try:
         yield
     finally:
-        Autotuner.prune_configs = prune
+        Autotuner.prune_configs, Autotuner.do_bench = prune, do_bench
+
+
+# Of a candidate, once at least; a quarter of what Triton takes when it does not wait for its turn.
+_WARM_UP_MS, _TIMED_MS = 6, 25
+
+
+@contextlib.contextmanager
+def _gpu_to_itself() -> Iterator[None]:
+    """Wait until no other process of this user is in here with this GPU."""
+    gpu = torch.cuda.get_device_properties(torch.cuda.current_device()).uuid if torch.cuda.is_available() else "none"
+    with (Path(tempfile.gettempdir()) / f"sbench-{os.getuid()}-{gpu}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
+        yield
 
 
 _SIMILAR = 3  # choices: one would do, if it were certain that it fits in shared memory

@@ -2,9 +2,12 @@
 
 import importlib
 import inspect
+import itertools
 import json
+import multiprocessing
 import os
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -151,6 +154,35 @@ def test_candidates_are_compiled_side_by_side_before_any_is_timed(monkeypatch: p
     with tuned.compiling_side_by_side():
         tuner.run(5, warmup=False)
     assert known_when_timed == [[1, 2, 4, 8]] * 4
+
+
+def search_with(times: "multiprocessing.Queue[tuple[float, float]]") -> None:
+    """Time three candidates, each for 0.05 s, and tell when that was."""
+    import triton
+    from triton.runtime.autotuner import Autotuner
+
+    def time_it(_: Callable[[], object], **__: object) -> list[float]:
+        began = time.monotonic()
+        time.sleep(0.05)
+        times.put((began, time.monotonic()))
+        return [1.0]
+
+    candidates = [triton.Config({}, num_warps=warps) for warps in (1, 2, 4)]
+    tuner = Autotuner(Knowing(), Knowing.arg_names, candidates, ["x"], None, None, do_bench=time_it)
+    with tuned.compiling_side_by_side():
+        tuner.run(5)
+
+
+def test_processes_that_search_time_their_candidates_in_turn() -> None:
+    context = multiprocessing.get_context("fork")
+    times = context.Queue()
+    processes = [context.Process(target=search_with, args=(times,)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    spans = sorted(times.get(timeout=60) for _ in range(9))
+    for process in processes:
+        process.join()
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
 
 
 class Knowing:
