@@ -15,9 +15,9 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def gpu(session: nox.Session) -> None:
-    """Run the tests that need a GPU: the mixers' side by side, then those that time it, one at a time."""
+    """Run the tests that need a GPU: side by side, then those that time it, one at a time."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-m", "gpu", "tests/mixers")
+    session.run("pytest", "-m", "gpu", "tests/mixers", "tests/accuracy")
     session.run("pytest", "-m", "gpu", "-n", "0", "tests/efficiency")
 
 
