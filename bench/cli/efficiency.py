@@ -248,14 +248,15 @@ def doctor(device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "au
     from rich.console import Console
 
     from bench.devices import choose_device
+    from bench.efficiency import diagnosis as diagnoses
     from bench.efficiency import doctor as doctors
 
     device_type = choose_device(device)
     with Console(stderr=True).status(f"Checking {device_type}") as status:
         diagnosis = doctors.examine(device_type, tell=status.update)
     console = Console()
-    console.print(doctors.table(diagnosis))
-    difference = doctors.smallest_difference(diagnosis.repetitions)
+    console.print(diagnoses.table(diagnosis))
+    difference = diagnoses.smallest_difference(diagnosis.repetitions)
     console.print(f"smallest difference this machine can tell: {difference}", highlight=False, soft_wrap=True)
     if not diagnosis.passed:
         raise typer.Exit(1)

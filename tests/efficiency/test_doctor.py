@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from bench import cli
-from bench.efficiency import doctor
+from bench.efficiency import diagnosis, doctor
 from bench.efficiency.criterion import Stop
-from bench.efficiency.doctor import GPU_TIME, SINGLE_CALL, Diagnosis, Finding, Repetitions
+from bench.efficiency.diagnosis import GPU_TIME, SINGLE_CALL, Diagnosis, Finding, Repetitions
 from bench.efficiency.isolation import Ready
 from bench.efficiency.latency import Latency
 from bench.efficiency.memory import peak_bytes
@@ -25,7 +25,7 @@ SBENCH = (sys.executable, "-c", "from bench.cli import main; main()")
     ("load", "passed"), [(0.0, True), (1.99, True), (2.0, False), (7.5, False)], ids=["idle", "below", "equal", "busy"]
 )
 def test_a_cpu_is_quiet_below_one_process_a_core(load: float, passed: bool) -> None:
-    finding = doctor.judge_load(load, cores=2)
+    finding = diagnosis.judge_load(load, cores=2)
     assert finding.passed == passed
     assert f"{load:.2f}" in finding.measured
 
@@ -43,7 +43,7 @@ def test_a_cpu_is_quiet_below_one_process_a_core(load: float, passed: bool) -> N
 def test_a_gpu_is_quiet_without_others_and_throttling(
     others: int | None, reasons: set[str], passed: bool, said: str
 ) -> None:
-    finding = doctor.judge_card(others=others, reasons=reasons)
+    finding = diagnosis.judge_card(others=others, reasons=reasons)
     assert finding.passed == passed
     assert said in finding.measured
 
@@ -61,15 +61,15 @@ def test_a_gpu_is_quiet_without_others_and_throttling(
 )
 def test_a_cycle_lasts_as_long_as_the_clock_says(single_ns: float, gpu_ns: float, passed: bool) -> None:
     cycle_ns = {GPU_TIME: gpu_ns, SINGLE_CALL: single_ns}
-    assert doctor.judge_cycles(cycle_ns, clock_mhz=1970.0).passed == passed
-    assert not doctor.judge_cycles(cycle_ns, clock_mhz=None).passed
+    assert diagnosis.judge_cycles(cycle_ns, clock_mhz=1970.0).passed == passed
+    assert not diagnosis.judge_cycles(cycle_ns, clock_mhz=None).passed
 
 
 @pytest.mark.parametrize(
     ("median_ms", "passed"), [(19.99, False), (20.1, True), (22.0, True), (22.1, False), (24.0, False), (16.0, False)]
 )
 def test_a_sleep_lasts_longer_but_not_much(median_ms: float, passed: bool) -> None:
-    assert doctor.judge_sleep(median_ms).passed == passed
+    assert diagnosis.judge_sleep(median_ms).passed == passed
 
 
 @pytest.mark.parametrize(
@@ -86,14 +86,14 @@ def test_a_sleep_lasts_longer_but_not_much(median_ms: float, passed: bool) -> No
 )
 def test_a_memory_set_agrees_with_a_copy(copy_ms: float, set_ms: float, passed: bool) -> None:
     good_copy, good_set = {SINGLE_CALL: 0.5}, {SINGLE_CALL: 0.125}
-    finding = doctor.judge_memory_set(good_copy | {GPU_TIME: copy_ms}, good_set | {GPU_TIME: set_ms}, size=2**30)
+    finding = diagnosis.judge_memory_set(good_copy | {GPU_TIME: copy_ms}, good_set | {GPU_TIME: set_ms}, size=2**30)
     assert finding.passed == passed
     assert "4,295.0 GB/s" in finding.measured
 
 
 def test_an_allocation_is_exact_to_the_byte() -> None:
-    assert doctor.judge_allocations([4096, 8192], known=[4096, 8192]).passed
-    finding = doctor.judge_allocations([4096, 8193], known=[4096, 8192])
+    assert diagnosis.judge_allocations([4096, 8192], known=[4096, 8192]).passed
+    finding = diagnosis.judge_allocations([4096, 8193], known=[4096, 8192])
     assert not finding.passed
     assert "off by 0, 1 bytes" in finding.measured
 
@@ -115,7 +115,7 @@ def repetitions(*, gpu_ms: list[float] | None = None, single_ms: list[float]) ->
 )
 def test_runs_of_the_same_case_agree(gpu_ms: list[float] | None, single_ms: list[float], passed: bool) -> None:
     device_type = "cpu" if gpu_ms is None else "cuda"
-    finding = doctor.judge_repetitions(repetitions(gpu_ms=gpu_ms, single_ms=single_ms), device_type=device_type)
+    finding = diagnosis.judge_repetitions(repetitions(gpu_ms=gpu_ms, single_ms=single_ms), device_type=device_type)
     assert finding.passed == passed
 
 
@@ -123,22 +123,22 @@ def test_the_smallest_difference_is_that_of_the_worst_case() -> None:
     one = repetitions(gpu_ms=[2.0, 2.008, 2.004], single_ms=[3.0, 3.03, 3.09])
     two = repetitions(gpu_ms=[5.0, 5.01], single_ms=[5.05, 5.05])
     failed = Repetitions(case="sa/sdpa at 100 s", medians_ms={}, failure="killed")
-    assert doctor.smallest_difference([one, two, failed]) == "0.4 % (GPU time), 3 % (single call)"
-    assert "unknown" in doctor.smallest_difference([failed])
-    assert not doctor.judge_repetitions(failed, device_type="cuda").passed
+    assert diagnosis.smallest_difference([one, two, failed]) == "0.4 % (GPU time), 3 % (single call)"
+    assert "unknown" in diagnosis.smallest_difference([failed])
+    assert not diagnosis.judge_repetitions(failed, device_type="cuda").passed
 
 
 def test_a_run_without_a_figure_fails_its_case() -> None:
     good = {GPU_TIME: 2.0, SINGLE_CALL: 3.0}
-    assert doctor.summed_up("x", [good, good]).medians_ms == {GPU_TIME: [2.0, 2.0], SINGLE_CALL: [3.0, 3.0]}
-    assert doctor.summed_up("x", [good, "killed", "exited"]).failure == "killed"
-    assert "clean" in doctor.summed_up("x", [good, good | {GPU_TIME: math.nan}]).failure
+    assert diagnosis.summed_up("x", [good, good]).medians_ms == {GPU_TIME: [2.0, 2.0], SINGLE_CALL: [3.0, 3.0]}
+    assert diagnosis.summed_up("x", [good, "killed", "exited"]).failure == "killed"
+    assert "clean" in diagnosis.summed_up("x", [good, good | {GPU_TIME: math.nan}]).failure
 
 
 def test_one_failed_check_fails_all() -> None:
     good = Finding(check="sleep", expected="1", measured="1", passed=True)
     assert Diagnosis(findings=[good, good], repetitions=[]).passed
-    assert not Diagnosis(findings=[good, doctor.lost("sleep", "killed")], repetitions=[]).passed
+    assert not Diagnosis(findings=[good, diagnosis.lost("sleep", "killed")], repetitions=[]).passed
 
 
 @pytest.mark.parametrize("rate", [0.8, 1.2], ids=["slow", "fast"])
@@ -193,7 +193,7 @@ def test_a_case_that_cannot_run_says_why(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(doctor, "CASES", {"cpu": (case,)})
     (outcome,) = doctor.repeat("cpu", runs=1)
     assert outcome.failure
-    assert not doctor.judge_repetitions(outcome, device_type="cpu").passed
+    assert not diagnosis.judge_repetitions(outcome, device_type="cpu").passed
 
 
 @pytest.mark.parametrize("implementation", ["reference", "no such"])
