@@ -12,7 +12,7 @@ from torch import Tensor
 from bench.accuracy import runs
 from bench.accuracy.confusion import write_confusion
 from bench.accuracy.corpora.base import Corpus, Utterance
-from bench.accuracy.features import SpeechFeatures, TextFeatures, load_features
+from bench.accuracy.features import Encoders, SpeechFeatures, TextFeatures, load_features
 from bench.accuracy.learner import Learner, read_tensors
 from bench.accuracy.metrics import Summary, summarise
 from bench.accuracy.predictions import Predictions, write_predictions
@@ -69,7 +69,7 @@ def open_run(folder: Path, *, device: str) -> Trained:
     return Trained(run=run, speech=speech, text=text, learners=tuple(learners), accelerator=accelerator)
 
 
-def open_encoders(run: Run, *, device: str) -> tuple[SpeechFeatures, TextFeatures | None]:
+def open_encoders(run: Run, *, device: str) -> Encoders:
     """Load the encoders that a run was, or is to be, trained with.
 
     Raises:

@@ -177,6 +177,9 @@ def _random_text_encoder() -> tuple[Any, Any]:
     return random_bert(seed=0, hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
 
 
+Encoders = tuple[SpeechFeatures, TextFeatures | None]  # no text encoder for speech alone
+
+
 def load_features(
     speech: str, text: str | None, *, device: str, dtype: torch.dtype
 ) -> tuple[SpeechEncoder, TextFeatures | None]:

@@ -13,7 +13,7 @@ from bench.accuracy import corpora
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus
 from bench.accuracy.corpora.demo import write_demo_corpus
 from bench.accuracy.data import waveform_scale
-from bench.accuracy.features import SpeechFeatures, load_features
+from bench.accuracy.features import Encoders, SpeechFeatures, load_features
 from bench.accuracy.model import PRESETS, STACKS, ModelConfig, build
 from bench.accuracy.random_encoders import write_speech_encoder, write_text_encoder
 from bench.accuracy.runs import Run
@@ -109,8 +109,8 @@ def demonstration(folder: Path, *, mixers: str, seeds: int, write: bool) -> Plan
     )
 
 
-def prepare(plan: Plan, *, precision: str, device: str) -> tuple[Run, Corpus]:
-    """Read the corpus, look at the encoders and count parameters; return what is to be trained, and on what.
+def prepare(plan: Plan, *, precision: str, device: str) -> tuple[Run, Corpus, Encoders]:
+    """Read the corpus, load the encoders and count parameters; return what is to be trained, on what, and behind what.
 
     Raises:
         UserError: A choice is unknown, the corpus lacks something, or an encoder cannot be loaded.
@@ -127,8 +127,9 @@ def prepare(plan: Plan, *, precision: str, device: str) -> tuple[Run, Corpus]:
     if len(train) < plan.batch:
         hint = "Give a smaller --batch or a larger corpus."
         raise UserError(f"{len(train)} training utterances are less than a batch of {plan.batch}", hint=hint)
-    encoder, _ = load_features(plan.speech, plan.text, device=device, dtype=DTYPES[precision])
+    encoder, text = load_features(plan.speech, plan.text, device=device, dtype=DTYPES[precision])
     scale = waveform_scale(train) if plan.preset == "paper" else None
+    speech = SpeechFeatures(encoder, scale=scale, all_layers=plan.preset == "released")
     fields = {field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)}
     run = Run(
         **fields
@@ -137,13 +138,14 @@ def prepare(plan: Plan, *, precision: str, device: str) -> tuple[Run, Corpus]:
             "mixers": chosen,
             "seeds": tuple(range(plan.seeds)),
             "precision": precision,
-            "width": encoder.width,
-            "speech_layers": SpeechFeatures(encoder, scale=None, all_layers=False).num_layers,
+            "width": speech.width,
+            "speech_layers": speech.num_layers,
             "scale": scale,
             "parameters": {},
         }
     )
-    return dataclasses.replace(run, parameters={config.mixer: _count(config) for config, _ in run.models()}), corpus
+    run = dataclasses.replace(run, parameters={config.mixer: _count(config) for config, _ in run.models()})
+    return run, corpus, (speech, text)
 
 
 def _anywhere(plan: Plan) -> Plan:

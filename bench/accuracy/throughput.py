@@ -4,7 +4,7 @@ One after another is the manner of the paper's code: float32 throughout, the enc
 measured in one process, on the same batches, after a warm-up that compiles what is to be compiled.
 """
 
-import functools
+import dataclasses
 import itertools
 import json
 import statistics
@@ -19,14 +19,15 @@ from accelerate import Accelerator
 from bench.accuracy.compiling import compiling_ahead
 from bench.accuracy.corpora.base import TRAIN, Corpus
 from bench.accuracy.data import Batch, Crops, Inputs, Order, encode, encoded, load
-from bench.accuracy.features import SpeechFeatures, TextFeatures, load_features
+from bench.accuracy.evaluation import open_encoders
+from bench.accuracy.features import Encoders, SpeechFeatures, TextFeatures
 from bench.accuracy.learner import Learner
 from bench.accuracy.runs import Run
 from bench.reporting.atomic import write_atomically
 from bench.speech import frames_of, samples_of
 from mixers import tuned
 from mixers.errors import UserError
-from mixers.precision import DTYPES, use_precision
+from mixers.precision import use_precision
 
 WARM_UP_STEPS = 4
 _LAPS = 5  # steps in which each part is timed by itself
@@ -69,13 +70,14 @@ class Rate:
 
 
 def measure(
-    run: Run, corpus: Corpus, *, accelerator: Accelerator, steps: int, workers: int
+    run: Run, corpus: Corpus, encoders: Encoders, *, accelerator: Accelerator, steps: int, workers: int
 ) -> Iterator[tuple[str, Rate]]:
     """Yield the rate of all mixers together, and of each alone in the released code's manner, as they are measured.
 
     Args:
         run: Its precision is that of the first way; one seed of each mixer is trained.
         corpus: With enough training utterances for the steps.
+        encoders: In the run's precision; those of float32 take their room, if nobody else holds them.
         accelerator: Of one process.
         steps: Timed ones, of each way.
         workers: Processes that read audio.
@@ -91,13 +93,8 @@ def measure(
     use_precision("native")  # in float32 every library computes by its own default, as the paper's code did
     configs = [config for config, seed in run.models() if seed == run.seeds[0]]
     ways = {TOGETHER: (run.precision, configs), **{config.mixer: ("float32", [config]) for config in configs}}
-
-    @functools.lru_cache(maxsize=1)  # those of the precision before it make room
-    def encoders(precision: str) -> tuple[SpeechFeatures, TextFeatures | None]:
-        device = str(accelerator.device)
-        encoder, text = load_features(run.speech, run.text, device=device, dtype=DTYPES[precision])
-        return SpeechFeatures(encoder, scale=run.scale, all_layers=False), text
-
+    (speech, text), loaded = encoders, run.precision
+    del encoders
     with compiling_ahead(
         configs,
         precisions=[precision for precision, _ in ways.values()],
@@ -107,7 +104,8 @@ def measure(
         text=run.text is not None,
         device=accelerator.device,
     ):
-        encoders(run.precision)
+        if text is not None:  # as in every epoch but the first
+            text.prepare([each.text for each in corpus.split(TRAIN)])
     for name, (precision, chosen) in ways.items():
         learners = [
             Learner(
@@ -120,10 +118,10 @@ def measure(
             )
             for config in chosen
         ]
-        speech, text = encoders(precision)
         again = name != TOGETHER
-        if text is not None and not again:  # as in every epoch but the first
-            text.prepare([each.text for each in corpus.split(TRAIN)])
+        if precision != loaded:
+            speech, text = open_encoders(dataclasses.replace(run, precision=precision), device=str(accelerator.device))
+            loaded = precision
         batches = _batches(run, corpus, steps=needed_steps, workers=workers)
         way = _Way(learners, speech, text, device=accelerator.device, again=again)
         with tuned.compiling_side_by_side(settling=True):

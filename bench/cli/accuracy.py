@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.accuracy.corpora.base import Corpus
+    from bench.accuracy.features import Encoders
     from bench.accuracy.runs import Run
 
 MIXERS = "sa,retnet,lightnet,gsa,fox,kda"
@@ -84,7 +85,7 @@ def train(
     if resume is not None:
         run, folder = runs.read(resume), resume
         accelerator = setup.start_accelerator(device)
-        read = setup.read_corpus(run)
+        read, encoders = setup.read_corpus(run), None
     else:
         if corpus is None and not demo:
             raise UserError("no corpus was given", hint=f"Give --corpus {_CORPUS}, or try --demo.")
@@ -114,13 +115,13 @@ def train(
                 data_seed=data_seed,
                 missing_text=missing_text,
             )
-        with console.status("Reading the corpus"):
-            run, read = setup.prepare(plan, precision=precision, device=str(accelerator.device))
+        with console.status("Reading the corpus and loading the encoders"):
+            run, read, encoders = setup.prepare(plan, precision=precision, device=str(accelerator.device))
         if accelerator.is_main_process:
             runs.start(run, folder)
         accelerator.wait_for_everyone()
     console.quiet = not accelerator.is_main_process
-    _train(run, folder, read, accelerator, console, workers=workers, checkpoint_steps=checkpoint_steps)
+    _train(run, folder, read, encoders, accelerator, console, workers=workers, checkpoint_steps=checkpoint_steps)
     if run.demo:
         _evaluate(folder, read, read.splits[1:], device=device, workers=workers, console=console)
         if accelerator.is_main_process:
@@ -261,12 +262,14 @@ def throughput(
             missing_text="error",
         )
         status.update("Loading the encoders")
-        run, corpus = setup.prepare(plan, precision=precision, device=device)
+        run, corpus, encoders = setup.prepare(plan, precision=precision, device=device)
         accelerator = setup.start_accelerator(device)
         status.update("Training together, then one after another")
         facts = {"device": setup.device_name(device), "speech": speech, "text": text, "batch": batch}
         facts |= {"crop_seconds": crop, "precision": precision, "mixers": run.mixers}
-        for name, rate in rates.measure(run, corpus, accelerator=accelerator, steps=steps, workers=workers):
+        measured = rates.measure(run, corpus, encoders, accelerator=accelerator, steps=steps, workers=workers)
+        del encoders  # which it replaces
+        for name, rate in measured:
             found[name] = rate
             content = rates.write(found, output, facts=facts)  # so that an interruption costs only what is to come
             console.print(f"{name}: {rate.utterances_per_s:.1f} utterances/s; {rate.parts}", highlight=False)
@@ -278,6 +281,7 @@ def _train(
     run: "Run",
     folder: Path,
     corpus: "Corpus",
+    encoders: "Encoders | None",
     accelerator: "Accelerator",
     console: "Console",
     *,
@@ -302,8 +306,8 @@ def _train(
         text=run.text is not None,
         device=accelerator.device,
     )
-    with console.status("Loading the encoders and compiling"), ahead:
-        speech, text = open_encoders(run, device=str(accelerator.device))
+    with console.status("Compiling" if encoders else "Loading the encoders and compiling"), ahead:
+        speech, text = encoders or open_encoders(run, device=str(accelerator.device))
     with console.status("Building the models"):
         work = Training(
             run,
