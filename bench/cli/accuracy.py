@@ -113,7 +113,7 @@ def train(
                 learning_rate=learning_rate,
                 crop_seconds=crop,
                 data_seed=data_seed,
-                missing_text=missing_text,
+                missing_text="empty" if no_text else missing_text,
             )
         with console.status("Reading the corpus and loading the encoders"):
             run, read, encoders = setup.prepare(plan, precision=precision, device=str(accelerator.device))
@@ -140,10 +140,11 @@ def evaluate(
     """Score a run on whole files: macro-F over all classes and more, each with its interval; keeps every prediction."""
     from rich.console import Console
 
-    from bench.accuracy import corpora
+    from bench.accuracy import corpora, runs
     from bench.devices import choose_device
 
-    read = corpora.load(corpus, missing_text=missing_text)
+    speech_alone = runs.read(run).text is None
+    read = corpora.load(corpus, missing_text="empty" if speech_alone else missing_text)
     chosen = [split.strip() for split in splits.split(",")]
     _evaluate(run, read, chosen, device=choose_device(device), workers=workers, console=Console(stderr=True))
     print(run / "evaluation")

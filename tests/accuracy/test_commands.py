@@ -156,6 +156,23 @@ def test_corpus_and_demo_corpus(sbench: Sbench) -> None:
     assert "made" in err
 
 
+def test_speech_alone_needs_no_transcripts(
+    sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus
+) -> None:
+    manifest = Path(corpus.spec.partition(":")[2])
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    without = [{**line, "audio": str(manifest.parent / line["audio"]), "text": ""} for line in lines]
+    (tmp_path / "without.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in without))
+    spoken = f"manifest:{tmp_path / 'without.jsonl'}"
+    arguments = [spoken if each == corpus.spec else each for each in arguments]
+    code, _, err = sbench("train", *arguments, "--output", "with-text")
+    assert (code, "have no transcript" in err) == (2, True), err
+    code, _, err = sbench("train", *arguments, "--no-text", "--output", "run")
+    assert code == 0, err
+    code, _, err = sbench("evaluate", "run", "--corpus", spoken, "--splits", "test1", "--device", "cpu")
+    assert code == 0, err
+
+
 def test_throughput(sbench: Sbench, tmp_path: Path, encoder_folders: tuple[Path, Path]) -> None:
     speech, text = encoder_folders
     options = ("--mixers", "sa,retnet", "--steps", 2, "--batch", 4, "--crop", 0.5, "--utterances", 96, "--workers", 0)
