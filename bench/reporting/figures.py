@@ -140,6 +140,7 @@ def save(figure: Figure, stem: Path, *, formats: Sequence[str] = ("png", "pdf"))
         buffer = io.BytesIO()
         figure.savefig(buffer, format=name, dpi=_DPI, metadata={"CreationDate": None} if name == "pdf" else None)
         write_atomically(stem.with_name(f"{stem.name}.{name}"), buffer.getvalue())
+        figure.set_layout_engine("none")  # its parts lie where they shall: once is enough
 
 
 def style_of(name: str, names: Sequence[str]) -> tuple[str, str]:
