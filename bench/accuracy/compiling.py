@@ -1,8 +1,7 @@
 """Compiles on a GPU what learners run, a process for each, before their first step.
 
 In one process kernels are compiled one after the other, as a step comes to them. Side by side they take as long as the
-slowest learner's, while the encoders are being loaded. What is compiled lies in Triton's cache, where the process that
-trains finds it.
+slowest learner's. What is compiled lies in Triton's cache, where the process that trains finds it.
 """
 
 import contextlib
@@ -22,7 +21,7 @@ from mixers.precision import DTYPES, use_precision
 _TOKENS = 32  # of text, half of them padding
 
 # That a process may take for a step of 32 utterances and its context, so that those side by side find room, beside the
-# encoders that are loaded meanwhile.
+# encoders.
 _BYTES_EACH = 4 * 2**30
 
 

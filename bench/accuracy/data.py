@@ -205,10 +205,10 @@ def _received(batch: Batch, inputs: Inputs, ready: torch.cuda.Event, speech: Spe
 def encode(batch: Batch, *, speech: SpeechFeatures, text: TextFeatures | None, device: torch.device) -> Inputs:
     """Return what classifiers learn from, the features unchecked; a GPU is given the work and not waited for."""
     labels = batch.labels.to(device, non_blocking=True)
-    if text is None:
-        return Inputs(speech=speech.unchecked(batch.waveforms), text=None, text_mask=None, labels=labels)
-    # Before the speech: the host waits for this copy, since it is not from pinned memory, and all that is before it.
-    tokens, mask = (each.to(device, non_blocking=True) for each in text(batch.texts, multiple=_TOKENS))
+    tokens = mask = None
+    if text is not None:
+        # Before the speech: the host waits for this copy, which is not from pinned memory, and all that is before it.
+        tokens, mask = (each.to(device, non_blocking=True) for each in text(batch.texts, multiple=_TOKENS))
     return Inputs(speech=speech.unchecked(batch.waveforms), text=tokens, text_mask=mask, labels=labels)
 
 

@@ -68,10 +68,17 @@ class Replayed:
 
     def _capture(self, run: Pass, inputs: Inputs) -> _Captured | None:
         static = dataclasses.replace(inputs, **{name: tensor.clone() for name, tensor in _tensors(inputs).items()})
-        obstacle = self._obstacle(run, static)
-        if obstacle:
-            warnings.warn(f"{self._name} learns without a CUDA graph, which is slower: {obstacle}", stacklevel=2)
+        try:
+            rehearsed = _rehearse(run, static)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            reason = next(iter(str(error).splitlines()), "")
+            warnings.warn(f"{self._name} learns without a CUDA graph, which is slower: {reason}", stacklevel=2)
             return None
+        if not self._gradients:
+            self._gradients = tuple(None if each is None else torch.empty_like(each) for each in rehearsed)
+        del rehearsed  # its memory is none of the graph's
         graph = torch.cuda.CUDAGraph()
         # Threads that read and pin batches meanwhile are none of its concern.
         with torch.cuda.graph(graph, pool=_memory().pool(), capture_error_mode="thread_local"):
@@ -79,28 +86,26 @@ class Replayed:
             torch._foreach_copy_(_present(self._gradients), _present(gradients))
         return _Captured(graph=graph, inputs=static, loss=loss)
 
-    def _obstacle(self, run: Pass, inputs: Inputs) -> str:
-        """Return why the pass cannot be captured, from a run in which nothing may wait for the GPU.
 
-        A capture that failed would leave the allocator and the generator of random numbers unusable.
-        """
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        mode = torch.cuda.get_sync_debug_mode()
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            with torch.cuda.stream(stream):  # where a library may set up workspaces of its own
-                _, gradients = run(inputs)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            return next(iter(str(error).splitlines()), type(error).__name__)
-        finally:
-            torch.cuda.set_sync_debug_mode(mode)
-            torch.cuda.current_stream().wait_stream(stream)
-        if not self._gradients:
-            self._gradients = tuple(None if each is None else torch.empty_like(each) for each in gradients)
-        return ""
+def _rehearse(run: Pass, inputs: Inputs) -> Gradients:
+    """Run a pass as it will be captured, where a library may set up workspaces of its own; return its gradients.
+
+    A capture that failed would leave the allocator and the generator of random numbers unusable.
+
+    Raises:
+        RuntimeError: The pass waits for the GPU, which none that is captured may.
+    """
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream())
+    mode = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        with torch.cuda.stream(stream):
+            _, gradients = run(inputs)
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+        torch.cuda.current_stream().wait_stream(stream)
+    return gradients
 
 
 def _tensors(inputs: Inputs) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """Imports what the children's server is to have imported: all that takes seconds and initialises no GPU.
 
 Where there is a GPU, that includes what flash-linear-attention imports, though not the library itself, which asks the
-GPU for its name at once. Children that imported it side by side would take longer over it than the server does alone.
+GPU for its name at once.
 """
 
 import gc

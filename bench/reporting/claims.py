@@ -16,6 +16,7 @@ from bench.reporting.overview import by_setting
 
 MEMORY_TOLERANCE = 0.02
 RATIO_TOLERANCE = 0.15
+NO_DIFFERENCE = 0.02  # a ratio so near to 1 tells none
 
 SHORT_S, LONG_S = 10.0, 400.0
 
@@ -23,7 +24,7 @@ _PREFACE = f"""# The paper's claims about efficiency
 
 Sections 5 and 6 of "How Attention Shapes Emotion", claim by claim. A figure in GiB counts as reproduced within
 {MEMORY_TOLERANCE:.0%}, a ratio or an exponent within {RATIO_TOLERANCE:.0%}. Under equal conditions, which are not the
-paper's, a ratio stands if it is above 1 by more than {MEMORY_TOLERANCE:.0%}, weaker or stronger than the paper's. The
+paper's, a ratio stands if it is above 1 by more than {NO_DIFFERENCE:.0%}, weaker or stronger than the paper's. The
 paper measured on an H100, and nobody knows on which host, for which short calls wait: so times are compared as ratios
 only. Exponents are those of the GPU's time and of peak memory from 100 s on.
 """
@@ -94,12 +95,19 @@ class View:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a claim: our figure, whether it holds (None where that cannot be asked), how, and the evidence."""
+    """What became of a claim.
+
+    Attributes:
+        ours: Our figure.
+        holds: Whether it holds; None where that cannot be asked.
+        evidence: For it.
+        strength: ``weaker`` or ``stronger``, where it holds by another ratio than the paper's; else empty.
+    """
 
     ours: str
     holds: bool | None
     evidence: str = ""
-    how: str = ""
+    strength: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +154,8 @@ def _table(view: View) -> str:
     for claim in CLAIMS:
         outcome = judge(claim, view)
         words = ("reproduced", "not reproduced") if view.same_model else ("stands", "does not stand")
-        verdict = "-" if outcome.holds is None else words[not outcome.holds] + outcome.how
+        verdict = "-" if outcome.holds is None else words[not outcome.holds]
+        verdict += f", {outcome.strength}" if outcome.strength else ""
         rows.append((claim.section, claim.says, claim.paper, outcome.ours, verdict, outcome.evidence))
     headers = ("section", "claim", "paper", "ours", "verdict", "evidence")
     return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
@@ -177,9 +186,9 @@ def _ratio(
         ours = above / below
         evidence = f"{cell(above)} / {cell(below)} {unit}, {ours / paper - 1:+.0%}"
         near = _near(ours, paper, RATIO_TOLERANCE)
-        holds = near if view.same_model else ours > 1 + MEMORY_TOLERANCE
-        how = ", weaker" if ours < paper else ", stronger"
-        return Outcome(ours=f"{cell(ours)} x", holds=holds, evidence=evidence, how=how if holds and not near else "")
+        holds = near if view.same_model else ours > 1 + NO_DIFFERENCE
+        strength = "" if near or not holds else "weaker" if ours < paper else "stronger"
+        return Outcome(ours=f"{cell(ours)} x", holds=holds, evidence=evidence, strength=strength)
 
     return check
 

@@ -10,6 +10,7 @@ import pytest
 from bench.efficiency.criterion import Criterion
 from bench.efficiency.windows import Events, Window, collect
 
+# Its cap is reached at once, and leaves half of the floor.
 TWENTY = Criterion(relative_error=0.005, minimum_samples=40, minimum_seconds=0.0, maximum_seconds=0.0)
 
 

@@ -90,16 +90,16 @@ def test_figures_of_another_model_are_not_compared(make_record: MakeRecord) -> N
 
 
 @pytest.mark.parametrize(
-    ("ms", "holds", "how"),
-    [(5.96, True, ""), (2.0, True, ", stronger"), (20.0, True, ", weaker"), (48.0, False, ""), (60.0, False, "")],
+    ("ms", "holds", "strength"),
+    [(5.96, True, ""), (2.0, True, "stronger"), (20.0, True, "weaker"), (48.0, False, ""), (60.0, False, "")],
 )
 def test_under_equal_conditions_a_ratio_stands_by_its_direction(
-    make_record: MakeRecord, ms: float, holds: bool, how: str
+    make_record: MakeRecord, ms: float, holds: bool, strength: str
 ) -> None:
     view = View(records=as_in_the_paper(make_record, kda__fla=(ms, 0.6, 1.0)), attention="sa/eager", same_model=False)
     (claim,) = (claim for claim in CLAIMS if claim.says == "KDA is faster than SA at 400 s")
     outcome = judge(claim, view)
-    assert (outcome.holds, outcome.how) == (holds, how)
+    assert (outcome.holds, outcome.strength) == (holds, strength)
 
 
 def test_a_case_that_is_missing_leaves_its_claims_open_and_says_so(make_record: MakeRecord) -> None:
