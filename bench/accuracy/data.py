@@ -5,7 +5,7 @@ workers load, nor how many GPUs there are, nor an interruption changes them.
 """
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -155,16 +155,11 @@ class Inputs:
     labels: Int[Tensor, " B"]
 
 
-def encoded(
-    batches: Iterable[Batch], *, speech: SpeechFeatures, text: TextFeatures | None, device: torch.device
-) -> Iterator[tuple[Batch, Inputs]]:
-    """Yield each batch with what classifiers learn from it.
-
-    On a GPU a batch is encoded on a stream of its own while the classifiers are at the one before it: the host issues
-    their many small kernels no faster than the device computes them, and an encoder's few large ones fill the gaps.
+def encode(batch: Batch, *, speech: SpeechFeatures, text: TextFeatures | None, device: torch.device) -> Inputs:
+    """Return what classifiers learn from.
 
     Args:
-        batches: Their texts must have been prepared by the time that they come.
+        batch: Its texts must have been prepared.
         speech: The frozen speech encoder.
         text: The frozen text encoder; None for speech alone.
         device: Where the classifiers are.
@@ -172,44 +167,12 @@ def encoded(
     Raises:
         UserError: An utterance's features are not finite.
     """
-    if device.type != "cuda":
-        for batch in batches:
-            inputs = encode(batch, speech=speech, text=text, device=device)
-            speech.check(inputs.speech, batch.names)
-            yield batch, inputs
-        return
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    before: tuple[Batch, Inputs, torch.cuda.Event] | None = None
-    for batch in batches:
-        with torch.cuda.stream(stream):
-            inputs = encode(batch, speech=speech, text=text, device=device)
-            ready = stream.record_event()
-        if before is not None:
-            yield _received(*before, speech)
-        before = batch, inputs, ready
-    if before is not None:
-        yield _received(*before, speech)
-
-
-def _received(batch: Batch, inputs: Inputs, ready: torch.cuda.Event, speech: SpeechFeatures) -> tuple[Batch, Inputs]:
-    """Take over on the current stream what was encoded on another one."""
-    current = torch.cuda.current_stream(inputs.speech.device)
-    current.wait_event(ready)
-    for tensor in (inputs.speech, inputs.text, inputs.text_mask, inputs.labels):
-        if tensor is not None:
-            tensor.record_stream(current)  # or its memory might be the next batch's while it is being read
-    speech.check(inputs.speech, batch.names)
-    return batch, inputs
-
-
-def encode(batch: Batch, *, speech: SpeechFeatures, text: TextFeatures | None, device: torch.device) -> Inputs:
-    """Return what classifiers learn from, the features unchecked; a GPU is given the work and not waited for."""
     labels = batch.labels.to(device, non_blocking=True)
     tokens = mask = None
     if text is not None:
         # Before the speech: the host waits for this copy, which is not from pinned memory, and all that is before it.
         tokens, mask = (each.to(device, non_blocking=True) for each in text(batch.texts, multiple=_TOKENS))
-    return Inputs(speech=speech.unchecked(batch.waveforms), text=tokens, text_mask=mask, labels=labels)
+    return Inputs(speech=speech(batch.waveforms, batch.names), text=tokens, text_mask=mask, labels=labels)
 
 
 def waveform_scale(utterances: Sequence[Utterance]) -> WaveformScale:

@@ -60,6 +60,7 @@ class SpeechFeatures:
         model: Any = encoder.model
         self.num_layers: int = model.config.num_hidden_layers
 
+    @torch.no_grad()
     def __call__(self, waveforms: Float[Tensor, "B samples"], names: Sequence[str]) -> Float[Tensor, "B *Z M D"]:
         """Return the features, on the encoder's device and in its precision.
 
@@ -70,21 +71,6 @@ class SpeechFeatures:
         Raises:
             UserError: An utterance's features are not finite.
         """
-        features = self.unchecked(waveforms)
-        self.check(features, names)
-        return features
-
-    def check(self, features: Float[Tensor, "B *Z M D"], names: Sequence[str]) -> None:
-        """Wait for features, and see that they are finite.
-
-        Raises:
-            UserError: An utterance's are not.
-        """
-        _check_finite(features, names, self._encoder.name)
-
-    @torch.no_grad()
-    def unchecked(self, waveforms: Float[Tensor, "B samples"]) -> Float[Tensor, "B *Z M D"]:
-        """Return what calling it does, unchecked; a GPU is given the work and not waited for."""
         model: Any = self._encoder.model
         parameter = next(model.parameters())
         waveforms = waveforms.to(parameter.device, torch.float32, non_blocking=True)
@@ -95,6 +81,7 @@ class SpeechFeatures:
         output = model(waveforms.to(parameter.dtype), output_hidden_states=self._all_layers)
         last, every = output.last_hidden_state, output.hidden_states  # (B, M, D); Z + 1 of them, the first the input
         features: Tensor = torch.stack(every[1:], dim=1) if self._all_layers else last
+        _check_finite(features, names, self._encoder.name)
         return features
 
 

@@ -63,7 +63,13 @@ def choose_precision(name: str | None, *, device: str) -> str:
 
 
 def start_accelerator(device: str) -> Accelerator:
-    """Return what spreads the work over processes, where there are several."""
+    """Return what spreads the work over processes, where there are several.
+
+    Where a GPU computes, this process is left one thread on the CPU: several would share the cores with those that read
+    audio, and wait for each other whenever a text is copied.
+    """
+    if device != "cpu":
+        torch.set_num_threads(1)
     return Accelerator(cpu=device == "cpu")
 
 

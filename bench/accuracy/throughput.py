@@ -19,7 +19,7 @@ from accelerate import Accelerator
 
 from bench.accuracy.compiling import compiling_ahead
 from bench.accuracy.corpora.base import TRAIN, Corpus
-from bench.accuracy.data import Batch, Crops, Inputs, Order, encode, encoded, load
+from bench.accuracy.data import Batch, Crops, Inputs, Order, encode, load
 from bench.accuracy.evaluation import open_encoders
 from bench.accuracy.features import Encoders, SpeechFeatures, TextFeatures
 from bench.accuracy.learner import Learner
@@ -168,7 +168,7 @@ class _Way:
         device: torch.device,
         again: bool,
     ) -> None:
-        """Take note; `again`: texts are encoded whenever they come, batches when it is their turn, as in its code."""
+        """Take note; `again`: texts are encoded whenever they come, as in its code."""
         self._learners = learners
         self._speech, self._text = speech, text
         self._device, self._again = device, again
@@ -202,13 +202,9 @@ class _Way:
 
     def _steps(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Train as training does, or in the other way; yield each batch once all have learned from it."""
-        inputs = (
-            ((batch, self._encode(batch)) for batch in batches)
-            if self._again
-            else encoded(batches, speech=self._speech, text=self._text, device=self._device)
-        )
-        for step, (batch, each) in enumerate(inputs):
-            losses = torch.stack([learner.step(each, moment=f"0/{step}") for learner in self._learners])
+        for step, batch in enumerate(batches):
+            inputs = self._encode(batch)
+            losses = torch.stack([learner.step(inputs, moment=f"0/{step}") for learner in self._learners])
             losses.tolist()  # as training does, which sees that they are finite
             yield batch
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bench.accuracy import runs
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, Utterance
-from bench.accuracy.data import Crops, Inputs, Order, WholeFiles, encoded, load
+from bench.accuracy.data import Crops, Inputs, Order, WholeFiles, encode, load
 from bench.accuracy.features import SpeechFeatures, TextFeatures
 from bench.accuracy.learner import Learner
 from bench.accuracy.metrics import macro_f
@@ -134,8 +134,8 @@ class Training:
         steps = len(order)
         order.skip(first)
         loader = load(crops, order, classes=self._corpus.classes, workers=self._workers)
-        batches = encoded(loader, speech=self._speech, text=self._text, device=accelerator.device)
-        for step, (_, inputs) in enumerate(batches, start=first):
+        for step, batch in enumerate(loader, start=first):
+            inputs = encode(batch, speech=self._speech, text=self._text, device=accelerator.device)
             losses = self._step(inputs, moment=f"{epoch}/{step}")
             for learner in self.learners:
                 learner.check(losses, epoch=epoch)

@@ -3,23 +3,18 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 import mixers
 from bench.accuracy.compiling import compiling_ahead
-from bench.accuracy.data import Batch, Inputs, encode, encoded
-from bench.accuracy.features import SpeechFeatures
+from bench.accuracy.data import Inputs
 from bench.accuracy.learner import Learner
 from bench.accuracy.model import ModelConfig
 from bench.accuracy.setup import choose_implementation
-from bench.encoders import SpeechEncoder
-from mixers.errors import UserError
 from mixers.tuned import compiling_side_by_side
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
@@ -137,52 +132,3 @@ def test_what_was_compiled_ahead_need_not_be_again(tmp_path: Path, monkeypatch: 
         compiled.append({path.name for path in tmp_path.iterdir()})
     assert len(compiled[0]) > 10
     assert compiled[0] == compiled[1]
-
-
-class Slow(torch.nn.Module):
-    """An encoder that takes milliseconds, so that whoever does not wait for it reads what is not there yet."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.randn(WIDTH, WIDTH) / WIDTH**0.5)
-        self.config = SimpleNamespace(num_hidden_layers=1)
-
-    def forward(self, waveforms: Tensor, *, output_hidden_states: bool) -> SimpleNamespace:
-        assert not output_hidden_states
-        frames = waveforms.unflatten(1, (-1, WIDTH))
-        for _ in range(20):
-            frames = frames @ self.weight
-        return SimpleNamespace(last_hidden_state=frames, hidden_states=None)
-
-
-WIDTH = 2048
-
-
-def test_batches_encoded_ahead_are_what_they_are_alone() -> None:
-    torch.manual_seed(0)
-    encoder = SpeechEncoder(name="slow", width=WIDTH, normalises=False, model=Slow().cuda())
-    speech = SpeechFeatures(encoder, scale=None, all_layers=False)
-    batches = [
-        Batch(
-            names=(f"{number}",),
-            texts=("",),
-            waveforms=torch.randn(1, 1024 * WIDTH).pin_memory(),
-            labels=torch.tensor([number]),
-        )
-        for number in range(8)
-    ]
-    device = torch.device("cuda")
-    expected = [encode(batch, speech=speech, text=None, device=device).speech.double().sum() for batch in batches]
-    found = []
-    for number, (batch, inputs) in enumerate(encoded(batches, speech=speech, text=None, device=device)):
-        assert batch is batches[number]
-        assert int(inputs.labels) == number
-        found.append(inputs.speech.double().sum())
-        del inputs
-    assert torch.equal(torch.stack(found), torch.stack(expected))
-
-    batches[3].waveforms[0, 5] = float("nan")
-    ahead = encoded(batches, speech=speech, text=None, device=device)
-    assert [next(ahead)[0].names for _ in range(3)] == [("0",), ("1",), ("2",)]
-    with pytest.raises(UserError, match="'3'"):
-        next(ahead)
