@@ -14,20 +14,17 @@ class Criterion:
 
     Attributes:
         relative_error: Standard error of the median, as a fraction of it, that counts as converged.
-        minimum_samples: Floor, of which the cap leaves half.
+        minimum_samples: Floor.
+        fewest_samples: Floor once the cap is over, as in long calls.
         minimum_seconds: Floor of wall time, so that the clocks and the temperature have had time to show.
         maximum_seconds: Cap of wall time.
     """
 
     relative_error: float
     minimum_samples: int = 20
+    fewest_samples: int = 10
     minimum_seconds: float
     maximum_seconds: float
-
-    @property
-    def fewest_samples(self) -> int:
-        """How many a series of long calls has."""
-        return self.minimum_samples // 2
 
     def verdict(self, samples: Sequence[float], *, elapsed_s: float) -> Stop | None:
         """Return why to stop after these samples and this wall time; None to go on."""

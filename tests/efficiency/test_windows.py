@@ -10,8 +10,8 @@ import pytest
 from bench.efficiency.criterion import Criterion
 from bench.efficiency.windows import Events, Window, collect
 
-# Its cap is reached at once, and leaves half of the floor.
-TWENTY = Criterion(relative_error=0.005, minimum_samples=40, minimum_seconds=0.0, maximum_seconds=0.0)
+# Its cap is reached at once.
+TWENTY = Criterion(relative_error=0.005, fewest_samples=20, minimum_seconds=0.0, maximum_seconds=0.0)
 
 
 def windows_of_five(disturb: Callable[[int], int]) -> Callable[[], Window]:
