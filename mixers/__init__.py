@@ -9,7 +9,7 @@ from mixers.errors import unknown_name
 if TYPE_CHECKING:
     from mixers.base import Mixer
 
-_NOT_MIXERS = {"base", "errors", "precision", "stack"}
+_NOT_MIXERS = {"base", "errors", "library", "precision", "stack"}
 
 
 def names() -> list[str]:

@@ -8,13 +8,10 @@ parameters; `reference` reads the same parameters under the same names, so the t
 of the one loads into the other.
 """
 
-import functools
-import importlib
 import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import ModuleType
 from typing import ClassVar
 
 import torch
@@ -22,7 +19,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mixers.errors import unknown_name
-from mixers.tuned import use_prepared_configurations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,14 +139,6 @@ class Mixer(SequenceModel):
         for row, real in enumerate(mask):
             out[row, real] = self.equations(x[row : row + 1, real])[0].to(x.dtype)  # autocast may have made it less
         return out
-
-
-@functools.cache
-def fla_layers() -> ModuleType:
-    """Import and return ``fla.layers``, with the kernel configurations prepared for this GPU in force."""
-    layers = importlib.import_module("fla.layers")
-    use_prepared_configurations("fla")
-    return layers
 
 
 def split_heads(x: Float[Tensor, "B L HW"], num_heads: int) -> Float[Tensor, "B L H W"]:

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mixers import kernels
-from mixers.base import Mixer, MixerConfig, fla_layers, split_heads
+from mixers.base import Mixer, MixerConfig, split_heads
+from mixers.library import fla_layers
 
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixers.base import Mixer, MixerConfig, fla_layers, rms_norm, split_heads
+from mixers.base import Mixer, MixerConfig, rms_norm, split_heads
+from mixers.library import fla_layers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import gc
 import importlib
 from pathlib import Path
 
-_OF_THE_LIBRARY = "torch._inductor.compile_fx", "transformers.modeling_layers"
+_OF_THE_LIBRARY = "torch._dynamo", "transformers.processing_utils"
 
 gc.disable()  # importing takes a seventh less without
 for name in ("bench.efficiency.worker", *(_OF_THE_LIBRARY if Path("/proc/driver/nvidia").exists() else ())):

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 import mixers
 from bench.efficiency import isolation
 from mixers import stack
-from mixers.base import Mixer, fla_layers
+from mixers.base import Mixer
+from mixers.library import fla_layers
 from mixers.precision import DTYPES, use_precision
 from mixers.sa import SoftmaxAttention
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import importlib
+import subprocess
+import sys
 import warnings
 from types import ModuleType
 from typing import Any
@@ -13,6 +15,7 @@ from torch.nn import functional as F
 
 import mixers
 from mixers.kda import _convolve, _unit_length
+from mixers.library import _compiling_when_called
 from mixers.retnet import _rotate
 
 from .test_contract import NUM_HEADS, features, small
@@ -109,3 +112,41 @@ def test_the_library_s_layer_has_the_reference_s_parameters(name: str, preset: s
         for i in ("reference", "fla")
     ]
     assert shapes[0] == shapes[1]
+
+
+def test_importing_it_leaves_out_the_compiler_and_the_language_models() -> None:
+    unwanted = "torch._inductor.compile_fx", "fla.models", "transformers.modeling_utils"
+    code = f"""
+import sys
+from mixers.library import fla_layers
+assert fla_layers().GatedSlotAttention
+print([name for name in {unwanted} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_what_it_decorates_is_compiled_when_it_is_called() -> None:
+    compiled: list[object] = []
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> torch.fx.GraphModule:
+        compiled.append(graph)
+        return graph
+
+    with _compiling_when_called():
+
+        @torch.compile(backend=backend)
+        def twice(x: Tensor) -> Tensor:
+            """Double."""
+            return 2 * x
+
+        @torch.compile
+        def never_called(x: Tensor) -> Tensor:
+            return x
+
+    assert (twice.__name__, twice.__doc__, never_called.__name__) == ("twice", "Double.", "never_called")
+    assert compiled == []
+    for _ in range(2):
+        assert torch.equal(twice(torch.ones(3)), torch.full((3,), 2.0))
+    assert len(compiled) == 1
+    assert torch.compile.__module__ == "torch"
