@@ -98,7 +98,8 @@ def _rehearse(run: Pass, inputs: Inputs) -> Gradients:
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     mode = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings(action="ignore"):  # it says that it may miss some
+        torch.cuda.set_sync_debug_mode("error")
     try:
         with torch.cuda.stream(stream):
             _, gradients = run(inputs)

@@ -1,5 +1,6 @@
 """How a call is issued: kernel by kernel, as a CUDA graph that was captured once, or through torch.compile."""
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -7,6 +8,9 @@ from torch import Tensor, nn
 
 EXECUTIONS = ("eager", "graph", "compile")
 PASSES = ("inference", "training")
+
+# The first backward pass makes a context for its thread, and tells of it.
+warnings.filterwarnings("ignore", message="Attempting to run cuBLAS, but there was no current CUDA context")
 
 _CALLS_BEFORE_CAPTURE = 2  # on the capturing stream, where a library may set up workspaces of its own
 
