@@ -59,6 +59,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, log_forget: Tensor, mask: Tensor | 
     """Return the output, and what the gradients need: the logsumexps (B, H, L) and the running sums (2, B, H, L)."""
     batch, frames, heads, _ = q.shape
     o, logsumexp, sums = _shapes_of_attend(q)
+    q, k, v = _ready(q, k, v)
     running_sum_kernel[(batch * heads,)](
         log_forget, *sums, frames, _LOG2_E, HEADS=heads, TO_HEADS=True, BLOCK=_SUM_BLOCK, num_warps=8
     )
@@ -90,7 +91,8 @@ def _attend_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of queries, keys, values and log forget gates."""
     batch, frames, heads, _ = q.shape
-    do, sizes, padding = do.contiguous(), _sizes(q, k, mask), q if mask is None else mask
+    q, k, v, do = _ready(q, k, v, do.contiguous())
+    sizes, padding = _sizes(q, k, mask), q if mask is None else mask
     dq, dlog_forget = torch.empty_like(q), torch.empty_like(log_forget)
     delta, row_sums, column_sums = (torch.empty_like(logsumexp) for _ in range(3))
     forgetting_attention_dq_kernel[lambda meta: (triton.cdiv(frames, meta["ROWS"]), batch * heads)](
@@ -132,6 +134,22 @@ def _differentiate(context: Any, do: Tensor, *_: Tensor) -> tuple[Tensor | None,
 
 
 _attend.register_autograd(_differentiate, setup_context=_keep)
+
+
+_ALIGNMENT = 16  # bytes, of what a GPU's unit for copies of tiles takes
+
+
+def _ready(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Return tensors that kernels can describe to the unit that copies tiles, and give them room for descriptions.
+
+    The room is asked for while a kernel is launched, of whoever the thread has named; a backward pass has its own.
+    """
+    triton.set_allocator(_room)
+    return tuple(each.clone() if each.data_ptr() % _ALIGNMENT else each for each in tensors)
+
+
+def _room(size: int, _alignment: int, _stream: int | None) -> Tensor:
+    return torch.empty(size, dtype=torch.int8, device="cuda")
 
 
 def _sizes(q: Tensor, k: Tensor, mask: Tensor | None) -> dict[str, Any]:

@@ -24,11 +24,12 @@ that is far from it in c has no weight. All are in units of log 2, for exp2.
 time; one of dk or dv keeps COLUMNS keys and walks over their future. At a width of 256 a multiprocessor of an NVIDIA
 GPU has registers for the float32 sums of 128 rows beside the scores, and no more: so dk and dv, which in one program
 would be two such sums at half the rows, are two launches, for 8 products of tiles instead of 7. What else is kept and
-walked lies in shared memory: in bfloat16, 128 queries and twice 64 keys and values take 192 KiB. float32 takes twice
-as much, and a GPU that has less gets smaller tiles. Among those that fit the autotuner chooses; a prepared choice
-(`mixers.tuned`) spares it that. Tiles wholly in the past or future need no causal mask, so the diagonal is a loop of
-its own: the second, since before the other it would have the compiler of sm_90 wait for each product. The longest
-programs start first.
+walked lies in shared memory: in bfloat16, 128 queries and twice 64 keys and values take 192 KiB. float32 takes twice as
+much, and a GPU that has less gets smaller tiles. From sm_90 on a unit of its own copies tiles there (TMA): a program
+describes a head's frames to it, whose addresses would take registers, and it fills in zeros beyond the last frame.
+Among the tiles that fit the autotuner chooses; a prepared choice (`mixers.tuned`) spares it that. Those wholly in the
+past or future need no causal mask, so the diagonal is a loop of its own: the second, since before the other it would
+have the compiler of sm_90 wait for each product. The longest programs start first.
 
 **Products of float32** (`PRODUCTS`) are made of bfloat16's, each float32 being the sum of several parts.
 
@@ -152,11 +153,22 @@ def _tuned(tiles: Tiles, *keys: str) -> dict[str, Any]:
 
 
 @triton.jit
-def _differences(high, low, at, base, frames):
-    """Return c[at] - c[base], from the two parts of each."""
+def _frames_of(x, sequence, head, frames, HEADS: tl.constexpr, WIDTH: tl.constexpr, EXTENT: tl.constexpr):
+    """Return what loads the frames of a head, EXTENT at a time; beyond the last they are zeros."""
+    return tl.make_tensor_descriptor(
+        x + (sequence * frames * HEADS + head) * WIDTH,
+        shape=[frames, WIDTH],
+        strides=[HEADS * WIDTH, 1],
+        block_shape=[EXTENT, WIDTH],
+    )
+
+
+@triton.jit
+def _differences(high, low, at, high_base, low_base, frames):
+    """Return c[at] - c_base, from the two parts of each."""
     inside = at < frames
-    from_high = tl.load(high + at, mask=inside, other=0.0) - tl.load(high + base)
-    return from_high + (tl.load(low + at, mask=inside, other=0.0) - tl.load(low + base))
+    from_high = tl.load(high + at, mask=inside, other=0.0) - high_base
+    return from_high + (tl.load(low + at, mask=inside, other=0.0) - low_base)
 
 
 @triton.jit
@@ -233,36 +245,34 @@ def forgetting_attention_forward_kernel(
     low += of_head
     logsumexp += of_head
     mask += sequence * frames
-    k += (sequence * frames * KEY_HEADS + key_head) * WIDTH
-    v += (sequence * frames * KEY_HEADS + key_head) * WIDTH
+    queries = _frames_of(q, sequence, head, frames, HEADS, WIDTH, ROWS)
+    keys = _frames_of(k, sequence, key_head, frames, KEY_HEADS, WIDTH, COLUMNS)
+    values = _frames_of(v, sequence, key_head, frames, KEY_HEADS, WIDTH, COLUMNS)
 
     rows = first_row + tl.arange(0, ROWS)
-    channels = tl.arange(0, WIDTH)
-    of_rows = (sequence * frames * HEADS + head) * WIDTH + rows[:, None] * (HEADS * WIDTH) + channels[None, :]
-    q_tile = tl.load(q + of_rows, mask=rows[:, None] < frames, other=0.0)  # (ROWS, K)
+    q_tile = queries.load([first_row, 0])  # (ROWS, K)
     o_sum = tl.zeros((ROWS, WIDTH), dtype=logsumexp.dtype.element_ty)
     weight = tl.zeros((ROWS,), dtype=logsumexp.dtype.element_ty)
     maximum = tl.full((ROWS,), float("-inf"), dtype=logsumexp.dtype.element_ty)
 
     # Keys wholly in the past. As a row's own sum cancels in its softmax, scores are relative to that of the first row.
     diagonal = first_row // COLUMNS * COLUMNS
+    high_base, low_base = tl.load(high + first_row), tl.load(low + first_row)
     for start in range(0, diagonal, COLUMNS):
         columns = start + tl.arange(0, COLUMNS)
-        of_columns = columns[:, None] * (KEY_HEADS * WIDTH) + channels[None, :]
-        k_tile = tl.load(k + of_columns)  # (COLUMNS, K)
-        v_tile = tl.load(v + of_columns)
+        k_tile = keys.load([start, 0])  # (COLUMNS, K)
+        v_tile = values.load([start, 0])
         s = tl.dot(q_tile, tl.trans(k_tile), input_precision=PRODUCTS, out_dtype=o_sum.dtype) * scale
-        s -= _differences(high, low, columns, first_row, frames)[None, :]
+        s -= _differences(high, low, columns, high_base, low_base, frames)[None, :]
         if PADDED:
             s = tl.where(_real(mask, columns, frames)[None, :], s, float("-inf"))
         o_sum, weight, maximum = _softmax_step(s, v_tile, o_sum, weight, maximum, PADDED, PRODUCTS)
-    maximum += _differences(high, low, rows, first_row, frames)  # from here on relative to each row's own
+    maximum += _differences(high, low, rows, high_base, low_base, frames)  # from here on relative to each row's own
 
     for start in range(diagonal, tl.minimum(first_row + ROWS, frames), COLUMNS):
         columns = start + tl.arange(0, COLUMNS)
-        of_columns = columns[:, None] * (KEY_HEADS * WIDTH) + channels[None, :]
-        k_tile = tl.load(k + of_columns, mask=columns[:, None] < frames, other=0.0)
-        v_tile = tl.load(v + of_columns, mask=columns[:, None] < frames, other=0.0)
+        k_tile = keys.load([start, 0])
+        v_tile = values.load([start, 0])
         s = tl.dot(q_tile, tl.trans(k_tile), input_precision=PRODUCTS, out_dtype=o_sum.dtype) * scale
         s += _bias(high, low, rows, columns, frames)
         seen = rows[:, None] >= columns[None, :]
@@ -273,6 +283,9 @@ def forgetting_attention_forward_kernel(
 
     empty = weight == 0.0
     weight = tl.where(empty, 1.0, weight)
+    of_rows = (
+        (sequence * frames * HEADS + head) * WIDTH + rows[:, None] * (HEADS * WIDTH) + tl.arange(0, WIDTH)[None, :]
+    )
     tl.store(o + of_rows, (o_sum / weight[:, None]).to(o.dtype.element_ty), mask=rows[:, None] < frames)
     tl.store(logsumexp + rows, tl.where(empty, 0.0, maximum + tl.log2(weight)), mask=rows < frames)
 
@@ -323,15 +336,16 @@ def forgetting_attention_dq_kernel(
     high += of_head
     low += of_head
     mask += sequence * frames
-    k += (sequence * frames * KEY_HEADS + key_head) * WIDTH
-    v += (sequence * frames * KEY_HEADS + key_head) * WIDTH
+    keys = _frames_of(k, sequence, key_head, frames, KEY_HEADS, WIDTH, COLUMNS)
+    values = _frames_of(v, sequence, key_head, frames, KEY_HEADS, WIDTH, COLUMNS)
 
     rows = first_row + tl.arange(0, ROWS)
-    channels = tl.arange(0, WIDTH)
     inside = rows < frames
-    of_rows = (sequence * frames * HEADS + head) * WIDTH + rows[:, None] * (HEADS * WIDTH) + channels[None, :]
-    q_tile = tl.load(q + of_rows, mask=inside[:, None], other=0.0)  # (ROWS, K)
-    do_tile = tl.load(do + of_rows, mask=inside[:, None], other=0.0)
+    of_rows = (
+        (sequence * frames * HEADS + head) * WIDTH + rows[:, None] * (HEADS * WIDTH) + tl.arange(0, WIDTH)[None, :]
+    )
+    q_tile = _frames_of(q, sequence, head, frames, HEADS, WIDTH, ROWS).load([first_row, 0])  # (ROWS, K)
+    do_tile = _frames_of(do, sequence, head, frames, HEADS, WIDTH, ROWS).load([first_row, 0])
     row_logsumexp = tl.load(logsumexp + of_head + rows, mask=inside, other=float("inf"))
     o_tile = tl.load(o + of_rows, mask=inside[:, None], other=0.0).to(row_logsumexp.dtype)
     row_delta = tl.sum(o_tile * do_tile.to(row_logsumexp.dtype), 1)
@@ -339,22 +353,21 @@ def forgetting_attention_dq_kernel(
     ds_sum = tl.zeros((ROWS,), dtype=row_logsumexp.dtype)
 
     diagonal = first_row // COLUMNS * COLUMNS
-    of_row = _differences(high, low, rows, first_row, frames) - row_logsumexp
+    high_base, low_base = tl.load(high + first_row), tl.load(low + first_row)
+    of_row = _differences(high, low, rows, high_base, low_base, frames) - row_logsumexp
     for start in range(0, diagonal, COLUMNS):
         columns = start + tl.arange(0, COLUMNS)
-        of_columns = columns[:, None] * (KEY_HEADS * WIDTH) + channels[None, :]
-        k_tile = tl.load(k + of_columns)  # (COLUMNS, K)
-        v_tile = tl.load(v + of_columns)
-        bias = of_row[:, None] - _differences(high, low, columns, first_row, frames)[None, :]
+        k_tile = keys.load([start, 0])  # (COLUMNS, K)
+        v_tile = values.load([start, 0])
+        bias = of_row[:, None] - _differences(high, low, columns, high_base, low_base, frames)[None, :]
         seen = _real(mask, columns, frames)[None, :] if PADDED else columns[None, :] >= 0
         dq_sum, ds_sum = _dq_step(
             q_tile, k_tile, v_tile, do_tile, bias, seen, row_delta, dq_sum, ds_sum, scale, not PADDED, PRODUCTS
         )
     for start in range(diagonal, tl.minimum(first_row + ROWS, frames), COLUMNS):
         columns = start + tl.arange(0, COLUMNS)
-        of_columns = columns[:, None] * (KEY_HEADS * WIDTH) + channels[None, :]
-        k_tile = tl.load(k + of_columns, mask=columns[:, None] < frames, other=0.0)
-        v_tile = tl.load(v + of_columns, mask=columns[:, None] < frames, other=0.0)
+        k_tile = keys.load([start, 0])
+        v_tile = values.load([start, 0])
         bias = _bias(high, low, rows, columns, frames) - row_logsumexp[:, None]
         seen = rows[:, None] >= columns[None, :]
         if PADDED:
@@ -432,16 +445,17 @@ def forgetting_attention_dkv_kernel(
     low += of_head
     logsumexp += of_head
     delta += of_head
-    q += (sequence * frames * HEADS + head) * WIDTH
-    do += (sequence * frames * HEADS + head) * WIDTH
+    queries = _frames_of(q, sequence, head, frames, HEADS, WIDTH, ROWS)
+    gradients = _frames_of(do, sequence, head, frames, HEADS, WIDTH, ROWS)
 
     columns = first_column + tl.arange(0, COLUMNS)
-    channels = tl.arange(0, WIDTH)
     inside = columns < frames
-    of_columns = (sequence * frames * KEY_HEADS + key_head) * WIDTH
-    of_columns += columns[:, None] * (KEY_HEADS * WIDTH) + channels[None, :]
-    k_tile = tl.load(k + of_columns, mask=inside[:, None], other=0.0)  # (COLUMNS, K)
-    v_tile = k_tile if VALUES else tl.load(v + of_columns, mask=inside[:, None], other=0.0)
+    k_tile = _frames_of(k, sequence, key_head, frames, KEY_HEADS, WIDTH, COLUMNS).load(
+        [first_column, 0]
+    )  # (COLUMNS, K)
+    v_tile = k_tile
+    if not VALUES:
+        v_tile = _frames_of(v, sequence, key_head, frames, KEY_HEADS, WIDTH, COLUMNS).load([first_column, 0])
     total = tl.zeros((COLUMNS, WIDTH), dtype=logsumexp.dtype.element_ty)
     ds_sum = tl.zeros((COLUMNS,), dtype=logsumexp.dtype.element_ty)
     real = _real(mask + sequence * frames, columns, frames) if PADDED else inside
@@ -449,15 +463,16 @@ def forgetting_attention_dkv_kernel(
     future = tl.minimum(tl.cdiv(first_column + COLUMNS, ROWS) * ROWS, frames)
     # Queries wholly in the future, relative to the last column.
     last_column = tl.minimum(first_column + COLUMNS, frames) - 1
-    of_column = _differences(high, low, columns, last_column, frames)
+    high_base, low_base = tl.load(high + last_column), tl.load(low + last_column)
+    of_column = _differences(high, low, columns, high_base, low_base, frames)
     for start in range(future, frames, ROWS):
         rows = start + tl.arange(0, ROWS)
-        of_rows = rows[:, None] * (HEADS * WIDTH) + channels[None, :]
-        q_tile = tl.load(q + of_rows, mask=rows[:, None] < frames, other=0.0)
-        do_tile = tl.load(do + of_rows, mask=rows[:, None] < frames, other=0.0)
+        q_tile = queries.load([start, 0])  # (ROWS, K)
+        do_tile = gradients.load([start, 0])
         row_logsumexp = tl.load(logsumexp + rows, mask=rows < frames, other=float("inf"))
         row_delta = tl.load(delta + rows, mask=rows < frames, other=0.0)
-        bias = (_differences(high, low, rows, last_column, frames) - row_logsumexp)[None, :] - of_column[:, None]
+        of_row = _differences(high, low, rows, high_base, low_base, frames) - row_logsumexp
+        bias = of_row[None, :] - of_column[:, None]
         total, ds_sum = _dkv_step(
             k_tile,
             v_tile,
@@ -476,9 +491,8 @@ def forgetting_attention_dkv_kernel(
 
     for start in range(first_column // ROWS * ROWS, future, ROWS):
         rows = start + tl.arange(0, ROWS)
-        of_rows = rows[:, None] * (HEADS * WIDTH) + channels[None, :]
-        q_tile = tl.load(q + of_rows, mask=rows[:, None] < frames, other=0.0)  # (ROWS, K)
-        do_tile = tl.load(do + of_rows, mask=rows[:, None] < frames, other=0.0)
+        q_tile = queries.load([start, 0])
+        do_tile = gradients.load([start, 0])
         row_logsumexp = tl.load(logsumexp + rows, mask=rows < frames, other=float("inf"))
         row_delta = tl.load(delta + rows, mask=rows < frames, other=0.0)
         bias = tl.trans(_bias(high, low, rows, columns, frames)) - row_logsumexp[None, :]
@@ -487,7 +501,8 @@ def forgetting_attention_dkv_kernel(
             k_tile, v_tile, q_tile, do_tile, bias, seen, row_delta, total, ds_sum, scale, VALUES, False, PRODUCTS
         )
 
-    of_columns = (sequence * frames * HEADS + head) * WIDTH + columns[:, None] * (HEADS * WIDTH) + channels[None, :]
+    of_columns = (sequence * frames * HEADS + head) * WIDTH + columns[:, None] * (HEADS * WIDTH)
+    of_columns += tl.arange(0, WIDTH)[None, :]
     if not VALUES:
         total *= scale * _LOG_2
         tl.store(dc + of_head + columns, ds_sum, mask=inside)

@@ -29,7 +29,7 @@ PACKAGES = ("fla", "mixers.kernels")  # where kernels are that autotuners choose
 
 # GPUs whose configurations come with this package, and their compute capability. All models of that capability get
 # them: they have the same multiprocessors, to which tiles and warps have to fit, and differ in memory and clocks.
-SHIPPED = {"NVIDIA H200": (9, 0), "NVIDIA H100 80GB HBM3": (9, 0)}
+SHIPPED = {"NVIDIA H100 80GB HBM3": (9, 0), "NVIDIA H200": (9, 0)}
 
 Files = dict[str, dict[str, Any]]  # for each kernel's name the content of its file
 

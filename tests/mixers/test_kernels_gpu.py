@@ -91,6 +91,16 @@ def test_attention_gives_the_same_bits_again() -> None:
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
 
 
+def test_attention_of_inputs_that_begin_anywhere() -> None:
+    """As a slice does; the GPU's unit for copies of tiles takes multiples of 16 bytes alone."""
+    inputs = attention_inputs(65, torch.bfloat16)
+    moved = [torch.cat([value.new_zeros(1), value.flatten()])[1:].view(value.shape) for value in inputs]
+    assert all(value.data_ptr() % 16 for value in moved)
+    upstream = torch.randn_like(inputs[0])
+    expected, found = (results(operator("forgetting_attention"), given, upstream) for given in (inputs, moved))
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
 def test_attention_takes_memory_for_its_output_and_little_else() -> None:
     inputs = attention_inputs(19_999, torch.bfloat16)
     operator("forgetting_attention")(*inputs)
