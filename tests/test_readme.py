@@ -1,5 +1,6 @@
 """What the README says was found is what the committed records say."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,36 @@ def test_the_table_of_our_kernels_is_what_the_records_say() -> None:
                     f"{after.peak_memory_gib:.2f}",
                 )
                 assert f"| {' | '.join(cells)} |" in text
+
+
+def test_the_table_of_attention_by_itself_is_what_the_benchmark_says() -> None:
+    text = (ROOT / "reports" / "README.md").read_text()
+    measured = {
+        each["name"]: each["extra_info"] for each in json.loads((REPORTS / "attention.json").read_text())["benchmarks"]
+    }
+    for precision in ("bfloat16", "tf32"):
+        for part in ("forward", "forward and backward"):
+            flex, ours = (measured[f"test_attention[{part}-{precision}-{name}]"] for name in ("flex", "triton"))
+            cells = (
+                f"{precision}, {part}",
+                f"{flex['gpu_ms']:.2f}",
+                f"{ours['gpu_ms']:.2f}",
+                f"{flex['gpu_ms'] / ours['gpu_ms']:.1f}",
+                f"{ours['gpu_ms'] / ours['floor_ms']:.1f}",
+                f"{1024 * flex['peak_memory_gib']:.0f}",
+                f"{1024 * ours['peak_memory_gib']:.0f}",
+            )
+            assert f"| {' | '.join(cells)} |" in text
+
+
+def test_the_rate_of_training_is_what_was_measured(readme: str) -> None:
+    measured = json.loads((REPORTS / "training" / "throughput.json").read_text())
+    together = measured["rates"]["together"]
+    sentence = (
+        f"six mixers together train on {together['utterances_per_s']:.0f} utterances a second in "
+        f"{together['peak_memory_gib']:.1f} GiB, {measured['times_faster']:.0f} times as fast as one after another in "
+        "the manner of the paper's code, which puts the whole table, of four encoders and three seeds, at "
+        f"{measured['hours_of_the_table']:.0f} hours"
+    )
+    assert len(together["step_ms"]) == 6
+    assert sentence in readme

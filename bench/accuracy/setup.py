@@ -43,11 +43,6 @@ class Plan:
     demo: bool = False
 
 
-def device_name(device: str) -> str:
-    """Return the GPU's name, or ``CPU``."""
-    return torch.cuda.get_device_name() if device == "cuda" else "CPU"
-
-
 def choose_precision(name: str | None, *, device: str) -> str:
     """Return the precision, by default bfloat16 on a GPU and float32 on a CPU, and compute in it from now on.
 

@@ -239,6 +239,7 @@ def throughput(
     from bench.accuracy import throughput as rates
     from bench.accuracy.corpora.demo import write_demo_corpus
     from bench.devices import choose_device
+    from bench.efficiency.device import environment
 
     console = Console(stderr=True)
     make_folder_for(output)
@@ -266,7 +267,7 @@ def throughput(
         run, corpus, encoders = setup.prepare(plan, precision=precision, device=device)
         accelerator = setup.start_accelerator(device)
         status.update("Training together, then one after another")
-        facts = {"device": setup.device_name(device), "speech": speech, "text": text, "batch": batch}
+        facts = {"environment": environment(device), "speech": speech, "text": text, "batch": batch}
         facts |= {"crop_seconds": crop, "precision": precision, "mixers": run.mixers}
         measured = rates.measure(run, corpus, encoders, accelerator=accelerator, steps=steps, workers=workers)
         del encoders  # which it replaces

@@ -1,9 +1,10 @@
 """What belongs beside records: the CSV and Figure 2 after a sweep, and on demand all that can be read from them."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.efficiency.records import Record, read_records
+from bench.efficiency.records import SWEEP_FILE, Record, Setting, read_records
 from bench.reporting.atomic import write_atomically
 from bench.reporting.figures import draw_figure2
 from bench.reporting.overview import by_setting, distinguish
@@ -24,7 +25,7 @@ def write_figures(folder: Path) -> list[Record]:
     Raises:
         UserError: The records cannot be read, or a file cannot be written.
     """
-    records = read_records(folder)
+    records = _as_planned(folder)
     _write(folder, lambda: _figures(records, folder, formats=("png",)))
     return records
 
@@ -42,7 +43,7 @@ def write_report(folders: Sequence[Path], output: Path) -> list[Record]:
     Raises:
         UserError: The records cannot be read, a case is in two of the folders, or a file cannot be written.
     """
-    records = [record for folder in folders for record in read_records(folder)]
+    records = [record for folder in folders for record in _as_planned(folder)]
     seen: set[object] = set()
     for record in records:
         if record.case in seen:
@@ -51,6 +52,18 @@ def write_report(folders: Sequence[Path], output: Path) -> list[Record]:
         seen.add(record.case)
     _write(output, lambda: _everything(records, output))
     return records
+
+
+def _as_planned(folder: Path) -> list[Record]:
+    """Read a sweep's records in the order of its plan: what was measured again, or after a pause, came later."""
+    records = read_records(folder)
+    try:
+        contestants = json.loads((folder / SWEEP_FILE).read_text(encoding="utf-8"))["plan"]["contestants"]
+        planned = [(f"{each['mixer']}/{each['implementation']}", Setting(**each["setting"])) for each in contestants]
+    except (OSError, ValueError, KeyError, TypeError):
+        return records  # alone they are enough
+    place = {each: number for number, each in enumerate(planned)}
+    return sorted(records, key=lambda record: (place.get((record.name, record.setting), len(place)), record.seconds))
 
 
 def _write(folder: Path, work: Callable[[], None]) -> None:

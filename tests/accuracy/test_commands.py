@@ -182,6 +182,7 @@ def test_throughput(sbench: Sbench, tmp_path: Path, encoder_folders: tuple[Path,
     code, out, err = sbench(*arguments, "--output", "training/throughput.json")
     assert (code, out) == (0, "training/throughput.json\n"), err
     content = json.loads((tmp_path / "training/throughput.json").read_text())
+    assert content["environment"]["device_type"] == "cpu"
     rates = content["rates"]
     assert rates.keys() == {"together", "sa", "retnet"}
     assert rates["together"]["step_ms"].keys() == {"sa-0", "retnet-0"}

@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 import bench.reporting
-from bench.efficiency.records import RECORDS_FILE, Record, append_record
+from bench.efficiency.records import RECORDS_FILE, SWEEP_FILE, Record, append_record
 from bench.reporting.figures import draw_figure2
 from bench.reporting.report import write_figures, write_report
 from bench.reporting.tables import write_csv
@@ -50,6 +51,21 @@ def test_after_a_sweep_a_csv_and_a_figure_are_beside_the_records(folder: Path) -
     assert names(folder) == {RECORDS_FILE, "results.csv", "figure2.png"}
     assert len((folder / "results.csv").read_text(encoding="utf-8").splitlines()) == 3
     assert (folder / "figure2.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_report_is_in_the_order_of_the_plan_whatever_was_measured_first(
+    tmp_path: Path, make_record: MakeRecord
+) -> None:
+    planned = [make_record(name, seconds) for name in ("sa/eager", "kda/fla") for seconds in (100.0, 200.0)]
+    contestants = [
+        {"mixer": each.mixer, "implementation": each.implementation, "setting": dataclasses.asdict(each.setting)}
+        for each in planned[::2]
+    ]
+    (tmp_path / SWEEP_FILE).write_text(json.dumps({"plan": {"contestants": contestants}}))
+    for record in reversed(planned):
+        append_record(tmp_path, record)
+    assert write_figures(tmp_path) == write_report([tmp_path], tmp_path / "out") == planned
+    assert list(pd.read_csv(tmp_path / "results.csv")["mixer"]) == ["sa", "sa", "kda", "kda"]
 
 
 def test_a_whole_report_has_figures_tables_and_claims(gpu_sweep: Sequence[Record], tmp_path: Path) -> None:
