@@ -114,6 +114,16 @@ def test_the_table_of_our_kernels_is_what_the_records_say() -> None:
                 assert f"| {' | '.join(cells)} |" in text
 
 
+def test_wall_times_are_those_that_the_sweeps_recorded() -> None:
+    text = (ROOT / "reports" / "README.md").read_text()
+    recorded = list((ROOT / "reports").glob("*/*/wall.json"))
+    assert len(recorded) > 10
+    for path in recorded:
+        name = path.parent.relative_to(ROOT / "reports").as_posix()
+        (row,) = (line for line in text.splitlines() if line.startswith(f"| [{name}]("))
+        assert row.endswith(f" | {json.loads(path.read_text())['total_s']:.0f} s |"), name
+
+
 def test_the_table_of_attention_by_itself_is_what_the_benchmark_says() -> None:
     text = (ROOT / "reports" / "README.md").read_text()
     measured = {

@@ -22,6 +22,7 @@ from mixers.precision import is_full_float32
 
 _LOG2_E = math.log2(math.e)
 _SUM_BLOCK = 2048  # frames that a program sums at a time
+_ALIGNMENT = 16  # bytes, of what a GPU's unit for copies of tiles takes
 
 
 def forgetting_attention(
@@ -134,9 +135,6 @@ def _differentiate(context: Any, do: Tensor, *_: Tensor) -> tuple[Tensor | None,
 
 
 _attend.register_autograd(_differentiate, setup_context=_keep)
-
-
-_ALIGNMENT = 16  # bytes, of what a GPU's unit for copies of tiles takes
 
 
 def _ready(*tensors: Tensor) -> tuple[Tensor, ...]:

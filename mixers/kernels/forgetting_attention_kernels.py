@@ -164,6 +164,13 @@ def _frames_of(x, sequence, head, frames, HEADS: tl.constexpr, WIDTH: tl.constex
 
 
 @triton.jit
+def _elements(sequence, head, at, frames, HEADS: tl.constexpr, WIDTH: tl.constexpr):
+    """Return where the elements of some frames of a head lie, (at, WIDTH)."""
+    of_head = (sequence * frames * HEADS + head) * WIDTH
+    return of_head + at[:, None] * (HEADS * WIDTH) + tl.arange(0, WIDTH)[None, :]
+
+
+@triton.jit
 def _differences(high, low, at, high_base, low_base, frames):
     """Return c[at] - c_base, from the two parts of each."""
     inside = at < frames
@@ -283,9 +290,7 @@ def forgetting_attention_forward_kernel(
 
     empty = weight == 0.0
     weight = tl.where(empty, 1.0, weight)
-    of_rows = (
-        (sequence * frames * HEADS + head) * WIDTH + rows[:, None] * (HEADS * WIDTH) + tl.arange(0, WIDTH)[None, :]
-    )
+    of_rows = _elements(sequence, head, rows, frames, HEADS, WIDTH)
     tl.store(o + of_rows, (o_sum / weight[:, None]).to(o.dtype.element_ty), mask=rows[:, None] < frames)
     tl.store(logsumexp + rows, tl.where(empty, 0.0, maximum + tl.log2(weight)), mask=rows < frames)
 
@@ -341,9 +346,7 @@ def forgetting_attention_dq_kernel(
 
     rows = first_row + tl.arange(0, ROWS)
     inside = rows < frames
-    of_rows = (
-        (sequence * frames * HEADS + head) * WIDTH + rows[:, None] * (HEADS * WIDTH) + tl.arange(0, WIDTH)[None, :]
-    )
+    of_rows = _elements(sequence, head, rows, frames, HEADS, WIDTH)
     q_tile = _frames_of(q, sequence, head, frames, HEADS, WIDTH, ROWS).load([first_row, 0])  # (ROWS, K)
     do_tile = _frames_of(do, sequence, head, frames, HEADS, WIDTH, ROWS).load([first_row, 0])
     row_logsumexp = tl.load(logsumexp + of_head + rows, mask=inside, other=float("inf"))
@@ -450,9 +453,8 @@ def forgetting_attention_dkv_kernel(
 
     columns = first_column + tl.arange(0, COLUMNS)
     inside = columns < frames
-    k_tile = _frames_of(k, sequence, key_head, frames, KEY_HEADS, WIDTH, COLUMNS).load(
-        [first_column, 0]
-    )  # (COLUMNS, K)
+    keys = _frames_of(k, sequence, key_head, frames, KEY_HEADS, WIDTH, COLUMNS)
+    k_tile = keys.load([first_column, 0])  # (COLUMNS, K)
     v_tile = k_tile
     if not VALUES:
         v_tile = _frames_of(v, sequence, key_head, frames, KEY_HEADS, WIDTH, COLUMNS).load([first_column, 0])
@@ -501,8 +503,7 @@ def forgetting_attention_dkv_kernel(
             k_tile, v_tile, q_tile, do_tile, bias, seen, row_delta, total, ds_sum, scale, VALUES, False, PRODUCTS
         )
 
-    of_columns = (sequence * frames * HEADS + head) * WIDTH + columns[:, None] * (HEADS * WIDTH)
-    of_columns += tl.arange(0, WIDTH)[None, :]
+    of_columns = _elements(sequence, head, columns, frames, HEADS, WIDTH)
     if not VALUES:
         total *= scale * _LOG_2
         tl.store(dc + of_head + columns, ds_sum, mask=inside)
