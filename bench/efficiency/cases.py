@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import mixers
 from bench.efficiency.execution import EXECUTIONS, PASSES
-from bench.efficiency.records import Setting
+from bench.efficiency.records import RELEASED_TEXT_TOKENS, Setting
 from bench.speech import check_seconds
 from mixers import stack
 from mixers.base import Mixer
@@ -19,9 +19,6 @@ GPU_SECONDS = (10.0, 25.0, 50.0, 75.0, 100.0, 150.0, 200.0, 250.0, 300.0, 350.0,
 CPU_SECONDS = (1.0, 2.0, 3.0, 5.0)  # what plain PyTorch on two cores gets through in about two minutes
 
 Value = TypeVar("Value")
-
-# Of one utterance, beside speech of any length: the paper's memory at 400 s is that of about 100 frames beyond 19,999.
-RELEASED_TEXT_TOKENS = 100
 
 
 @dataclass(frozen=True, kw_only=True)

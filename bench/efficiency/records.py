@@ -11,6 +11,7 @@ import math
 import os
 import sys
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -71,6 +72,12 @@ class Setting:
         parts += [] if self.cache == "warm" else [f"{self.cache} cache"]
         return ", ".join(parts)
 
+
+# Of text of one utterance, beside speech of any length: the paper's memory at 400 s is that of about 100 frames beyond
+# 19,999.
+RELEASED_TEXT_TOKENS = 100
+
+OF_THE_PAPER = Setting(preset="released", precision="native", text_tokens=RELEASED_TEXT_TOKENS)
 
 Case = tuple[str, Setting, float]  # mixer and implementation, setting, seconds
 
@@ -266,6 +273,22 @@ class Samples:
     def case(self) -> Case:
         """What it shares with its record alone."""
         return self.name, self.setting, self.seconds
+
+
+def planned_cases(plan: Mapping[str, Any]) -> list[Case]:
+    """Return the cases of a plan in its order.
+
+    Args:
+        plan: As ``sweep.json`` holds it.
+
+    Raises:
+        KeyError, TypeError: It is no plan.
+    """
+    return [
+        (f"{each['mixer']}/{each['implementation']}", Setting(**each["setting"]), seconds)
+        for each in plan["contestants"]
+        for seconds in plan["seconds"]
+    ]
 
 
 def append_record(folder: Path, record: Record, samples: Samples | None = None) -> None:

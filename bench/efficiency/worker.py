@@ -275,7 +275,7 @@ class _Cases:
             fields |= dataclasses.asdict(monitor.conditions())
             fields |= {"process_gib": self._card.own_gib(), "device_gib": self._card.used_gib()}
             fields |= {"other_processes": self._card.other_processes()}
-        if self._card and self._setting.preset == "released":
+        if self._card and self._setting.preset == "released" and self._setting.execution == "eager":
             utterances = (x.roll(frame, dims=1) for frame in range(_UTTERANCES + 1))
             fields |= {"paper_ms": measure_as_the_paper(self._bind(utterance) for utterance in utterances)}
         return latency, fields

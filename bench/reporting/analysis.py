@@ -128,7 +128,8 @@ def crossings(records: Sequence[Record]) -> pd.DataFrame:
     """Return for each pair the length beyond which one has the lower latency, GPU time or memory, for good.
 
     Between the lengths measured, curves are straight in logarithms of both. Within the interval the two are as good as
-    equal: their difference is within what the standard errors of both medians and two processes allow.
+    equal: their difference is within what the standard errors of both medians and two processes allow. Where that holds
+    at the longest length, nobody is ahead for good, and the finding says so.
     """
     rows = []
     for quantity, of in _QUANTITIES.items():
@@ -151,15 +152,32 @@ def _crossing(one: Sequence[Record], other: Sequence[Record], of: Quantity) -> d
     allowed = _between(grid, seconds, [_allowance(a, b, of) for a, b in pairs])
     ahead, behind = (one, other) if difference[-1] < 0 else (other, one)
     row: dict[str, object] = {"ahead": ahead[0].name, "behind": behind[0].name, "up to (s)": seconds[-1]}
-    changes = np.flatnonzero(np.sign(difference[1:]) != np.sign(difference[:-1]))
-    if not len(changes):
-        return {**row, "from (s)": None, "low (s)": None, "high (s)": None, "finding": "ahead at every length"}
-    last = int(changes[-1])
     equal = np.abs(difference) <= allowed
-    low = next((index for index in range(last, -1, -1) if not equal[index]), 0)
-    high = next((index for index in range(last + 1, _GRID) if not equal[index]), _GRID - 1)
-    finding = "overtakes" if not equal[-1] else "within the noise up to the longest length"
-    return {**row, "from (s)": grid[last], "low (s)": grid[low], "high (s)": grid[high], "finding": finding}
+    changes = np.flatnonzero(np.sign(difference[1:]) != np.sign(difference[:-1]))
+    since = grid[changes[-1]] if len(changes) else None
+    low, high = _alike(grid, equal, around=int(changes[-1]) if len(changes) else None)
+    return {**row, "from (s)": since, "low (s)": low, "high (s)": high, "finding": _finding(equal, bool(len(changes)))}
+
+
+def _alike(
+    grid: NDArray[np.float64], equal: NDArray[np.bool_], *, around: int | None
+) -> tuple[float, float] | tuple[None, None]:
+    """Return the lengths between which two are as good as equal: around their last crossing, or else wherever."""
+    if around is None:
+        return (grid[equal][0], grid[equal][-1]) if equal.any() else (None, None)
+    low = next((index for index in range(around, -1, -1) if not equal[index]), 0)
+    high = next((index for index in range(around + 1, _GRID) if not equal[index]), _GRID - 1)
+    return grid[low], grid[high]
+
+
+def _finding(equal: NDArray[np.bool_], crossed: bool) -> str:
+    if equal.all():
+        return "no difference at any length"
+    if equal[-1]:
+        return "within the noise up to the longest length"
+    if crossed:
+        return "overtakes"
+    return "ahead outside the interval" if equal.any() else "ahead at every length"
 
 
 def _between(grid: NDArray[np.float64], seconds: NDArray[np.float64], values: Sequence[float]) -> NDArray[np.float64]:

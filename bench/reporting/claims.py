@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tabulate import tabulate
 
-from bench.efficiency.records import Record
+from bench.efficiency.records import OF_THE_PAPER, Record
 from bench.reporting.analysis import Quantity, gpu_time, growth, latency
 from bench.reporting.formats import cell
 from bench.reporting.overview import by_setting
@@ -136,8 +136,7 @@ def render(records: Sequence[Record]) -> str:
             if any(each.name == attention for each in alike) and setting.pass_ == "inference":
                 parts.append(f"## {alike[0].device}, {setting.label}, softmax attention as {attention}\n")
                 for how, time in _times(alike).items():
-                    released = setting.preset == "released"
-                    view = View(records=alike, attention=attention, same_model=released, time=time)
+                    view = View(records=alike, attention=attention, same_model=setting == OF_THE_PAPER, time=time)
                     parts.append(f"Times: {how}.\n\n{_table(view)}\n")
     return "\n".join(parts)
 

@@ -25,6 +25,7 @@ from bench.efficiency.records import (
     Record,
     Samples,
     Setting,
+    planned_cases,
     read_records,
     read_samples,
 )
@@ -110,8 +111,9 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class _Sweep:
-    """One folder: its records and their samples, and its environment."""
+    """One folder: what was to be measured, its records and their samples, and its environment."""
 
+    planned: frozenset[Case]
     records: dict[Case, Record]
     samples: dict[Case, Samples]
     environment: dict[str, Any]
@@ -123,10 +125,11 @@ class _Sweep:
 
     def named_like(self, other: "_Sweep") -> "_Sweep":
         """Return a sweep in one setting under the setting of another one, so that their cases pair all the same."""
-        (setting,) = other.settings
+        (own,), (setting,) = self.settings, other.settings
+        planned = frozenset((name, setting, seconds) for name, each, seconds in self.planned if each == own)
         records = {(name, setting, seconds): record for (name, _, seconds), record in self.records.items()}
         samples = {(name, setting, seconds): each for (name, _, seconds), each in self.samples.items()}
-        return dataclasses.replace(self, records=records, samples=samples)
+        return dataclasses.replace(self, planned=planned, records=records, samples=samples)
 
     def times(self, case: Case, by: str) -> list[float]:
         """Return the samples of one time in ms; none where there are none."""
@@ -234,22 +237,24 @@ def _read(folder: Path) -> _Sweep:
     path = folder / SWEEP_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        environment = content["environment"]
-        if not isinstance(environment, dict) or not isinstance(content["plan"], dict):
+        planned, environment = frozenset(planned_cases(content["plan"])), content["environment"]
+        if not isinstance(environment, dict):
             raise TypeError
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(
             f"{path} is missing or damaged", hint="Compare whole folders, as `sbench sweep` left them."
         ) from None
     samples = {each.case: each for each in read_samples(folder)}
-    return _Sweep(records=records, samples=samples, environment=environment)
+    return _Sweep(planned=planned, records=records, samples=samples, environment=environment)
 
 
 def _reason(case: Case, one: _Sweep, other: _Sweep) -> str | None:
     """Return why a case has no figure on both sides; None where it has."""
     before, after = one.records.get(case), other.records.get(case)
-    if before is None or after is None:
-        return "only after" if before is None else "only before"
+    if before is None:
+        return "only after"
+    if after is None:
+        return f"{before.status} -> not measured yet" if case in other.planned else "only before"
     if before.status == after.status:
         return None if before.status == "ok" else f"{before.status} before and after"
     error = " ".join((after.error or before.error).split())

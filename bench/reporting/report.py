@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.efficiency.records import SWEEP_FILE, Record, Setting, read_records
+from bench.efficiency.records import SWEEP_FILE, Record, planned_cases, read_records
 from bench.reporting.atomic import write_atomically
 from bench.reporting.figures import draw_figure2
 from bench.reporting.overview import by_setting, distinguish
@@ -41,29 +41,42 @@ def write_report(folders: Sequence[Path], output: Path) -> list[Record]:
         Their records.
 
     Raises:
-        UserError: The records cannot be read, a case is in two of the folders, or a file cannot be written.
+        UserError: The records cannot be read, the sweeps are of several machines or inputs, a case is there twice, or
+            a file cannot be written.
     """
-    records = [record for folder in folders for record in _as_planned(folder)]
+    sweeps = [_as_planned(folder) for folder in folders]
+    for field in ("device", "input"):
+        _check_same(field, folders, sweeps)
+    records = [record for of_folder in sweeps for record in of_folder]
     seen: set[object] = set()
     for record in records:
         if record.case in seen:
             what = f"{record.name} at {record.seconds:g} s, {record.setting.label}"
-            raise UserError(f"{what} is in two of the folders", hint="Give one of them only, or `sbench compare` both.")
+            hint = "Give one folder of each case, or `sbench compare` two."
+            raise UserError(f"{what} was measured twice", hint=hint)
         seen.add(record.case)
     _write(output, lambda: _everything(records, output))
     return records
+
+
+def _check_same(field: str, folders: Sequence[Path], sweeps: Sequence[Sequence[Record]]) -> None:
+    """Refuse to put figures side by side whose ratios would be of machines or inputs."""
+    found = [", ".join(sorted({str(getattr(record, field)) for record in records})) for records in sweeps]
+    if len(set(found)) > 1:
+        what = "; ".join(f"{folder}: {values}" for folder, values in zip(folders, found, strict=True))
+        hint = "Report each for itself, or `sbench compare` two."
+        raise UserError(f"the sweeps are not of the same {field}: {what}", hint=hint)
 
 
 def _as_planned(folder: Path) -> list[Record]:
     """Read a sweep's records in the order of its plan: what was measured again, or after a pause, came later."""
     records = read_records(folder)
     try:
-        contestants = json.loads((folder / SWEEP_FILE).read_text(encoding="utf-8"))["plan"]["contestants"]
-        planned = [(f"{each['mixer']}/{each['implementation']}", Setting(**each["setting"])) for each in contestants]
+        planned = planned_cases(json.loads((folder / SWEEP_FILE).read_text(encoding="utf-8"))["plan"])
     except (OSError, ValueError, KeyError, TypeError):
         return records  # alone they are enough
-    place = {each: number for number, each in enumerate(planned)}
-    return sorted(records, key=lambda record: (place.get((record.name, record.setting), len(place)), record.seconds))
+    place = {case: number for number, case in enumerate(planned)}
+    return sorted(records, key=lambda record: place.get(record.case, len(place)))
 
 
 def _write(folder: Path, work: Callable[[], None]) -> None:
@@ -77,8 +90,12 @@ def _write(folder: Path, work: Callable[[], None]) -> None:
 def _figures(records: Sequence[Record], folder: Path, *, formats: Sequence[str]) -> None:
     write_csv(records, folder / CSV_FILE)
     groups = by_setting(records)
-    for setting, label in distinguish(groups).items():
-        draw_figure2(groups[setting], folder / "-".join(["figure2", *label.split()]), formats=formats)
+    stems = {setting: "-".join(["figure2", *label.split()]) for setting, label in distinguish(groups).items()}
+    for setting, stem in stems.items():
+        draw_figure2(groups[setting], folder / stem, formats=formats)
+    for old in (*folder.glob("figure2*.png"), *folder.glob("figure2*.pdf")):
+        if old.stem not in stems.values():
+            old.unlink()  # drawn when there were other settings, so of part of the records
 
 
 def _everything(records: Sequence[Record], folder: Path) -> None:

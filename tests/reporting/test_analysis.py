@@ -82,11 +82,38 @@ def test_who_never_crosses_is_ahead_at_every_length(make_record: MakeRecord) -> 
     assert found["finding"] == "ahead at every length"
 
 
-def test_what_differs_by_less_than_the_noise_overtakes_nothing(make_record: MakeRecord) -> None:
-    records = curve(make_record, "kda/fla", lambda _: 1.0) + curve(make_record, "gsa/fla", lambda s: 1.001 - s * 1e-5)
-    assert (
-        row(analysis.crossings(records), quantity="latency")["finding"] == "within the noise up to the longest length"
-    )
+@pytest.mark.parametrize("slope", [0.0, 1e-5], ids=["apart", "crossing"])
+def test_what_never_differs_by_more_than_the_noise_is_no_difference(make_record: MakeRecord, slope: float) -> None:
+    records = curve(make_record, "kda/fla", lambda _: 1.0)
+    records += curve(make_record, "gsa/fla", lambda s: 1.001 - s * slope)
+    found = row(analysis.crossings(records), quantity="latency")
+    assert (found["finding"], found["low (s)"], found["high (s)"]) == ("no difference at any length", 10.0, 400.0)
+
+
+def test_the_same_memory_puts_nobody_ahead(make_record: MakeRecord) -> None:
+    records = curve(make_record, "fox/triton", lambda s: s) + curve(make_record, "sa/sdpa", lambda s: 2 * s)
+    found = row(analysis.crossings(records), quantity="peak memory")
+    assert found["finding"] == "no difference at any length"
+
+
+@pytest.mark.parametrize(
+    ("other", "finding"),
+    [
+        (lambda s: s * (1 + 2 / s), "within the noise up to the longest length"),
+        (lambda s: s * (1 + s / 2000), "ahead outside the interval"),
+        (lambda s: s * (10 / s) ** 0.01 * 1.036, "within the noise up to the longest length"),
+    ],
+    ids=["ends alike", "begins alike", "ends crossed"],
+)
+def test_who_is_ahead_only_here_or_there_is_not_ahead_at_every_length(
+    make_record: MakeRecord, other: Callable[[float], float], finding: str
+) -> None:
+    records = curve(make_record, "kda/fla", lambda s: s) + curve(make_record, "gsa/fla", other)
+    found = row(analysis.crossings(records), quantity="latency")
+    assert found["finding"] == finding
+    assert isinstance(found["low (s)"], float)
+    assert isinstance(found["high (s)"], float)
+    assert 10.0 <= found["low (s)"] < found["high (s)"] <= 400.0
 
 
 def test_cases_without_a_figure_are_left_out(make_record: MakeRecord) -> None:

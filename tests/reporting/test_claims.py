@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from bench.efficiency.records import Record
+from bench.efficiency.records import OF_THE_PAPER, Record
 from bench.reporting import claims
 from bench.reporting.analysis import gpu_time
 from bench.reporting.claims import CLAIMS, View, judge
@@ -35,8 +35,7 @@ def as_in_the_paper(make_record: MakeRecord, **changes: tuple[float, float, floa
                 make_record(
                     name,
                     seconds,
-                    preset="released",
-                    precision="native",
+                    **dataclasses.asdict(OF_THE_PAPER),
                     paper_ms=short_ms if seconds == 10 else ms * share,
                     gpu_ms=ms * share,
                     peak_memory_gib=short_gib if seconds == 10 else gib * share,
@@ -137,9 +136,20 @@ def test_the_page_has_a_table_for_each_form_of_attention(make_record: MakeRecord
     text = claims.render([*as_in_the_paper(make_record), *matched, make_record(pass_="training")])
     headings = [line for line in text.splitlines() if line.startswith("## ")]
     assert headings == [
-        "## NVIDIA H200, native, released preset, inference, softmax attention as sa/eager",
+        "## NVIDIA H200, native, released preset, inference, 100 text tokens, softmax attention as sa/eager",
         "## NVIDIA H200, bfloat16, matched preset, inference, softmax attention as sa/eager",
         "## NVIDIA H200, bfloat16, matched preset, inference, softmax attention as sa/sdpa",
     ]
     assert text.count("| reproduced") == len(CLAIMS)
     assert text.count("\n| ") == 5 * (len(CLAIMS) + 1)  # of equal models by single calls, and by the GPU's own time
+
+
+@pytest.mark.parametrize(
+    "other", [{"batch": 4}, {"precision": "bfloat16"}, {"text_tokens": 0}, {"execution": "graph"}, {"cache": "cold"}]
+)
+def test_under_other_conditions_than_the_papers_its_figures_in_gib_are_no_measure(
+    make_record: MakeRecord, other: dict[str, object]
+) -> None:
+    text = claims.render([dataclasses.replace(each, **other) for each in as_in_the_paper(make_record)])  # type: ignore[arg-type]
+    assert "reproduced |" not in text
+    assert text.count("another model") == 3

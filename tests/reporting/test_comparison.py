@@ -1,9 +1,10 @@
+import dataclasses
 import io
 import json
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -49,16 +50,31 @@ def samples_of(record: Record, *, spread: float, count: int) -> Samples:
     )
 
 
+def plan_of(records: Sequence[Record]) -> dict[str, object]:
+    """Return the plan of a sweep that measures just this."""
+    contestants = [
+        {"mixer": each.mixer, "implementation": each.implementation, "setting": dataclasses.asdict(each.setting)}
+        for each in records
+    ]
+    return {"contestants": contestants, "seconds": sorted({each.seconds for each in records})}
+
+
 @pytest.fixture
 def write_sweep(tmp_path: Path) -> WriteSweep:
     """Write a sweep's folder: its records, samples behind those that are ok, its environment; of a GPU with gpu_ms."""
 
     def write(
-        name: str, *records: Record, environment: object = ENVIRONMENT, spread: float = 0.01, count: int = 50
+        name: str,
+        *records: Record,
+        planned: Sequence[Record] = (),
+        environment: object = ENVIRONMENT,
+        spread: float = 0.01,
+        count: int = 50,
     ) -> Path:
         folder = tmp_path / name
         folder.mkdir()
-        (folder / SWEEP_FILE).write_text(json.dumps({"plan": {}, "environment": environment}), encoding="utf-8")
+        content = {"plan": plan_of(planned or records), "environment": environment}
+        (folder / SWEEP_FILE).write_text(json.dumps(content), encoding="utf-8")
         for record in records:
             measured = record.status == "ok" and count
             append_record(folder, record, samples_of(record, spread=spread, count=count) if measured else None)
@@ -316,6 +332,17 @@ def test_no_case_is_dropped_in_silence(write_sweep: WriteSweep, make_record: Mak
     text = text_of(comparison)
     assert "sa/eager at 25, 50 s: only before\n" in text
     assert "kda/fla at 10 s: ok -> failed: RuntimeError: [bold] no\n" in text
+
+
+def test_a_sweep_that_was_cut_off_does_not_pass_for_one_that_is_no_slower(
+    write_sweep: WriteSweep, make_record: MakeRecord
+) -> None:
+    whole = [make_record("sa/eager", 10.0), make_record("sa/eager", 25.0), make_record("kda/fla", 10.0, status="oom")]
+    before = write_sweep("before", *whole)
+    comparison = compare(before, write_sweep("cut-off", whole[0], planned=whole))
+    assert [reason for _, reason in comparison.unpaired] == ["ok -> not measured yet", "oom -> not measured yet"]
+    assert slower(comparison, 0.05) == ["sa/eager at 25 s: ok -> not measured yet"]
+    assert slower(compare(before, write_sweep("fewer", whole[0])), 0.05) == []
 
 
 def test_records_without_samples_get_no_verdict_and_that_is_said(

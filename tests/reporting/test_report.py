@@ -61,7 +61,7 @@ def test_a_report_is_in_the_order_of_the_plan_whatever_was_measured_first(
         {"mixer": each.mixer, "implementation": each.implementation, "setting": dataclasses.asdict(each.setting)}
         for each in planned[::2]
     ]
-    (tmp_path / SWEEP_FILE).write_text(json.dumps({"plan": {"contestants": contestants}}))
+    (tmp_path / SWEEP_FILE).write_text(json.dumps({"plan": {"contestants": contestants, "seconds": [100.0, 200.0]}}))
     for record in reversed(planned):
         append_record(tmp_path, record)
     assert write_figures(tmp_path) == write_report([tmp_path], tmp_path / "out") == planned
@@ -98,8 +98,29 @@ def test_several_sweeps_make_one_report_with_a_figure_for_each_setting(tmp_path:
     growth = pd.read_csv(out / "tables" / "growth.csv")
     assert set(growth["setting"]) == {"inference", "training"}
 
-    with pytest.raises(UserError, match=r"sa/eager at 100 s, .* is in two"):
+    with pytest.raises(UserError, match=r"sa/eager at 100 s, .* was measured twice"):
         write_report([tmp_path / "inference", tmp_path / "inference"], out)
+
+
+@pytest.mark.parametrize(("field", "other"), [("device", "NVIDIA H100 80GB HBM3"), ("input", "speech of clips")])
+def test_sweeps_of_other_machines_or_inputs_make_no_report_together(
+    tmp_path: Path, make_record: MakeRecord, field: str, other: str
+) -> None:
+    for folder, record in (("a", make_record("sa/eager")), ("b", make_record("kda/fla", **{field: other}))):
+        (tmp_path / folder).mkdir()
+        append_record(tmp_path / folder, record)
+    with pytest.raises(UserError, match=f"not of the same {field}: .*a: .*b: {other}"):
+        write_report([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+
+
+def test_a_figure_of_fewer_settings_does_not_stay(folder: Path, make_record: MakeRecord) -> None:
+    write_report([folder], folder)
+    append_record(folder, make_record("kda/fla", pass_="training"))
+    write_figures(folder)
+    assert {name for name in names(folder) if name.startswith("figure2")} == {
+        "figure2-inference.png",
+        "figure2-training.png",
+    }
 
 
 def test_a_report_needs_neither_torch_nor_pyplot(folder: Path) -> None:
