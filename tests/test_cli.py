@@ -1,8 +1,10 @@
 """The command line as its users meet it: what it measures, what it refuses, and what an interruption leaves."""
 
 import csv
+import errno
 import itertools
 import json
+import os
 import resource
 import shutil
 import signal
@@ -202,7 +204,13 @@ BAD_INPUT = {
     "tf32 on a CPU": (["--precision", "tf32"], "--precision tf32 needs a GPU", "float32"),
     "graph on a CPU": (["--execution", "graph"], "needs a GPU", "eager"),
     "cold cache on a CPU": (["--cold-cache"], "the L2 cache of a GPU", "CPU"),
-    "resume with options": (["kda", "--resume", "empty"], "--resume goes on with the sweep as it was", "other options"),
+    "resume with options": (
+        ["kda", "--resume", "empty"],
+        "--resume goes on with the sweep as it was",
+        "Leave away [MIXER]...",
+    ),
+    "resume with a seed": (["--resume", "empty", "--seed", "7"], "goes on with the sweep as it was", "--seed"),
+    "resume on a device": (["--resume", "empty", "--device", "cpu"], "goes on with the sweep as it was", "--device"),
 }
 
 
@@ -351,6 +359,62 @@ def test_ctrl_c_keeps_what_was_measured_and_says_how_to_go_on(tmp_path: Path) ->
     assert [(record.name, record.seconds) for record in read_records(folder)] == list(
         itertools.product(["sa/reference", "retnet/reference", "fox/reference"], [0.1, 0.2, 0.3, 0.4])
     )
+
+
+def test_a_sweep_of_a_gpu_cannot_go_on_without_one(sbench: Sbench, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    sbench("sweep", *FAST, "--output", "run")
+    path = tmp_path / "run" / "sweep.json"
+    path.write_text(path.read_text().replace('"device_type": "cpu"', '"device_type": "cuda"'))
+    code, _, err = sbench("sweep", "--resume", "run", "--allow-mixed")
+    assert code == 2
+    assert "no CUDA GPU is visible" in err
+
+
+def test_resuming_in_a_folder_that_cannot_be_written_is_the_users_to_mend(
+    sbench: Sbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sbench("sweep", *FAST, "--output", "run")
+    samples = tmp_path / "run" / SAMPLES_FILE
+    samples.write_text(samples.read_text().replace("}\n", "} \n"))  # to be mended
+
+    def refuse(_path: Path, _content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    code, _, err = sbench("sweep", "--resume", "run")
+    assert code == 2
+    assert "run cannot be written: No space left on device" in err
+    assert "Make room" in err
+
+
+@pytest.mark.parametrize("when", ["bench.reporting.figures", "bench.efficiency.sweep"])
+def test_ctrl_c_while_a_resumed_sweep_begins_keeps_it(tmp_path: Path, when: str) -> None:
+    """It comes while a module is imported."""
+    folder = tmp_path / "a [b] sweep"
+    subprocess.run([*SBENCH, "sweep", *FAST, "--output", str(folder)], check=True, capture_output=True)
+    kept = (folder / RECORDS_FILE).read_bytes()
+    lines = kept.splitlines(keepends=True)
+    (folder / RECORDS_FILE).write_bytes(b"".join(lines[:-1]))
+    interrupt = f"""
+import sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == {when!r}:
+            sys.meta_path.remove(self)
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+from bench.cli import main; main()
+"""
+    command = [sys.executable, "-c", interrupt, "sweep", "--resume", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "sbench: interrupted" in done.stderr
+    if when == "bench.reporting.figures":
+        assert f"sbench sweep --resume '{folder}'" in done.stderr
+    assert (folder / RECORDS_FILE).read_bytes() == b"".join(lines[:-1])
 
 
 def test_resume_refuses_another_machine(sbench: Sbench, tmp_path: Path) -> None:

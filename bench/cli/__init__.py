@@ -15,6 +15,7 @@ def main() -> None:
         hint = f"\n  hint: {error.hint}" if error.hint else ""
         print(f"sbench: {error}{hint}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("sbench: interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("sbench: interrupted", file=sys.stderr)
+        raise

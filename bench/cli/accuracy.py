@@ -1,6 +1,7 @@
 """The commands of the accuracy half: train, evaluate, predict, table, corpus and demo-corpus."""
 
 import os
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.app import INTERRUPTED, app, new_progress
+from bench.cli.app import INTERRUPTED, app, how_to_go_on, new_progress
 from bench.folders import check_new, make_folder_for
 from mixers.errors import UserError
 
@@ -344,7 +345,8 @@ def _train(
                     for name, value in values.items():
                         writer.add_scalar(name, value, at)
     except KeyboardInterrupt:
-        console.print(f"Interrupted. To go on: sbench train --resume {folder}", soft_wrap=True)
+        if accelerator.is_main_process:
+            print(how_to_go_on("train", folder), file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
     finally:
         if writer:

@@ -1,8 +1,13 @@
 """What all commands share: the application, its exit codes and its progress bar."""
 
+import shlex
+from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+
+from mixers.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +25,35 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def check_alone(context: typer.Context, option: str, reason: str, *, beside: Collection[str]) -> None:
+    """Refuse what was given beside an option that would silently win over it.
+
+    Args:
+        context: The command's.
+        option: Of the command, for instance ``resume``.
+        reason: What it does instead, for the message.
+        beside: Parameters that may stand beside it, as the command's function names them.
+    """
+    given = [
+        max(parameter.opts, key=len) if parameter.param_type_name == "option" else str(parameter.metavar)
+        for parameter in context.command.params
+        if parameter.name not in (option, *beside) and is_given(context, str(parameter.name))
+    ]
+    if given:
+        raise UserError(f"--{option} {reason}", hint=f"Leave away {', '.join(given)}.")
+
+
+def is_given(context: typer.Context, name: str) -> bool:
+    """Tell whether a parameter of a command stands on the command line, and is no default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def how_to_go_on(command: str, folder: Path) -> str:
+    """Return what to type after an interruption, for a shell."""
+    return f"To go on: sbench {command} --resume {shlex.quote(str(folder))}"
 
 
 def new_progress(console: "Console") -> "Progress":

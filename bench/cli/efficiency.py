@@ -1,5 +1,6 @@
 """The commands that measure what mixers cost: sweep, report, compare, list, tune and doctor."""
 
+import importlib
 import sys
 import tempfile
 import time
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.app import INTERRUPTED, app, new_progress
+from bench.cli.app import INTERRUPTED, app, check_alone, how_to_go_on, new_progress
 from bench.folders import check_new
 from mixers.errors import UserError
 
@@ -33,6 +34,7 @@ _PRESETS = "matched: stacks of 20 M parameters; layer: one of their mixers alone
 
 @app.command()
 def sweep(
+    context: typer.Context,
     names: Annotated[
         list[str] | None,
         typer.Argument(metavar="[MIXER]...", help="Mixers, for instance kda or sa/sdpa (`sbench list`); default: all."),
@@ -108,10 +110,7 @@ def sweep(
 
     console = Console(stderr=True)
     if resume is not None:
-        given = (names, max_seconds, lengths, precision, text_tokens, audio, encoder, time_budget, output)
-        axes = (preset, pass_, execution, batch, cold_cache)
-        if any(value is not None for value in given) or axes != ("matched", "inference", "eager", "1", False):
-            raise UserError("--resume goes on with the sweep as it was", hint="Leave the other options away.")
+        check_alone(context, "resume", "goes on with the sweep as it was", beside=["allow_mixed"])
         plan, done = runs.resume(resume, allow_mixed=allow_mixed)
         folder = resume
     elif allow_mixed:
@@ -296,7 +295,7 @@ def _measure(
         with Rested() as rested:
             for part in plan.parts():
                 with Sweep(part, source, folder, done=done, rested=rested) as work:
-                    from bench.reporting.report import write_figures  # which takes a second, while they compile
+                    importlib.import_module("bench.reporting.report")  # takes a second, while they compile
 
                     if begin:
                         runs.start(plan, folder)
@@ -314,16 +313,17 @@ def _measure(
         if progress.live.is_started:
             progress.stop()
     if not done:
-        console.print(f"Nothing was measured. {folder}")
+        console.print("Nothing was measured.")
     else:
+        from bench.reporting.report import write_figures  # here too: Ctrl-C may have come before
+
         records = write_figures(folder)
         if not interrupted and not resumed:
             runs.record_wall_time(folder, ready_s=ready_s, measured_s=measured_s, total_s=time.perf_counter() - BEGAN_S)
         _show(records, folder, console)
     if interrupted:
-        console.print(
-            f"Interrupted; what was measured is kept. To go on: sbench sweep --resume {folder}", soft_wrap=True
-        )
+        if folder.exists():
+            print(how_to_go_on("sweep", folder), file=sys.stderr)
         raise typer.Exit(INTERRUPTED)
 
 

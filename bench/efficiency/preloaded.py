@@ -6,10 +6,12 @@ GPU for its name at once.
 
 import gc
 import importlib
+import signal
 from pathlib import Path
 
 _OF_THE_LIBRARY = "torch._dynamo", "transformers.processing_utils"
 
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command; the server ignores it only after this
 gc.disable()  # importing takes a seventh less without
 for name in ("bench.efficiency.worker", *(_OF_THE_LIBRARY if Path("/proc/driver/nvidia").exists() else ())):
     importlib.import_module(name)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.reporting.atomic import write_atomically
 from mixers.errors import UserError
 
 SCHEMA_VERSION = 3
@@ -360,9 +361,9 @@ def mend(folder: Path) -> None:
     path, records = folder / SAMPLES_FILE, folder / RECORDS_FILE
     if path.exists():
         kept = read_samples(folder) if records.exists() and records.stat().st_size else []
-        mended = path.with_suffix(".mended")
-        mended.write_text("".join(json.dumps(dataclasses.asdict(each)) + "\n" for each in kept), encoding="utf-8")
-        mended.replace(path)  # whole, should this process be killed too
+        content = "".join(json.dumps(dataclasses.asdict(each)) + "\n" for each in kept).encode()
+        if content != path.read_bytes():
+            write_atomically(path, content)
 
 
 def read_records(folder: Path) -> list[Record]:

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bench.devices import choose_device
 from bench.efficiency import isolation
 from bench.efficiency.cases import Contestant, Plan
 from bench.efficiency.device import environment
@@ -43,7 +44,8 @@ def resume(folder: Path, *, allow_mixed: bool = False) -> tuple[Plan, list[Recor
             but for the driver and the code.
 
     Raises:
-        UserError: The folder is not a sweep's, or this is another machine, library or code than it began with.
+        UserError: The folder is not a sweep's or cannot be written, or this is another machine, library or code than it
+            began with.
     """
     try:
         content = json.loads((folder / SWEEP_FILE).read_text(encoding="utf-8"))
@@ -52,6 +54,7 @@ def resume(folder: Path, *, allow_mixed: bool = False) -> tuple[Plan, list[Recor
         raise UserError(
             f"{folder} holds no sweep to resume", hint=f"Give a folder with a {SWEEP_FILE}, which `sbench sweep` made."
         ) from None
+    choose_device(plan.device_type)
     now = isolation.call(environment, plan.device_type)
     changed = [
         f"{name} {before.get(name)!r} then, {now.get(name)!r} now"
@@ -64,7 +67,10 @@ def resume(folder: Path, *, allow_mixed: bool = False) -> tuple[Plan, list[Recor
             hint="Start a new sweep, or mix the two with --allow-mixed.",
         )
     records = folder / RECORDS_FILE
-    mend(folder)
+    try:
+        mend(folder)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}", hint="Make room, then try again.") from None
     return plan, read_records(folder) if records.exists() and records.stat().st_size else []
 
 

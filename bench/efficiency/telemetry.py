@@ -135,6 +135,7 @@ class Monitor:
         self._last_s = 0.0
         self._calls = 0
         self._clocks: list[int] = []
+        self._low_clocks: list[int] = []  # of void windows, which count where a card has no others
         self._temperatures: list[int] = []
         self._reasons: set[str] = set()
         self._capped = False
@@ -166,6 +167,7 @@ class Monitor:
         if clock is None:
             return 0
         if clock < LOWEST_CLOCK * (self._card.max_sm_clock_mhz or 0):
+            self._low_clocks.append(clock)
             return 1  # and the window is void
         self._clocks.append(clock)
         return 0
@@ -184,9 +186,10 @@ class Monitor:
         joules, calls, seconds = (
             (last - first for first, last in zip(moved[0], moved[-1], strict=True)) if moved else (0.0, 0, 0.0)
         )
+        clocks = self._clocks or self._low_clocks
         return Conditions(
-            sm_clock_mhz=statistics.median(self._clocks) if self._clocks else None,
-            sm_clock_mhz_min=min(self._clocks, default=None),
+            sm_clock_mhz=statistics.median(clocks) if clocks else None,
+            sm_clock_mhz_min=min(clocks, default=None),
             temperature_c=max(self._temperatures, default=None),
             throttle_reasons=", ".join(sorted(self._reasons)),
             energy_j=joules / calls if calls else None,

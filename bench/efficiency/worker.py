@@ -208,11 +208,12 @@ class _Cases:
         began, started_at = time.perf_counter(), _now()
         x: Tensor | None = None
         try:
-            x = self._input(seconds)
-            known = {**self._size(x), "started_at": started_at}
-            obstacle = self._obstacle(x.shape[1])
+            frames = frames_of(samples_of(seconds))
+            known = {**self._size(frames), "started_at": started_at}
+            obstacle = self._obstacle(frames)
             if obstacle:
                 return self._blank.record(seconds, status="skipped", error=obstacle, **known), None
+            x = self._input(seconds)
             latency, fields = self._figures(x)
         except UserError:
             raise
@@ -230,9 +231,9 @@ class _Cases:
         step = features.shape[1] // self._setting.batch
         return torch.cat([features.roll(row * step, dims=1) for row in range(self._setting.batch)])  # (B, L, D)
 
-    def _size(self, x: Tensor) -> dict[str, Any]:
-        """Return the fields that follow from the model and the size of its input."""
-        size = {"batch": x.shape[0], "frames": x.shape[1] + self._setting.text_tokens}
+    def _size(self, frames: int) -> dict[str, Any]:
+        """Return the fields that follow from the model and the length of its input."""
+        size = {"batch": self._setting.batch, "frames": frames + self._setting.text_tokens}
         training = self._setting.pass_ == "training"
         flops = self._model.flops(**size) * (TRAINING_FLOPS if training else 1)
         minimum_bytes = self._model.minimum_bytes(**size) * (TRAINING_BYTES if training else 1)

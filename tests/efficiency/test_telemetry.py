@@ -106,6 +106,14 @@ def test_clock_temperature_and_reasons_of_all_readings() -> None:
     assert conditions.throttle_reasons == "software power cap, sync boost"
 
 
+def test_a_card_that_never_holds_its_clock_is_recorded_as_slow_as_it_was() -> None:
+    """Its windows are all there is, so they are kept."""
+    monitor = monitor_of(FakeCard(clock=900))
+    assert [monitor.observe(0) for _ in range(3)] == [1, 1, 1]
+    conditions = monitor.conditions()
+    assert (conditions.sm_clock_mhz, conditions.sm_clock_mhz_min) == (900, 900)
+
+
 def test_what_a_card_does_not_tell_is_none() -> None:
     monitor = monitor_of(FakeCard(clock=None, temperature=None, counts_energy=False))
     assert [monitor.observe(5) for _ in range(5)] == [0] * 5

@@ -1,5 +1,6 @@
 """Every case becomes a record, whatever comes of it."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -58,6 +59,14 @@ def test_where_the_memory_runs_out_the_longest_length_that_fits_is_found(monkeyp
     assert found[1] == found[2] == pytest.approx(0.185, abs=0.02)
     assert found[1] is not None
     assert found[1] < 0.185
+
+
+def test_a_case_far_too_long_for_a_cpu_is_skipped_before_its_input_is_made() -> None:
+    """A year of audio would be 6 TiB of features."""
+    results = worker.measure([0.1, 3.15e7], task=dataclasses.replace(TASK, time_budget_s=2.0))
+    records = [result[0] for result in results if not isinstance(result, Ready)]
+    assert [record.status for record in records] == ["ok", "skipped"]
+    assert "of the time budget are left" in records[1].error
 
 
 def test_among_other_processes_it_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
