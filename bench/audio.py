@@ -21,6 +21,8 @@ SUFFIXES = (".wav", ".flac")
 
 _BLOCK_SAMPLES = 2**20
 
+_NO_LENGTH = 2**31 - 1  # bytes; who writes a stream states this or more
+
 # The first line of what a clone without Git LFS leaves in place of a file (its pointer specification, version 1).
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -70,6 +72,23 @@ def read_recording(path: Path) -> Float[Tensor, " samples"]:
     if waveform.size == 0:
         raise _bad(path, "holds less than one sample at 16 kHz")
     return torch.from_numpy(waveform)
+
+
+def is_cut_off(path: Path) -> bool:
+    """Tell whether a wav file ends before the length that its header states, as one does that was copied in part.
+
+    Decoders take what is there without a word. Other files, and headers of streams, which state no length, are not.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != b"RIFF":
+            return False
+        file.seek(12)
+        while len(header := file.read(8)) == 8:
+            size = int.from_bytes(header[4:], "little")
+            if header[:4] == b"data":
+                return size < _NO_LENGTH and file.tell() + size > path.stat().st_size
+            file.seek(size + size % 2, os.SEEK_CUR)
+    return False
 
 
 def _check(path: Path) -> None:

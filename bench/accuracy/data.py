@@ -8,6 +8,8 @@ import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from bench.accuracy.corpora.base import Utterance
 from bench.accuracy.features import SpeechFeatures, TextFeatures, WaveformScale
 from bench.audio import read_recording
-from bench.speech import FRAME_SAMPLES, crop_or_repeat, samples_of
+from bench.speech import FRAME_SAMPLES, SAMPLE_RATE, crop_or_repeat, samples_of
 from mixers.errors import UserError
 
 _TOKENS = 16  # texts of a training batch are padded to a multiple of so many, so that kernels meet few lengths
@@ -72,11 +74,48 @@ class WholeFiles(Dataset[tuple[Utterance, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Utterance, Tensor]:
         utterance = self._utterances[index]
-        waveform = read_recording(utterance.audio)
-        if waveform.shape[0] < FRAME_SAMPLES:
-            hint = "Take it out of the corpus; `sbench corpus` lists all such files."
-            raise UserError(f"{utterance.audio} is shorter than one frame", hint=hint)
-        return utterance, waveform
+        return utterance, read_whole(utterance.audio)
+
+
+def read_whole(recording: Path) -> Float[Tensor, " samples"]:
+    """Return a recording that is long enough for an encoder, at 16 kHz.
+
+    Raises:
+        UserError: It cannot be read, or is shorter than a frame.
+    """
+    waveform = read_recording(recording)
+    if waveform.shape[0] < FRAME_SAMPLES:
+        shortest = f"an encoder's frame ({1000 * FRAME_SAMPLES / SAMPLE_RATE:g} ms)"
+        hint = "Take it out of the corpus; `sbench corpus` lists all such files."
+        raise UserError(f"{recording} is shorter than {shortest}", hint=hint)
+    return waveform
+
+
+def check_whole_files(utterances: Sequence[Utterance]) -> None:
+    """Read every file once as evaluation will, to name a bad one before hours are spent.
+
+    Raises:
+        UserError: One cannot be read, or is shorter than a frame; the first such is named.
+    """
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(lambda each: read_whole(each.audio).shape, utterances):
+            pass
+
+
+class _Told(Dataset[tuple[Utterance, Tensor] | UserError]):
+    """A data set that gives the user's mistakes as items: raised in a worker they would come as its traceback."""
+
+    def __init__(self, dataset: Dataset[tuple[Utterance, Tensor]]) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)  # type: ignore[arg-type]
+
+    def __getitem__(self, index: int) -> tuple[Utterance, Tensor] | UserError:
+        try:
+            return self._dataset[index]
+        except UserError as error:
+            return error
 
 
 class Order:
@@ -114,28 +153,39 @@ def load(
     *,
     classes: Sequence[str],
     workers: int,
-) -> "DataLoader[Batch]":
-    """Return a loader of batches.
+) -> Iterator[Batch]:
+    """Yield batches.
 
     Args:
         dataset: `Crops`, or `WholeFiles`, which come one by one.
         order: Of the crops; None for one utterance after the other.
         classes: The corpus's.
         workers: Processes that read, beside this one; 0 to read in this one.
+
+    Raises:
+        UserError: A recording cannot be read.
     """
     index = {label: number for number, label in enumerate(classes)}
 
-    def collate(items: Sequence[tuple[Utterance, Tensor]]) -> Batch:
-        utterances = [utterance for utterance, _ in items]
+    def collate(items: Sequence[tuple[Utterance, Tensor] | UserError]) -> Batch | UserError:
+        sound = []
+        for item in items:
+            if isinstance(item, UserError):
+                return item
+            sound.append(item)
         return Batch(
-            names=tuple(each.name for each in utterances),
-            texts=tuple(each.text for each in utterances),
-            waveforms=torch.stack([waveform for _, waveform in items]),
-            labels=torch.tensor([index[each.label] for each in utterances]),
+            names=tuple(utterance.name for utterance, _ in sound),
+            texts=tuple(utterance.text for utterance, _ in sound),
+            waveforms=torch.stack([waveform for _, waveform in sound]),
+            labels=torch.tensor([index[utterance.label] for utterance, _ in sound]),
         )
 
-    chosen = {"batch_size": 1} if order is None else {"batch_sampler": order}
-    return DataLoader(dataset, collate_fn=collate, num_workers=workers, pin_memory=torch.cuda.is_available(), **chosen)  # type: ignore[arg-type]
+    chosen: dict[str, Any] = {"batch_size": 1} if order is None else {"batch_sampler": order}
+    pin = torch.cuda.is_available()
+    for batch in DataLoader(_Told(dataset), collate_fn=collate, num_workers=workers, pin_memory=pin, **chosen):
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch
 
 
 @dataclass(frozen=True, kw_only=True)

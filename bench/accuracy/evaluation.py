@@ -1,5 +1,6 @@
 """Scores what was trained: whole files, one at a time, each encoded once for all mixers and seeds."""
 
+import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -12,14 +13,14 @@ from torch import Tensor
 from bench.accuracy import runs
 from bench.accuracy.confusion import write_confusion
 from bench.accuracy.corpora.base import Corpus, Utterance
+from bench.accuracy.data import read_whole
 from bench.accuracy.features import Encoders, SpeechFeatures, TextFeatures, load_features
 from bench.accuracy.learner import Learner, read_tensors
 from bench.accuracy.metrics import Summary, summarise
 from bench.accuracy.predictions import Predictions, write_predictions
 from bench.accuracy.runs import Run
-from bench.accuracy.setup import start_accelerator
+from bench.accuracy.setup import choose_implementation, choose_precision, start_accelerator
 from bench.accuracy.training import predict
-from bench.audio import read_recording
 from bench.reporting.atomic import write_atomically
 from mixers.errors import UserError
 from mixers.precision import DTYPES
@@ -37,7 +38,9 @@ class Trained:
 
 
 def open_run(folder: Path, *, device: str) -> Trained:
-    """Load a run's encoders and best weights.
+    """Load a run's encoders and best weights, and compute in its precision from now on.
+
+    A mixer whose implementation does not run here is taken in one that does, with the same weights.
 
     Args:
         folder: The run's.
@@ -47,6 +50,8 @@ def open_run(folder: Path, *, device: str) -> Trained:
         UserError: It is no run, was never evaluated on the development set, or a file is damaged.
     """
     run = runs.read(folder)
+    run = dataclasses.replace(run, mixers=tuple(_usable(name, run.preset, device=device) for name in run.mixers))
+    choose_precision(run.precision, device=device)
     accelerator = start_accelerator(device)
     speech, text = open_encoders(run, device=str(accelerator.device))
     learners = []
@@ -67,6 +72,13 @@ def open_run(folder: Path, *, device: str) -> Trained:
             raise UserError(f"{path} holds the weights of another model", hint="Is it this run's?") from None
         learners.append(learner)
     return Trained(run=run, speech=speech, text=text, learners=tuple(learners), accelerator=accelerator)
+
+
+def _usable(name: str, preset: str, *, device: str) -> str:
+    try:
+        return choose_implementation(name, preset, device=device)
+    except UserError:
+        return choose_implementation(name.partition("/")[0], preset, device=device)
 
 
 def open_encoders(run: Run, *, device: str) -> Encoders:
@@ -128,9 +140,9 @@ def classify(trained: Trained, recording: Path, text: str) -> dict[str, dict[str
     """Return for each learner the probability of each class for one recording.
 
     Raises:
-        UserError: The recording cannot be read.
+        UserError: The recording cannot be read, or is shorter than a frame.
     """
-    features = trained.speech(read_recording(recording)[None], [str(recording)])
+    features = trained.speech(read_whole(recording)[None], [str(recording)])
     tokens: Tensor | None = None
     if trained.text is not None:
         trained.text.prepare([text])

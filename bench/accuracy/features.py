@@ -108,7 +108,8 @@ class TextFeatures:
 
     def prepare(self, texts: Sequence[str]) -> None:
         """Encode those texts that were not yet."""
-        missing = sorted(set(texts) - self._kept.keys(), key=len)  # by length, so that little is padding
+        # By length, so that little is padding, and always in the same batches, which the last digits depend on.
+        missing = sorted(set(texts) - self._kept.keys(), key=lambda text: (len(text), text))
         for start in range(0, len(missing), _TEXTS_AT_ONCE):
             self._encode(missing[start : start + _TEXTS_AT_ONCE])
 
@@ -152,11 +153,17 @@ def _saved_text_encoder(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(name), AutoModel.from_pretrained(name, dtype=dtype)
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        model, report = AutoModel.from_pretrained(name, dtype=dtype, output_loading_info=True)
     except Exception as error:  # of whatever kind transformers and the libraries below it have
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         hint = f"Give a Hugging Face id such as {TEXT}, a saved model's folder, {TEXT_RANDOM}, or --no-text."
         raise UserError(f"cannot load the text encoder {name!r}: {reason}", hint=hint) from None
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))  # whose output none reads
+    if missing:
+        message = f"{name} lacks {len(missing)} of the text encoder's weights, for instance {missing[0]}"
+        raise UserError(message, hint="They would be random. Save the whole model, or give another.")
+    return tokenizer, model
 
 
 def _random_text_encoder() -> tuple[Any, Any]:

@@ -139,7 +139,7 @@ class Learner:
         """
         loss = losses[self.name]
         if not loss < float("inf"):
-            hint = "Train it with a lower --learning-rate or in --precision float32; the others can go on without it."
+            hint = "Begin a new run with a lower --learning-rate, in --precision float32, or without it."
             raise UserError(f"the loss of {self.name} is {loss} in epoch {epoch + 1}", hint=hint)
 
     @torch.no_grad()

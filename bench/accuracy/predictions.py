@@ -15,11 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.accuracy.corpora.base import UNKNOWN_SPEAKER
+from bench.accuracy.corpora.base import PREDICTION_COLUMNS, UNKNOWN_SPEAKER
 from bench.reporting.atomic import write_atomically
 from mixers.errors import UserError
-
-_COLUMNS = ("utterance", "speaker", "label", "prediction")  # then one for each class
 
 _HINT = "Make it again with `sbench evaluate`."
 
@@ -83,7 +81,7 @@ def write_predictions(predictions: Predictions, path: Path) -> None:
     """
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow((*_COLUMNS, *predictions.classes))
+    writer.writerow((*PREDICTION_COLUMNS, *predictions.classes))
     names = (predictions.utterances, predictions.speakers, predictions.labels, predictions.predictions)
     for *row, probabilities in zip(*names, predictions.probabilities.tolist(), strict=True):
         writer.writerow((*row, *probabilities))
@@ -132,7 +130,7 @@ def _rows(reader: Iterator[list[str]], classes: Sequence[str]) -> Iterator[tuple
     Raises:
         ValueError: The line that was read last is not as it should be.
     """
-    columns = (*_COLUMNS, *classes)
+    columns = (*PREDICTION_COLUMNS, *classes)
     header = next(reader, [])
     places = {name: place for place, name in enumerate(header)}
     if missing := [name for name in columns if name not in places]:

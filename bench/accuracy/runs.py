@@ -24,7 +24,7 @@ from mixers.errors import UserError
 RUN_FILE = "run.json"
 STATE_FILE = "state.json"
 METRICS_FILE = "metrics.jsonl"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +48,7 @@ class Run:
         width: D of the encoders.
         speech_layers: Z of the speech encoder.
         scale: Mean and deviation of the training waveforms; None where each is normalised by itself.
+        utterances: A digest of those of training and development, which must stay the same.
         parameters: For each mixer how many are trained.
         demo: Whether this is a demonstration, which says so everywhere.
     """
@@ -69,6 +70,7 @@ class Run:
     width: int
     speech_layers: int
     scale: WaveformScale | None
+    utterances: str
     parameters: dict[str, int]
     demo: bool
 

@@ -1,22 +1,28 @@
 """From what a user asks for to a run: the choices are checked, the corpus read, the encoders measured."""
 
 import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import GradientAccumulationPlugin, broadcast_object_list
 
 import mixers
-from bench.accuracy import corpora
-from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus
+from bench.accuracy import corpora, runs
+from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, Utterance
 from bench.accuracy.corpora.demo import write_demo_corpus
-from bench.accuracy.data import waveform_scale
+from bench.accuracy.data import check_whole_files, waveform_scale
 from bench.accuracy.features import Encoders, SpeechFeatures, load_features
 from bench.accuracy.model import PRESETS, STACKS, ModelConfig, build
 from bench.accuracy.random_encoders import write_speech_encoder, write_text_encoder
 from bench.accuracy.runs import Run
+from bench.audio import check_recordings
 from bench.speech import check_seconds
 from mixers.errors import UserError, unknown_name
 from mixers.precision import DTYPES, use_precision
@@ -58,14 +64,18 @@ def choose_precision(name: str | None, *, device: str) -> str:
 
 
 def start_accelerator(device: str) -> Accelerator:
-    """Return what spreads the work over processes, where there are several.
+    """Return what spreads the work over processes, where there are several, whatever else Accelerate is set up to do.
 
     Where a GPU computes, this process is left one thread on the CPU: several would share the cores with those that read
     audio, and wait for each other whenever a text is copied.
     """
     if device != "cpu":
         torch.set_num_threads(1)
-    return Accelerator(cpu=device == "cpu")
+    return Accelerator(
+        cpu=device == "cpu",
+        mixed_precision="no",  # the run's own precision is in its record
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+    )
 
 
 def agree(folder: Path, accelerator: Accelerator) -> Path:
@@ -74,25 +84,23 @@ def agree(folder: Path, accelerator: Accelerator) -> Path:
     return Path(agreed)
 
 
-def demonstration(folder: Path, *, mixers: str, seeds: int, write: bool) -> Plan:
+def demonstration(folder: Path, *, mixers: str, seeds: int, device: str, write: bool) -> Plan:
     """Return a plan for a synthetic corpus and small encoders.
 
     Args:
         folder: The run's, beside which they lie.
         mixers: With commas between.
         seeds: How many of each.
+        device: ``cuda`` or ``cpu``.
         write: Whether to write them, as one of several processes must.
 
     Raises:
-        UserError: They are there already.
+        UserError: They are there already or cannot be written, or a mixer cannot be trained here.
     """
+    choose_implementations(mixers.split(","), "paper", device=device)
     materials = folder.with_name(f"{folder.name}-materials")
     if write:
-        if materials.exists():
-            raise UserError(f"the folder {materials} exists", hint="Give another --output.")
-        write_speech_encoder(materials / "speech", seed=0)
-        write_text_encoder(materials / "text", seed=0)
-        write_demo_corpus(materials / "corpus", utterances=480, speakers=24, seed=0)
+        _write_materials(materials)
     return Plan(
         corpus=f"msp-podcast:{materials / 'corpus'}",
         speech=str(materials / "speech"),
@@ -110,6 +118,22 @@ def demonstration(folder: Path, *, mixers: str, seeds: int, write: bool) -> Plan
     )
 
 
+def _write_materials(materials: Path) -> None:
+    """Write the demonstration's corpus and encoders, all or nothing."""
+    if materials.exists():
+        raise UserError(f"the folder {materials} exists", hint="Give another --output.")
+    partial = materials.with_name(f".{materials.name}.{os.getpid()}.partial")
+    try:
+        write_speech_encoder(partial / "speech", seed=0)
+        write_text_encoder(partial / "text", seed=0)
+        write_demo_corpus(partial / "corpus", utterances=480, speakers=24, seed=0)
+        partial.rename(materials)
+    except OSError as error:
+        raise UserError(f"{materials} cannot be written: {error.strerror}", hint="Give another --output.") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def prepare(plan: Plan, *, precision: str, device: str) -> tuple[Run, Corpus, Encoders]:
     """Read the corpus, load the encoders and count parameters; return what is to be trained, on what, and behind what.
 
@@ -121,15 +145,20 @@ def prepare(plan: Plan, *, precision: str, device: str) -> tuple[Run, Corpus, En
     if not 0 < plan.learning_rate < 1:
         raise UserError(f"--learning-rate {plan.learning_rate} is none", hint="Give a fraction such as 1e-4.")
     check_seconds([plan.crop_seconds])
-    chosen = tuple(choose_implementation(name.strip(), plan.preset, device=device) for name in plan.mixers)
+    chosen = choose_implementations(plan.mixers, plan.preset, device=device)
     plan = _anywhere(plan)
     corpus = corpora.load(plan.corpus, missing_text=plan.missing_text)
-    train, _ = corpus.split(TRAIN), corpus.split(DEVELOPMENT)
+    train, development = corpus.split(TRAIN), corpus.split(DEVELOPMENT)
     if len(train) < plan.batch:
         hint = "Give a smaller --batch or a larger corpus."
         raise UserError(f"{len(train)} training utterances are less than a batch of {plan.batch}", hint=hint)
     encoder, text = load_features(plan.speech, plan.text, device=device, dtype=DTYPES[precision])
-    scale = waveform_scale(train) if plan.preset == "paper" else None
+    check_whole_files(development)
+    if plan.preset == "paper":
+        scale = waveform_scale(train)
+    else:
+        scale = None
+        check_recordings([each.audio for each in train])
     speech = SpeechFeatures(encoder, scale=scale, all_layers=plan.preset == "released")
     fields = {field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)}
     run = Run(
@@ -142,6 +171,7 @@ def prepare(plan: Plan, *, precision: str, device: str) -> tuple[Run, Corpus, En
             "width": speech.width,
             "speech_layers": speech.num_layers,
             "scale": scale,
+            "utterances": _digest((*train, *development)),
             "parameters": {},
         }
     )
@@ -165,20 +195,46 @@ def _whole(name: str) -> str:
     return str(Path(name).absolute()) if Path(name).is_dir() else name
 
 
-def read_corpus(run: Run) -> Corpus:
-    """Read the corpus of a run again.
+def take_up(folder: Path, *, device: str) -> tuple[Run, Corpus]:
+    """Return a run that was interrupted and its corpus, and compute in the run's precision from now on.
 
     Raises:
-        UserError: It lacks something, or has other classes now.
+        UserError: It is no run, cannot be trained here, or its corpus lacks something or is not the same any more.
     """
+    run = runs.read(folder)
+    choose_implementations(run.mixers, run.preset, device=device)
+    choose_precision(run.precision, device=device)
     corpus = corpora.load(run.corpus, missing_text=run.missing_text)
-    if corpus.classes != run.classes:
-        raise UserError(f"{run.corpus} has other classes than before", hint="Begin a new run.")
-    return corpus
+    if run.utterances != _digest((*corpus.split(TRAIN), *corpus.split(DEVELOPMENT))):
+        raise UserError(f"{run.corpus} is not what {folder} was begun with", hint="Restore it, or begin a new run.")
+    return run, corpus
+
+
+def _digest(utterances: Sequence[Utterance]) -> str:
+    """Return what changes with anything that is learned from, but for the samples of the audio."""
+    facts = [(each.name, each.text, each.label, each.speaker, each.split) for each in utterances]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def choose_implementations(names: Sequence[str], preset: str, *, device: str) -> tuple[str, ...]:
+    """Return each mixer with its implementation, as `choose_implementation` does.
+
+    Raises:
+        UserError: One is unknown, cannot be trained here, or is named twice.
+    """
+    chosen = tuple(choose_implementation(name.strip(), preset, device=device) for name in names)
+    if len({name.partition("/")[0] for name in chosen}) < len(chosen):
+        hint = "Give each mixer once, in one implementation."
+        raise UserError(f"one mixer is given twice: {', '.join(names)}", hint=hint)
+    return chosen
 
 
 def choose_implementation(name: str, preset: str, *, device: str) -> str:
-    """Return a mixer with its implementation: the one named, or the fastest that can be trained here."""
+    """Return a mixer with its implementation: the one named, or the fastest that can be trained here.
+
+    Raises:
+        UserError: It is unknown, or cannot be trained here.
+    """
     mixer_name, _, implementation = name.partition("/")
     try:
         mixer = mixers.load(mixer_name)

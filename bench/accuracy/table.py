@@ -98,6 +98,17 @@ class _Evaluation:
     used: int
 
 
+# What runs may differ in beside mixers and encoders, which a reader must know of: its key in run.json, and in words.
+_TRAINING = {
+    "epochs": "epochs",
+    "batch": "batch",
+    "learning_rate": "learning rate",
+    "crop_seconds": "seconds of a crop",
+    "precision": "precision",
+    "utterances": "utterances of training or development",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Run:
     """What is needed of a run's folder."""
@@ -108,6 +119,7 @@ class _Run:
     classes: tuple[str, ...]
     parameters: dict[str, int]
     demo: bool
+    training: dict[str, str]
     evaluations: tuple[_Evaluation, ...]
 
 
@@ -180,6 +192,7 @@ def _read_run(folder: Path) -> _Run:
         classes=classes,
         parameters=parameters,
         demo=demo,
+        training={what: str(fields[name]) for name, what in _TRAINING.items() if name in fields},
         evaluations=evaluations,
     )
 
@@ -346,5 +359,10 @@ def _notes(runs: Sequence[_Run], evaluations: Sequence[_Evaluation], *, comparab
         yield "The paper's Dev is of MSP-Podcast 1, its T1 and T2 are of 2.0; of how many seeds it does not say."
     else:
         yield "The paper's figures are of MSP-Podcast's eight classes, these runs are of others: nothing to compare."
+    for what in _TRAINING.values():
+        values = list(dict.fromkeys(run.training[what] for run in runs if what in run.training))
+        if len(values) > 1:
+            shown = " and ".join(value[:12] for value in values)
+            yield f"NOT ALIKE: the runs differ in {what} ({shown}), so not in the mixers alone."
     for split, expected, used in dict.fromkeys((each.split, each.expected, each.used) for each in evaluations):
         yield f"{split}: {used} of {expected} utterances, {expected - used} left out."

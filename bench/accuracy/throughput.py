@@ -8,6 +8,7 @@ learners: the CUDA graphs of these serve both.
 import dataclasses
 import itertools
 import json
+import math
 import statistics
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -88,9 +89,9 @@ def measure(
     """
     needed_steps = WARM_UP_STEPS + steps + _LAPS
     need = needed_steps * run.batch
-    if len(corpus.split(TRAIN)) < need:
-        hint = f"Give {need} of them, or fewer steps."
-        raise UserError(f"{len(corpus.split(TRAIN))} training utterances are too few", hint=hint)
+    if (have := len(corpus.split(TRAIN))) < need:
+        hint = f"Give --utterances {math.ceil(1.05 * need * len(corpus.utterances) / have)}, or fewer --steps."
+        raise UserError(f"{have} training utterances are too few: {need} are needed", hint=hint)
     use_precision("native")  # in float32 every library computes by its own default, as the paper's code did
     configs = [config for config, seed in run.models() if seed == run.seeds[0]]
     ways = {TOGETHER: (run.precision, configs), **{config.mixer: ("float32", [config]) for config in configs}}

@@ -7,6 +7,7 @@ follow from seed and epoch, dropout from seed and step, and nothing else is draw
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,8 @@ class Training:
             for learner in self.learners:
                 learner.load(runs.checkpoint(self.begin, folder))
         if accelerator.is_main_process:
-            runs.forget_metrics_after(self.begin if self.begin.epoch or self.begin.step else None, folder)
+            with self._writing():
+                runs.forget_metrics_after(self.begin if self.begin.epoch or self.begin.step else None, folder)
 
     @property
     def steps(self) -> int:
@@ -169,29 +171,37 @@ class Training:
         scores = {name: macro_f(labels, each.argmax(-1).tolist(), classes=every) for name, each in found.items()}
         better = tuple(learner.name for learner in self.learners if learner.judge(scores[learner.name], epoch=epoch))
         if self._accelerator.is_main_process:
-            for learner in self.learners:
-                if learner.name in better:
-                    _save_best(learner, self._folder / learner.name)
+            with self._writing():
+                for learner in self.learners:
+                    if learner.name in better:
+                        _save_best(learner, self._folder / learner.name)
         self._note(Place(epoch=epoch + 1, step=0), {"development_macro_f": scores})
         return Scored(epoch=epoch, scores=scores, better=better)
 
     def _keep(self, place: Place) -> None:
         """Write a checkpoint, and only then make it the one to go on from."""
         if self._accelerator.is_main_process:
-            try:
+            with self._writing():
                 folder = runs.checkpoint(place, self._folder)
                 folder.mkdir(exist_ok=True)
                 for learner in self.learners:
                     learner.save(folder)
                 runs.save_place(place, self._folder)
-            except OSError as error:
-                hint = f"Make room, then: sbench train --resume {self._folder}"
-                raise UserError(f"{self._folder} cannot be written: {error.strerror}", hint=hint) from None
         self._accelerator.wait_for_everyone()
 
     def _note(self, place: Place, values: dict[str, Any]) -> None:
         if self._accelerator.is_main_process:
-            runs.append_metrics(place, values, self._folder)
+            with self._writing():
+                runs.append_metrics(place, values, self._folder)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn a full disk into a line for the user."""
+        try:
+            yield
+        except OSError as error:
+            hint = f"Make room, then: sbench train --resume {self._folder}"
+            raise UserError(f"{self._folder} cannot be written: {error.strerror}", hint=hint) from None
 
 
 def predict(

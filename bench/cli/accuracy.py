@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.app import INTERRUPTED, app, how_to_go_on, new_progress
+from bench.cli.app import INTERRUPTED, app, check_alone, how_to_go_on, is_given, new_progress
 from bench.folders import check_new, make_folder_for
 from mixers.errors import UserError
 
@@ -38,6 +38,7 @@ MissingText = Annotated[str, typer.Option(help="A missing transcript is an error
 
 @app.command()
 def train(
+    context: typer.Context,
     corpus: Annotated[str | None, typer.Option(help=_CORPUS, show_default=False)] = None,
     speech: Annotated[
         str, typer.Option(help="wavlm-large, wav2vec2-xlsr, wav2vec2-large, hubert-large, an id or a folder.")
@@ -84,10 +85,15 @@ def train(
     console = Console(stderr=True)
     device = choose_device(device)
     if resume is not None:
-        run, folder = runs.read(resume), resume
+        beside = ["workers", "checkpoint_steps", "device"]
+        check_alone(context, "resume", "goes on with the run as it was", beside=beside)
         accelerator = setup.start_accelerator(device)
-        read, encoders = setup.read_corpus(run), None
+        run, read = setup.take_up(resume, device=device)
+        folder, encoders = resume, None
     else:
+        if demo:
+            beside = ["mixers", "seeds", "precision", "workers", "checkpoint_steps", "device", "output"]
+            check_alone(context, "demo", "has a corpus, encoders and a schedule of its own", beside=beside)
         if corpus is None and not demo:
             raise UserError("no corpus was given", hint=f"Give --corpus {_CORPUS}, or try --demo.")
         precision = setup.choose_precision(precision, device=device)
@@ -97,8 +103,10 @@ def train(
             check_new(folder)
         if demo:
             console.print(DEMONSTRATION, style="bold yellow")
-            chosen = _DEMO_MIXERS if mixers == MIXERS else mixers
-            plan = setup.demonstration(folder, mixers=chosen, seeds=seeds, write=accelerator.is_main_process)
+            chosen = mixers if is_given(context, "mixers") else _DEMO_MIXERS
+            plan = setup.demonstration(
+                folder, mixers=chosen, seeds=seeds, device=device, write=accelerator.is_main_process
+            )
             accelerator.wait_for_everyone()
         else:
             assert corpus is not None
@@ -133,7 +141,9 @@ def train(
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `sbench train` made.")],
     corpus: Annotated[str, typer.Option(help=_CORPUS)],
-    splits: Annotated[str, typer.Option(help="With commas between.")] = "development,test1,test2",
+    splits: Annotated[
+        str | None, typer.Option(help="With commas between; default: all but train.", show_default=False)
+    ] = None,
     missing_text: MissingText = "error",
     workers: Workers = _WORKERS,
     device: Device = "auto",
@@ -142,11 +152,13 @@ def evaluate(
     from rich.console import Console
 
     from bench.accuracy import corpora, runs
+    from bench.accuracy.corpora.base import TRAIN
     from bench.devices import choose_device
 
     speech_alone = runs.read(run).text is None
     read = corpora.load(corpus, missing_text="empty" if speech_alone else missing_text)
-    chosen = [split.strip() for split in splits.split(",")]
+    others = [split for split in read.splits if split != TRAIN]
+    chosen = others if splits is None else [split.strip() for split in splits.split(",")]
     _evaluate(run, read, chosen, device=choose_device(device), workers=workers, console=Console(stderr=True))
     print(run / "evaluation")
 
@@ -360,12 +372,13 @@ def _evaluate(
 ) -> None:
     from bench.accuracy import evaluation
 
+    utterances = {split: corpus.split(split) for split in splits}
     trained = evaluation.open_run(folder, device=device)
     if trained.run.demo:
         console.print(DEMONSTRATION, style="bold yellow")
-    for split in splits:
+    for split, chosen in utterances.items():
         left_out = sum(each.split == split for each in corpus.left_out)
-        used = len(corpus.split(split))
+        used = len(chosen)
         console.print(f"{split}: {used + left_out} utterances, {used} used, {left_out} left out", highlight=False)
         with console.status(f"Predicting {split}"):
             scores = list(evaluation.evaluate(trained, folder, corpus, [split], workers=workers))

@@ -87,6 +87,7 @@ def make_run(corpus: Corpus, encoder_folders: tuple[Path, Path]) -> Callable[...
             "width": WIDTH,
             "speech_layers": 2,
             "scale": WaveformScale(mean=0.0, deviation=0.2),
+            "utterances": "",
             "parameters": {},
             "demo": False,
         }

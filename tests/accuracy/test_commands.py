@@ -1,14 +1,18 @@
 """The accuracy half as its users meet it: a demonstration, an interruption, wrong input."""
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from bench.accuracy import runs
@@ -100,6 +104,11 @@ BAD_INPUT = {
     "missing corpus": (["--corpus", "ravdess:nowhere"], "nowhere", ""),
     "unknown preset": (["--preset", "papr"], "unknown preset 'papr'", "Did you mean 'paper'?"),
     "unknown mixer": (["--mixers", "sa,kdaa"], "unknown mixer 'kdaa'", "Did you mean 'kda'?"),
+    "a mixer twice": (["--mixers", "sa,retnet,sa/reference"], "one mixer is given twice", "in one implementation"),
+    "resume with epochs": (["--resume", "there", "--epochs", "9"], "goes on with the run as it was", "--epochs"),
+    "demo with a corpus": (["--demo", "--corpus", "ravdess:x"], "--demo has a corpus", "--corpus"),
+    "demo of no mixer": (["--demo", "--mixers", "saa", "--output", "x"], "unknown mixer 'saa'", "Did you mean 'sa'?"),
+    "demo nowhere": (["--demo", "--output", "/proc/x"], "/proc/x-materials cannot be written", "--output"),
     "unknown implementation": (["--mixers", "sa/spda"], "unknown implementation of sa 'spda'", "sdpa"),
     "cannot run here": (["--mixers", "kda/fla"], "kda/fla cannot be trained here: needs a CUDA GPU", "sbench list"),
     "unknown precision": (["--precision", "float16"], "unknown precision 'float16'", "bfloat16"),
@@ -116,7 +125,8 @@ def test_bad_input_is_one_line_and_a_hint(
     sbench: Sbench, tmp_path: Path, arguments: list[object], wrong: list[str], message: str, hint: str
 ) -> None:
     (tmp_path / "there").mkdir()
-    given = [] if message == "no corpus was given" else [*arguments, *wrong]
+    alone = message == "no corpus was given" or wrong[0] in ("--resume", "--demo")
+    given = wrong if alone else [*arguments, *wrong]
     code, out, err = sbench("train", *given)
     lines = [line for line in err.splitlines() if line.startswith(("sbench: ", "  hint: "))]
     assert code == 2
@@ -136,6 +146,121 @@ def test_a_checkpoint_cut_in_half(sbench: Sbench, tmp_path: Path, arguments: lis
         assert code == 2
         assert "sa-0" in err
         assert "is damaged" in err
+
+
+def changed(path: Path, **fields: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def test_a_run_of_a_gpu_can_be_used_without_one_but_not_gone_on_with(
+    sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus
+) -> None:
+    sbench("train", *arguments, "--output", "run")
+    evaluate = ("evaluate", "run", "--corpus", corpus.spec, "--device", "cpu")
+    assert sbench(*evaluate)[0] == 0
+    scores = tmp_path / "run" / "evaluation"
+    assert {path.name for path in scores.iterdir()} == {"development", "test1"}  # all but train
+    before = (scores / "test1" / "retnet-0.csv").read_bytes()
+    changed(tmp_path / "run" / "run.json", implementations={"sa": "sdpa", "retnet": "fla"})
+    code, _, err = sbench(*evaluate)
+    assert code == 0, err
+    assert (scores / "test1" / "retnet-0.csv").read_bytes() == before
+    code, _, err = sbench("train", "--resume", "run", "--device", "cpu")
+    assert code == 2
+    assert "retnet/fla cannot be trained here: needs a CUDA GPU" in err
+
+
+def test_whoever_takes_up_a_run_computes_in_its_precision(
+    sbench: Sbench, arguments: list[object], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.accuracy import evaluation, setup
+
+    sbench("train", *arguments, "--precision", "bfloat16", "--output", "run")
+    chosen: list[str] = []
+    for module in (setup, evaluation):
+        monkeypatch.setattr(module, "choose_precision", lambda name, **_: chosen.append(name))
+    recording = corpus.split("test1")[0].audio
+    assert sbench("train", "--resume", "run", "--device", "cpu")[0] == 0
+    assert sbench("evaluate", "run", "--corpus", corpus.spec, "--splits", "test1", "--device", "cpu")[0] == 0
+    assert sbench("predict", "run", recording, "--device", "cpu")[0] == 0
+    assert chosen == ["bfloat16"] * 3
+
+
+def test_accelerate_is_not_asked_how_to_compute() -> None:
+    code = (
+        "from bench.accuracy.setup import start_accelerator as start; a = start('cpu'); "
+        "print(a.mixed_precision, a.gradient_accumulation_steps)"
+    )
+    elsewhere = {"ACCELERATE_MIXED_PRECISION": "bf16", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=os.environ | elsewhere, capture_output=True, text=True, check=True)
+    assert done.stdout == "no 1\n"
+
+
+def test_another_corpus_than_a_run_was_begun_with(
+    sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus
+) -> None:
+    manifest = Path(corpus.spec.partition(":")[2])
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    moved = [{**line, "audio": str(manifest.parent / line["audio"])} for line in lines]
+    (tmp_path / "own.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in moved))
+    arguments = [f"manifest:{tmp_path / 'own.jsonl'}" if each == corpus.spec else each for each in arguments]
+    assert sbench("train", *arguments, "--output", "run")[0] == 0
+    (tmp_path / "own.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in moved[1:]))
+    code, _, err = sbench("train", "--resume", "run", "--device", "cpu")
+    assert code == 2
+    assert "own.jsonl is not what run was begun with" in err
+
+
+def test_an_unknown_split_is_refused_before_any_is_scored(
+    sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus
+) -> None:
+    sbench("train", *arguments, "--output", "run")
+    command = ("evaluate", "run", "--corpus", corpus.spec, "--splits", "development,tset1", "--device", "cpu")
+    code, _, err = sbench(*command)
+    assert (code, "'tset1'" in err) == (2, True)
+    assert not (tmp_path / "run" / "evaluation").exists()
+
+
+def test_bad_audio_is_found_before_training(
+    sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus
+) -> None:
+    manifest = Path(corpus.spec.partition(":")[2])
+    (tmp_path / "corpus").mkdir()
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for line in lines:
+        shutil.copy(manifest.parent / line["audio"], tmp_path / "corpus")
+    shutil.copy(manifest, tmp_path / "corpus" / "corpus.jsonl")
+    arguments = [
+        f"manifest:{tmp_path / 'corpus' / 'corpus.jsonl'}" if each == corpus.spec else each for each in arguments
+    ]
+    soundfile.write(tmp_path / "corpus" / "development-2.wav", np.zeros(399), 16_000)
+    code, _, err = sbench("train", *arguments, "--output", "run")
+    assert code == 2
+    assert "development-2.wav is shorter than an encoder's frame (25 ms)" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_predicting_less_than_a_frame(sbench: Sbench, tmp_path: Path, arguments: list[object]) -> None:
+    sbench("train", *arguments, "--output", "run")
+    soundfile.write(tmp_path / "short.wav", np.zeros(100), 16_000)
+    code, _, err = sbench("predict", "run", "short.wav", "--device", "cpu")
+    assert code == 2
+    assert "short.wav is shorter than an encoder's frame (25 ms)" in err
+
+
+@pytest.mark.parametrize("writer", ["bench.accuracy.learner.write_atomically", "bench.accuracy.runs.append_metrics"])
+def test_a_full_disk_is_told_how_to_go_on(
+    sbench: Sbench, arguments: list[object], monkeypatch: pytest.MonkeyPatch, writer: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(writer, refuse)
+    code, _, err = sbench("train", *arguments, "--output", "run")
+    assert code == 2
+    assert "run cannot be written: No space left on device" in err
+    assert "sbench train --resume run" in err
 
 
 def test_a_diverging_loss_is_said(sbench: Sbench, arguments: list[object], monkeypatch: pytest.MonkeyPatch) -> None:

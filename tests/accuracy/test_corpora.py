@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.accuracy.corpora import Utterance, load, names
+from bench.accuracy.corpora.base import PREDICTION_COLUMNS
 from mixers.errors import UserError
 
 LINE = {"audio": "a.wav", "text": "I told you so", "label": "anger", "speaker": "anna", "split": "train"}
@@ -70,10 +71,13 @@ def test_an_unknown_split_is_answered_with_those_there_are(tmp_path: Path) -> No
 
 WORDS = st.text(st.characters(codec="utf-8"), max_size=30)
 TOKENS = WORDS.filter(str.strip)
+LABELS = TOKENS.filter(lambda label: label not in PREDICTION_COLUMNS)
+SPEAKERS = TOKENS.filter(lambda speaker: speaker.strip().lower() != "unknown")
+SPLITS = st.from_regex(r"[\w-]+", fullmatch=True)
 
 
 @given(
-    st.lists(st.tuples(WORDS, TOKENS, TOKENS, TOKENS), min_size=2, max_size=5).filter(
+    st.lists(st.tuples(WORDS, LABELS, SPEAKERS, SPLITS), min_size=2, max_size=5).filter(
         lambda fields: len({label for _, label, _, _ in fields}) > 1
     )
 )
@@ -113,6 +117,8 @@ def test_blank_lines_carriage_returns_a_byte_order_mark_and_other_keys_do_no_har
         (json.dumps({key: value for key, value in LINE.items() if key != "audio"}), "line 4 has no audio"),
         (json.dumps(LINE | {"label": None}), "line 4 has no label"),
         (json.dumps(LINE | {"split": " "}), "line 4: split must be a string that is not empty, not ' '"),
+        (json.dumps(LINE | {"split": "te/st"}), "line 4: split cannot be 'te/st'"),
+        (json.dumps(LINE | {"label": "speaker"}), "line 4: label cannot be 'speaker'"),
         (json.dumps(LINE | {"speaker": 7}), "line 4: speaker must be a string that is not empty, not 7"),
         (json.dumps(LINE | {"audio": "x.wav", "text": ["no"]}), r"line 4: text must be a string, not \['no'\]"),
         (
@@ -130,6 +136,11 @@ def test_a_bad_line_of_a_manifest_is_named(tmp_path: Path, line: str, message: s
     assert str(tmp_path / "manifest.jsonl") in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.hint
+
+
+def test_whom_nobody_knows_may_be_written_in_any_case(tmp_path: Path) -> None:
+    corpus = load(write_manifest(tmp_path, [line | {"speaker": "unknown "} for line in LINES]))
+    assert {utterance.speaker for utterance in corpus.utterances} == {"Unknown"}
 
 
 def test_a_manifest_without_a_speaker_is_told_what_to_write(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Crops and order follow from the seed and the epoch; evaluation sees whole files."""
 
+import dataclasses
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from bench.accuracy.corpora.base import Corpus
 from bench.accuracy.data import Crops, Order, WholeFiles, load
 from bench.audio import read_recording
+from mixers.errors import UserError
 
 
 @given(count=st.integers(1, 50), batch=st.integers(1, 12), world=st.integers(1, 4), epoch=st.integers(0, 3))
@@ -61,6 +64,18 @@ def test_a_crop_depends_on_its_utterance_alone(corpus: Corpus, seed: int) -> Non
     one = Crops(utterances, seconds=0.2, seed=seed, epoch=1)[3][1]
     other = Crops(utterances[3:], seconds=0.2, seed=seed, epoch=1)[0][1]
     assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_bad_recording_is_named_in_a_line_whoever_reads_it(corpus: Corpus, tmp_path: Path, workers: int) -> None:
+    (tmp_path / "bad.wav").write_bytes(b"no audio")
+    good = corpus.split("test1")[0]
+    files = WholeFiles([good, dataclasses.replace(good, audio=tmp_path / "bad.wav")])
+    batches = load(files, None, classes=corpus.classes, workers=workers)
+    assert next(batches).names == (good.name,)
+    with pytest.raises(UserError, match=r"^\S+bad.wav cannot be decoded: [^\n]*$") as caught:
+        next(batches)
+    assert caught.value.hint
 
 
 @pytest.mark.gpu

@@ -1,8 +1,10 @@
 """Encoders are frozen, see what the preset says, and what they make is finite."""
 
+import shutil
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from bench.accuracy.corpora.base import Corpus
@@ -77,6 +79,29 @@ def test_texts_are_padded_to_a_multiple_and_each_is_encoded_once(encoders: Encod
     before = text._kept["oh no"]
     text.prepare(["oh no"])
     assert text._kept["oh no"] is before
+
+
+def test_texts_are_always_in_the_same_batches(encoders: Encoders, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the order of a set, which differs between processes."""
+    batches: list[list[str]] = []
+    monkeypatch.setattr(encoders[1], "_encode", lambda texts: batches.append(list(texts)))
+    texts = [f"{number:02} {'and so on ' * (number % 3)}" for number in range(70)]
+    for order in (texts, texts[::-1]):
+        encoders[1].prepare(order)
+    assert batches[:2] == batches[2:]
+    assert [len(batch) for batch in batches[:2]] == [64, 6]
+    assert batches[0] + batches[1] == sorted(texts, key=lambda text: (len(text), text))
+
+
+def test_a_text_encoder_that_lacks_weights_is_refused(encoder_folders: tuple[Path, Path], tmp_path: Path) -> None:
+    speech, text = encoder_folders
+    shutil.copytree(text, tmp_path / "text")
+    path = tmp_path / "text" / "model.safetensors"
+    weights = safetensors.torch.load_file(path)
+    kept = {name: value for name, value in weights.items() if "layer.1." not in name and "pooler" not in name}
+    safetensors.torch.save_file(kept, path, metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"lacks \d+ of the text encoder's weights, for instance encoder.layer.1"):
+        load_features(str(speech), str(tmp_path / "text"), device="cpu", dtype=torch.float32)
 
 
 def test_features_that_are_not_finite_name_their_utterance(encoders: Encoders) -> None:

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -228,6 +229,17 @@ def test_how_many_utterances_were_left_out_is_told(tmp_path: Path) -> None:
     found = table_formats.write([write_run(tmp_path / "run", results("sa"), left_out=2)], tmp_path / "table")
     for text in (shown(found), (tmp_path / "table" / "table1.md").read_text()):
         assert "test1: 200 of 202 utterances, 2 left out" in text
+
+
+def test_runs_that_were_not_trained_alike_are_said_to_differ(tmp_path: Path) -> None:
+    alike: dict[str, Any] = {"epochs": 20, "learning_rate": 1e-4, "utterances": "a" * 64}
+    one = write_run(tmp_path / "one", results("sa"), **alike)
+    same = write_run(tmp_path / "same", results("kda"), **alike)
+    other = write_run(tmp_path / "other", results("fox"), **alike | {"epochs": 3, "utterances": "b" * 64})
+    assert not any("NOT ALIKE" in note for note in table.read([one, same]).notes)
+    epochs, utterances = [note for note in table.read([one, same, other]).notes if "NOT ALIKE" in note]
+    assert "the runs differ in epochs (20 and 3)" in epochs
+    assert "in utterances of training or development (aaaaaaaaaaaa and bbbbbbbbbbbb)" in utterances
 
 
 def test_other_classes_are_not_compared_with_the_papers(tmp_path: Path) -> None:

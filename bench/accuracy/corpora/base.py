@@ -8,6 +8,9 @@ from mixers.errors import UserError, unknown_name
 
 TRAIN, DEVELOPMENT = "train", "development"
 
+# Of a file of predictions, before those of the classes, which must have other names.
+PREDICTION_COLUMNS = ("utterance", "speaker", "label", "prediction")
+
 # Whom MSP-Podcast's annotators could not name. Two such utterances may or may not be by the same person.
 UNKNOWN_SPEAKER = "Unknown"
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from bench.accuracy.corpora import read
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, UNKNOWN_SPEAKER, Reading, Utterance, ordered_splits
-from bench.audio import read_recording
+from bench.audio import is_cut_off, read_recording
 from bench.speech import FRAME_SAMPLES, SAMPLE_RATE
 from mixers.errors import UserError
 
@@ -183,6 +183,9 @@ def _examine(utterance: Utterance) -> _Recording | Fault:
     if samples < FRAME_SAMPLES:
         reason = f"is shorter than an encoder's frame ({1000 * FRAME_SAMPLES / SAMPLE_RATE:g} ms)"
         return Fault(name=utterance.name, reason=reason, hint="Mend the file or take it out of the corpus.")
+    if is_cut_off(path):
+        reason = "ends before the length that its header states"
+        return Fault(name=utterance.name, reason=reason, hint="Copy the file again.")
     silent = float(waveform.max() - waveform.min()) < 2 * SILENCE
     return _Recording(seconds=samples / SAMPLE_RATE, silent=silent)
 

@@ -2,18 +2,21 @@
 
     {"audio": "a/0001.wav", "text": "I told you so", "label": "anger", "speaker": "anna", "split": "train"}
 
-`audio` is relative to the file; its last part is the utterance's name. Labels and splits are free, but training
-looks for train and development. The classes are the labels that occur, in alphabetical order. Other keys are ignored.
+`audio` is relative to the file; its last part is the utterance's name. Labels are free, and so are splits, of letters
+and digits, but training looks for train and development. The classes are the labels that occur, in alphabetical order.
+Other keys are ignored.
 """
 
 import json
+import re
 from pathlib import Path
 
-from bench.accuracy.corpora.base import Reading, Utterance, note_name, one_line
+from bench.accuracy.corpora.base import PREDICTION_COLUMNS, UNKNOWN_SPEAKER, Reading, Utterance, note_name, one_line
 from bench.accuracy.corpora.files import read_text
 from mixers.errors import UserError
 
 _EXAMPLE = '{"audio": "a.wav", "text": "I told you so", "label": "anger", "speaker": "anna", "split": "train"}'
+_SPLIT = re.compile(r"[\w-]+")
 _HINT = f"A line is an utterance: {_EXAMPLE}"
 
 
@@ -57,6 +60,13 @@ def _utterance(line: str, where: str, *, folder: Path) -> Utterance:
     text = fields.get("text") or ""  # missing, null and empty are alike: there is no transcript
     if not isinstance(text, str):
         raise UserError(f"{where}: text must be a string, not {text!r}", hint=_HINT)
+    if not _SPLIT.fullmatch(split):
+        hint = "A split names a folder of results: letters, digits, - and _."
+        raise UserError(f"{where}: split cannot be {split!r}", hint=hint)
+    if label in PREDICTION_COLUMNS:
+        raise UserError(f"{where}: label cannot be {label!r}", hint="Files of predictions have a column of that name.")
+    if speaker.strip().lower() == UNKNOWN_SPEAKER.lower():
+        speaker = UNKNOWN_SPEAKER
     path = folder / audio
     return Utterance(name=path.name, audio=path, text=one_line(text), label=label, speaker=speaker, split=split)
 
