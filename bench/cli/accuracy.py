@@ -159,6 +159,8 @@ def evaluate(
     read = corpora.load(corpus, missing_text="empty" if speech_alone else missing_text)
     others = [split for split in read.splits if split != TRAIN]
     chosen = others if splits is None else [split.strip() for split in splits.split(",")]
+    if not chosen:
+        raise UserError(f"{corpus} has training utterances alone", hint="Give --splits train to score these.")
     _evaluate(run, read, chosen, device=choose_device(device), workers=workers, console=Console(stderr=True))
     print(run / "evaluation")
 
