@@ -16,6 +16,6 @@ def choose_device(name: str) -> str:
     if name == "cuda" and not torch.cuda.is_available():
         built = f"PyTorch {torch.__version__}"
         raise UserError(
-            f"no CUDA GPU is visible to {built}", hint="Check `nvidia-smi`, or compute on the CPU with --device cpu."
+            f"no CUDA GPU is visible to {built}", hint="Check `nvidia-smi`, and that this PyTorch is built for CUDA."
         )
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name

@@ -137,6 +137,8 @@ class Mixer(SequenceModel):
             return self.equations(x)
         out = torch.zeros_like(x)
         for row, real in enumerate(mask):
+            if not real.any():
+                continue
             out[row, real] = self.equations(x[row : row + 1, real])[0].to(x.dtype)  # autocast may have made it less
         return out
 

@@ -240,9 +240,10 @@ def test_cuda_where_there_is_none(sbench: Sbench) -> None:
     code, _, err = sbench("sweep", "--device", "cuda")
     assert code == 2
     assert "no CUDA GPU is visible" in err
-    assert "--device cpu" in err
+    assert "built for CUDA" in err
     assert sbench("tune")[0] == 2
-    assert "nothing is tuned in such a setting" in sbench("tune", "--precision", "tf32")[2]
+    assert "nothing is tuned in such a setting: tf32" in sbench("tune", "--precision", "native,tf32")[2]
+    assert "unknown mixer 'kdaa'" in sbench("tune", "kdaa")[2]
 
 
 def test_wrong_flags(sbench: Sbench) -> None:

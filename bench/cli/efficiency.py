@@ -225,14 +225,21 @@ def tune(
         Path | None, typer.Option(help="Where its folders go; default: where sweeps look for them.", show_default=False)
     ] = None,
 ) -> None:
-    """Find the fastest kernel configurations on this GPU, once, so that sweeps need not search: takes minutes."""
+    """Find the fastest kernel configurations on this GPU, once, so that sweeps need not search; exits 1 if one fails.
+
+    Takes minutes.
+    """
     from functools import partial
 
     from bench.efficiency import tune as tuning
 
     settings = tuning.choose(presets=preset, precisions=precision, passes=pass_)
-    for folder in tuning.tune(names or [], output, settings=settings, again=again, tell=partial(print, flush=True)):
+    told = partial(print, file=sys.stderr, flush=True)
+    folders, failed = tuning.tune(names or [], output, settings=settings, again=again, tell=told)
+    for folder in folders:
         print(folder)
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -12,7 +12,7 @@ PASSES = ("inference", "training")
 # The first backward pass makes a context for its thread, and tells of it.
 warnings.filterwarnings("ignore", message="Attempting to run cuBLAS, but there was no current CUDA context")
 
-_CALLS_BEFORE_CAPTURE = 2  # on the capturing stream, where a library may set up workspaces of its own
+_CALLS_BEFORE_CAPTURE = 2  # on a stream of their own, as PyTorch asks for
 
 
 def callable_model(model: nn.Module, execution: str) -> nn.Module:
@@ -76,7 +76,7 @@ def _capture(call: Callable[[], object]) -> Callable[[], object]:
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            result = call()
+            result = call(), call  # with what the call holds, which every replay reads again
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:

@@ -50,7 +50,7 @@ def choose(*, presets: str | None, precisions: str | None, passes: str | None) -
     """Return the settings that are tuned, or those of them on the given places of each axis, commas between.
 
     Raises:
-        UserError: None is.
+        UserError: On one of these places none is.
     """
     wanted = [
         (axis, [value.strip() for value in given.split(",")])
@@ -58,15 +58,17 @@ def choose(*, presets: str | None, precisions: str | None, passes: str | None) -
         if given is not None
     ]
     chosen = tuple(each for each in SETTINGS if all(getattr(each, axis) in values for axis, values in wanted))
-    if not chosen:
-        labels = "; ".join(each.label for each in SETTINGS)
-        raise UserError("nothing is tuned in such a setting", hint=f"What is: {labels}. tf32 runs as native is tuned.")
+    for axis, values in wanted:
+        for value in values:
+            if value not in {getattr(each, axis) for each in chosen}:
+                hint = f"What is: {'; '.join(each.label for each in SETTINGS)}. tf32 runs as native is tuned."
+                raise UserError(f"nothing is tuned in such a setting: {value}", hint=hint)
     return chosen
 
 
 def tune(
     names: Sequence[str], root: Path | None, *, settings: Sequence[Setting] = SETTINGS, again: bool = False, tell: Tell
-) -> tuple[Path, ...]:
+) -> tuple[tuple[Path, ...], int]:
     """Tune the mixers' kernels on the GPU and merge the configurations found into this GPU's folders.
 
     Args:
@@ -77,13 +79,13 @@ def tune(
         tell: Told the name of each search as it ends, and what went wrong in it.
 
     Returns:
-        Those folders.
+        Those folders, and how many searches failed.
 
     Raises:
         UserError: There is no GPU, or nothing to tune.
     """
-    choose_device("cuda")
     contestants = choose_contestants(names, settings=settings, device_type="cuda")
+    choose_device("cuda")
     chosen = [contestant for contestant in contestants if contestant.implementation in AUTOTUNED]
     if not chosen:
         raise UserError(
@@ -102,19 +104,27 @@ def tune(
         for number, each in enumerate(chosen):
             folder = folders[each.setting.precision == "float32"] / f"{each.mixer}-{number}"
             futures[pool.submit(_search, each, folder, again=again)] = each
-        for future in as_completed(futures):
-            each, error = futures[future], future.exception()
-            tell(f"{each.mixer}/{each.implementation}, {each.setting.label}{f': {error}' if error else ''}")
+        try:
+            for future in as_completed(futures):
+                each, error = futures[future], future.exception()
+                tell(f"{each.mixer}/{each.implementation}, {each.setting.label}{f': {error}' if error else ''}")
+        except KeyboardInterrupt:
+            for future in futures:
+                future.cancel()
+            for child in multiprocessing.active_children():
+                child.kill()  # which breaks the pool: it begins nothing more
+            raise
     found = tuple(folder for folder in folders.values() if folder.is_dir())
     for folder in found:
         _merge_searches(folder)
-    return found
+    return found, sum(future.exception() is not None for future in futures)
 
 
 def _merge_searches(folder: Path) -> None:
     """Merge what the searches found into one file a kernel, and remove what they left."""
     for search in sorted(path for path in folder.iterdir() if path.is_dir()):
-        tuned.merge({path.stem: json.loads(path.read_text()) for path in sorted(search.iterdir())}, folder)
+        whole = sorted(search.glob("*.json"))
+        tuned.merge({path.stem: json.loads(path.read_text()) for path in whole}, folder)
         shutil.rmtree(search)
 
 

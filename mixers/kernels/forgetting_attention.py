@@ -51,6 +51,7 @@ def forgetting_attention(
         raise ValueError(f"heads are {q.shape[-1]} wide: the kernels know {', '.join(map(str, WIDTHS))}")
     if q.shape[2] % k.shape[2]:
         raise ValueError(f"{k.shape[2]} heads of keys cannot serve {q.shape[2]} heads of queries alike")
+    mask = None if mask is None else mask.contiguous()
     o: Tensor = _attend(q.contiguous(), k.contiguous(), v.contiguous(), log_forget.contiguous(), mask)[0]
     return o
 

@@ -5,9 +5,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench.efficiency import tune
+from bench.efficiency.cases import Contestant
 from mixers import tuned
+from tests.conftest import Sbench
 
 
 def test_what_is_found_is_kept_at_once_and_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,3 +28,24 @@ def test_what_is_found_is_kept_at_once_and_at_the_end(tmp_path: Path, monkeypatc
         assert entries("first") == {"key": "choice"}
         found["second"] = {"autotune_entries": {"other": "choice"}}
     assert entries("second") == {"other": "choice"}
+
+
+def search(contestant: Contestant, folder: Path, *, again: bool) -> None:  # noqa: ARG001
+    """One of two mixers finds a configuration, beside which lies what a kill left of another; one fails."""
+    if contestant.mixer == "gsa":
+        raise RuntimeError("an illegal memory access")
+    tuned.merge({"kernel": {"kernel_name": "kernel", "autotune_entries": {"key": {"num_warps": 4}}}}, folder)
+    (folder / "kernel.4711.partial").write_text("{")
+
+
+def test_a_search_that_fails_is_told_and_the_others_are_kept(
+    sbench: Sbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tune, "choose_device", lambda name: name)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200")
+    monkeypatch.setattr(tune, "_search", search)
+    command = ("tune", "retnet", "gsa", "--preset", "released", "--output", "found")
+    code, out, err = sbench(*command)
+    assert (code, out) == (1, "found/nvidia-h200\n")
+    assert "gsa/fla, native, released preset, inference: an illegal memory access" in err
+    assert [path.name for path in (tmp_path / "found" / "nvidia-h200").iterdir()] == ["kernel.json"]

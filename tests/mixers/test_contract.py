@@ -70,7 +70,7 @@ def test_causality(name: str, implementation: str, frames: int, data: st.DataObj
 
 
 @on_cpu
-@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=3))
+@given(lengths=st.lists(st.integers(0, 9), min_size=1, max_size=3))
 @settings(max_examples=10, deadline=None)
 def test_a_padded_batch_equals_each_sequence_alone(name: str, implementation: str, lengths: list[int]) -> None:
     mixer = small(name, implementation=implementation)
@@ -78,9 +78,9 @@ def test_a_padded_batch_equals_each_sequence_alone(name: str, implementation: st
     mask = torch.arange(x.shape[1]) < torch.tensor(lengths)[:, None]
     with torch.no_grad():
         y = mixer(x, mask)
-        alone = [mixer(x[row : row + 1, :length])[0] for row, length in enumerate(lengths)]
+        alone = [mixer(x[row : row + 1, :length])[0] for row, length in enumerate(lengths) if length]
     assert (y[~mask] == 0).all()
-    torch.testing.assert_close(y[mask], torch.cat(alone), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(y[mask], torch.cat([y[:0].flatten(0, 1), *alone]), rtol=1e-10, atol=1e-12)
 
 
 @on_cpu
