@@ -21,7 +21,7 @@ SUFFIXES = (".wav", ".flac")
 
 _BLOCK_SAMPLES = 2**20
 
-_NO_LENGTH = 2**31 - 1  # bytes; who writes a stream states this or more
+_NO_LENGTH = 0x7FFFF000  # bytes; who writes a stream, and does not know, states this (SoX, eSpeak) or more
 
 # The first line of what a clone without Git LFS leaves in place of a file (its pointer specification, version 1).
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"

@@ -116,7 +116,8 @@ def read(folder: Path) -> Run:
         fields: dict[str, Any] = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
         version = fields.pop("version")
         if version != VERSION:
-            raise UserError(f"{folder} is a run of version {version!r}, this sbench reads {VERSION}", hint=hint)
+            mend = "Use it with the sbench that trained it, or train it again."
+            raise UserError(f"{folder} is a run of version {version!r}, this sbench reads {VERSION}", hint=mend)
         implementations, encoders = fields.pop("implementations"), fields.pop("encoders")
         fields["mixers"] = tuple(f"{name}/{implementations[name]}" for name in fields["mixers"])
         fields |= {"classes": tuple(fields["classes"]), "seeds": tuple(fields["seeds"])}

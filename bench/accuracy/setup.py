@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin, broadcast_object_list
+from safetensors import SafetensorError
 
 import mixers
 from bench.accuracy import corpora, runs
@@ -64,7 +65,9 @@ def choose_precision(name: str | None, *, device: str) -> str:
 
 
 def start_accelerator(device: str) -> Accelerator:
-    """Return what spreads the work over processes, where there are several, whatever else Accelerate is set up to do.
+    """Return what spreads the work over processes, where there are several.
+
+    Whatever else Accelerate is set up for, each learner computes as its run says.
 
     Where a GPU computes, this process is left one thread on the CPU: several would share the cores with those that read
     audio, and wait for each other whenever a text is copied.
@@ -73,7 +76,8 @@ def start_accelerator(device: str) -> Accelerator:
         torch.set_num_threads(1)
     return Accelerator(
         cpu=device == "cpu",
-        mixed_precision="no",  # the run's own precision is in its record
+        mixed_precision="no",
+        dynamo_backend="no",
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
     )
 
@@ -128,8 +132,9 @@ def _write_materials(materials: Path) -> None:
         write_text_encoder(partial / "text", seed=0)
         write_demo_corpus(partial / "corpus", utterances=480, speakers=24, seed=0)
         partial.rename(materials)
-    except OSError as error:
-        raise UserError(f"{materials} cannot be written: {error.strerror}", hint="Give another --output.") from None
+    except (OSError, SafetensorError, UserError) as error:
+        reason = getattr(error, "strerror", None) or str(error).replace(str(partial), str(materials))
+        raise UserError(f"{materials} cannot be written: {reason}", hint="Give another --output.") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -5,6 +5,7 @@ follow from seed and epoch, dropout from seed and step, and nothing else is draw
 """
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -200,7 +201,7 @@ class Training:
         try:
             yield
         except OSError as error:
-            hint = f"Make room, then: sbench train --resume {self._folder}"
+            hint = f"Make room, then: sbench train --resume {shlex.quote(str(self._folder))}"
             raise UserError(f"{self._folder} cannot be written: {error.strerror}", hint=hint) from None
 
 

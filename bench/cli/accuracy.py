@@ -130,7 +130,12 @@ def train(
             runs.start(run, folder)
         accelerator.wait_for_everyone()
     console.quiet = not accelerator.is_main_process
-    _train(run, folder, read, encoders, accelerator, console, workers=workers, checkpoint_steps=checkpoint_steps)
+    try:
+        _train(run, folder, read, encoders, accelerator, console, workers=workers, checkpoint_steps=checkpoint_steps)
+    except KeyboardInterrupt:
+        if accelerator.is_main_process:
+            print(how_to_go_on("train", folder), file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
     if run.demo:
         _evaluate(folder, read, read.splits[1:], device=device, workers=workers, console=console)
         if accelerator.is_main_process:
@@ -305,7 +310,7 @@ def _train(
     workers: int,
     checkpoint_steps: int,
 ) -> None:
-    """Train under a progress bar; Ctrl-C says how to go on."""
+    """Train under a progress bar."""
     from torch.utils.tensorboard import SummaryWriter
 
     from bench.accuracy.compiling import compiling_ahead
@@ -358,10 +363,6 @@ def _train(
                 if writer:
                     for name, value in values.items():
                         writer.add_scalar(name, value, at)
-    except KeyboardInterrupt:
-        if accelerator.is_main_process:
-            print(how_to_go_on("train", folder), file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
     finally:
         if writer:
             writer.close()

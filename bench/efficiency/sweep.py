@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import multiprocessing.connection
+import shlex
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -237,10 +238,9 @@ class Sweep:
         try:
             append_record(self._folder, record, samples)
         except OSError as error:
-            raise UserError(
-                f"{self._folder} cannot be written: {error.strerror}",
-                hint=f"What was measured before is kept. Make room, then: sbench sweep --resume {self._folder}",
-            ) from None
+            again = f"sbench sweep --resume {shlex.quote(str(self._folder))}"
+            hint = f"What was measured before is kept. Make room, then: {again}"
+            raise UserError(f"{self._folder} cannot be written: {error.strerror}", hint=hint) from None
         return record
 
     def _save(self, found: dict[str, Any]) -> None:

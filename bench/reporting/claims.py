@@ -42,13 +42,13 @@ class View:
     Attributes:
         records: One a mixer and length.
         attention: What stands for softmax attention, ``sa/eager`` or ``sa/sdpa``; other forms of it are left out.
-        same_model: Whether these are the paper's models, so that its figures in GiB must come out.
+        papers_own: Whether models and conditions are the paper's own, so that its figures in GiB must come out.
         time: Which time of a record counts; by default as the paper took it where that was done, else a single call's.
     """
 
     records: Sequence[Record]
     attention: str
-    same_model: bool
+    papers_own: bool
     time: Quantity = as_the_paper
 
     @property
@@ -136,7 +136,7 @@ def render(records: Sequence[Record]) -> str:
             if any(each.name == attention for each in alike) and setting.pass_ == "inference":
                 parts.append(f"## {alike[0].device}, {setting.label}, softmax attention as {attention}\n")
                 for how, time in _times(alike).items():
-                    view = View(records=alike, attention=attention, same_model=setting == OF_THE_PAPER, time=time)
+                    view = View(records=alike, attention=attention, papers_own=setting == OF_THE_PAPER, time=time)
                     parts.append(f"Times: {how}.\n\n{_table(view)}\n")
     return "\n".join(parts)
 
@@ -152,7 +152,7 @@ def _table(view: View) -> str:
     rows = []
     for claim in CLAIMS:
         outcome = judge(claim, view)
-        words = ("reproduced", "not reproduced") if view.same_model else ("stands", "does not stand")
+        words = ("reproduced", "not reproduced") if view.papers_own else ("stands", "does not stand")
         verdict = "-" if outcome.holds is None else words[not outcome.holds]
         verdict += f", {outcome.strength}" if outcome.strength else ""
         rows.append((claim.section, claim.says, claim.paper, outcome.ours, verdict, outcome.evidence))
@@ -170,8 +170,8 @@ def _gib(mixer: str, seconds: float, paper: float) -> Callable[[View], Outcome]:
         holds = _near(ours, paper, MEMORY_TOLERANCE) or round(ours, 2) == paper  # it gives some in two decimals only
         return Outcome(
             ours=f"{cell(ours)} GiB",
-            holds=holds if view.same_model else None,
-            evidence=f"off by {ours / paper - 1:+.1%}" if view.same_model else "another model",
+            holds=holds if view.papers_own else None,
+            evidence=f"off by {ours / paper - 1:+.1%}" if view.papers_own else "not the paper's conditions",
         )
 
     return check
@@ -185,7 +185,7 @@ def _ratio(
         ours = above / below
         evidence = f"{cell(above)} / {cell(below)} {unit}, {ours / paper - 1:+.0%}"
         near = _near(ours, paper, RATIO_TOLERANCE)
-        holds = near if view.same_model else ours > 1 + NO_DIFFERENCE
+        holds = near if view.papers_own else ours > 1 + NO_DIFFERENCE
         strength = "" if near or not holds else "weaker" if ours < paper else "stronger"
         return Outcome(ours=f"{cell(ours)} x", holds=holds, evidence=evidence, strength=strength)
 

@@ -93,9 +93,9 @@ def _figures(records: Sequence[Record], folder: Path, *, formats: Sequence[str])
     stems = {setting: "-".join(["figure2", *label.split()]) for setting, label in distinguish(groups).items()}
     for setting, stem in stems.items():
         draw_figure2(groups[setting], folder / stem, formats=formats)
-    for old in (*folder.glob("figure2*.png"), *folder.glob("figure2*.pdf")):
-        if old.stem not in stems.values():
-            old.unlink()  # drawn when there were other settings, so of part of the records
+    if len(stems) > 1:  # what was drawn while there was one shows a part of the records
+        for suffix in ("png", "pdf"):
+            (folder / f"figure2.{suffix}").unlink(missing_ok=True)
 
 
 def _everything(records: Sequence[Record], folder: Path) -> None:

@@ -189,12 +189,16 @@ def test_whoever_takes_up_a_run_computes_in_its_precision(
 def test_accelerate_is_not_asked_how_to_compute() -> None:
     code = (
         "from bench.accuracy.setup import start_accelerator as start; a = start('cpu'); "
-        "print(a.mixed_precision, a.gradient_accumulation_steps)"
+        "print(a.mixed_precision, a.gradient_accumulation_steps, a.state.dynamo_plugin.backend.value)"
     )
-    elsewhere = {"ACCELERATE_MIXED_PRECISION": "bf16", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}
+    elsewhere = {
+        "ACCELERATE_MIXED_PRECISION": "bf16",
+        "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4",
+        "ACCELERATE_DYNAMO_BACKEND": "EAGER",
+    }
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=os.environ | elsewhere, capture_output=True, text=True, check=True)
-    assert done.stdout == "no 1\n"
+    assert done.stdout == "no 1 NO\n"
 
 
 def test_another_corpus_than_a_run_was_begun_with(
@@ -261,6 +265,20 @@ def test_a_full_disk_is_told_how_to_go_on(
     assert code == 2
     assert "run cannot be written: No space left on device" in err
     assert "sbench train --resume run" in err
+
+
+def test_ctrl_c_before_the_first_step_says_how_to_go_on(
+    sbench: Sbench, tmp_path: Path, arguments: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "__init__", interrupt)
+        code, _, err = sbench("train", *arguments, "--output", "a run")
+    assert code == 130
+    assert "To go on: sbench train --resume 'a run'" in err
+    assert sbench("train", "--resume", tmp_path / "a run", "--workers", 0, "--device", "cpu")[0] == 0
 
 
 def test_a_diverging_loss_is_said(sbench: Sbench, arguments: list[object], monkeypatch: pytest.MonkeyPatch) -> None:

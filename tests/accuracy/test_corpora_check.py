@@ -105,6 +105,16 @@ def test_a_bad_recording_is_reported_with_the_reason(
     assert f"{reason}: 1 (1.wav). {fault.hint}" in text_of(report)
 
 
+def test_a_wav_file_that_was_a_stream_is_not_cut_off(tmp_path: Path) -> None:
+    """Its writer could not know its length."""
+    spec = write_corpus(tmp_path)
+    content = (tmp_path / "1.wav").read_bytes()
+    at = content.index(b"data") + 4
+    for size in (0x7FFFF000, 0xFFFFFFFF):
+        (tmp_path / "1.wav").write_bytes(content[:at] + size.to_bytes(4, "little") + content[at + 4 :])
+        assert check([spec]).sound
+
+
 def test_a_pointer_file_is_called_one(tmp_path: Path) -> None:
     spec = write_corpus(tmp_path)
     for name in ("0.wav", "2.wav"):

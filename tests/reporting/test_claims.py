@@ -45,9 +45,9 @@ def as_in_the_paper(make_record: MakeRecord, **changes: tuple[float, float, floa
 
 
 def verdicts(
-    records: Sequence[Record], *, attention: str = "sa/eager", same_model: bool = True
+    records: Sequence[Record], *, attention: str = "sa/eager", papers_own: bool = True
 ) -> dict[str, bool | None]:
-    view = View(records=records, attention=attention, same_model=same_model)
+    view = View(records=records, attention=attention, papers_own=papers_own)
     return {claim.says: judge(claim, view).holds for claim in CLAIMS}
 
 
@@ -80,7 +80,7 @@ def test_a_departure_fells_the_claims_it_concerns(
 
 
 def test_figures_of_another_model_are_not_compared(make_record: MakeRecord) -> None:
-    found = verdicts(as_in_the_paper(make_record), same_model=False)
+    found = verdicts(as_in_the_paper(make_record), papers_own=False)
     assert {says for says, holds in found.items() if holds is None} == {
         "SA's memory at 10 s",
         "SA's memory at 400 s",
@@ -95,7 +95,7 @@ def test_figures_of_another_model_are_not_compared(make_record: MakeRecord) -> N
 def test_under_equal_conditions_a_ratio_stands_by_its_direction(
     make_record: MakeRecord, ms: float, holds: bool, strength: str
 ) -> None:
-    view = View(records=as_in_the_paper(make_record, kda__fla=(ms, 0.6, 1.0)), attention="sa/eager", same_model=False)
+    view = View(records=as_in_the_paper(make_record, kda__fla=(ms, 0.6, 1.0)), attention="sa/eager", papers_own=False)
     (claim,) = (claim for claim in CLAIMS if claim.says == "KDA is faster than SA at 400 s")
     outcome = judge(claim, view)
     assert (outcome.holds, outcome.strength) == (holds, strength)
@@ -103,7 +103,7 @@ def test_under_equal_conditions_a_ratio_stands_by_its_direction(
 
 def test_a_case_that_is_missing_leaves_its_claims_open_and_says_so(make_record: MakeRecord) -> None:
     records = [each for each in as_in_the_paper(make_record) if (each.name, each.seconds) != ("kda/fla", 400.0)]
-    view = View(records=records, attention="sa/eager", same_model=True)
+    view = View(records=records, attention="sa/eager", papers_own=True)
     outcomes = {claim.says: judge(claim, view) for claim in CLAIMS}
     assert outcomes["KDA is faster than SA at 400 s"].holds is None
     assert outcomes["KDA is faster than SA at 400 s"].evidence == "kda/fla at 400 s was not measured"
@@ -114,7 +114,7 @@ def test_a_mixer_whose_growth_is_not_known_is_named_and_the_others_are_judged(ma
     records = [
         dataclasses.replace(each, gpu_ms=None) if each.mixer == "gsa" else each for each in as_in_the_paper(make_record)
     ]
-    view = View(records=records, attention="sa/eager", same_model=True)
+    view = View(records=records, attention="sa/eager", papers_own=True)
     (claim,) = (claim for claim in CLAIMS if claim.says == "the time of the efficient mixers grows linearly")
     outcome = judge(claim, view)
     assert outcome.holds
@@ -128,7 +128,7 @@ def test_the_time_that_counts_is_the_one_asked_for(make_record: MakeRecord) -> N
     ]
     (claim,) = (claim for claim in CLAIMS if claim.says == "KDA is the fastest of all at 400 s")
     for time, holds in ((claims.as_the_paper, True), (gpu_time, False)):
-        assert judge(claim, View(records=records, attention="sa/eager", same_model=True, time=time)).holds is holds
+        assert judge(claim, View(records=records, attention="sa/eager", papers_own=True, time=time)).holds is holds
 
 
 def test_the_page_has_a_table_for_each_form_of_attention(make_record: MakeRecord) -> None:
@@ -152,4 +152,4 @@ def test_under_other_conditions_than_the_papers_its_figures_in_gib_are_no_measur
 ) -> None:
     text = claims.render([dataclasses.replace(each, **other) for each in as_in_the_paper(make_record)])  # type: ignore[arg-type]
     assert "reproduced |" not in text
-    assert text.count("another model") == 3
+    assert text.count("not the paper's conditions") == 3

@@ -115,11 +115,13 @@ def test_sweeps_of_other_machines_or_inputs_make_no_report_together(
 
 def test_a_figure_of_fewer_settings_does_not_stay(folder: Path, make_record: MakeRecord) -> None:
     write_report([folder], folder)
+    (folder / "figure2-mine.pdf").write_text("the user's own")
     append_record(folder, make_record("kda/fla", pass_="training"))
     write_figures(folder)
     assert {name for name in names(folder) if name.startswith("figure2")} == {
         "figure2-inference.png",
         "figure2-training.png",
+        "figure2-mine.pdf",
     }
 
 
