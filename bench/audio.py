@@ -14,7 +14,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.speech import SAMPLE_RATE
+from bench.speech import FRAME_SAMPLES, SAMPLE_RATE
 from mixers.errors import UserError
 
 SUFFIXES = (".wav", ".flac")
@@ -72,6 +72,18 @@ def read_recording(path: Path) -> Float[Tensor, " samples"]:
     if waveform.size == 0:
         raise _bad(path, "holds less than one sample at 16 kHz")
     return torch.from_numpy(waveform)
+
+
+def read_encodable(path: Path) -> Float[Tensor, " samples"]:
+    """Read a recording of which an encoder makes at least one frame, as `read_recording` does.
+
+    Raises:
+        UserError: It cannot be read, or is shorter than a frame.
+    """
+    waveform = read_recording(path)
+    if waveform.shape[0] < FRAME_SAMPLES:
+        raise _bad(path, f"is shorter than an encoder's frame ({1000 * FRAME_SAMPLES / SAMPLE_RATE:g} ms)")
+    return waveform
 
 
 def is_cut_off(path: Path) -> bool:

@@ -1,6 +1,7 @@
 """Folders that commands make: new ones, never half-made, and never over something that is there."""
 
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,11 @@ def check_new(folder: Path) -> None:
         raise UserError(
             f"the output {kind} {folder} exists", hint="Give another --output, or go on in it with --resume."
         )
+
+
+def resume_command(command: str, folder: Path) -> str:
+    """Return what to type in a shell to go on in a folder: with ``sweep`` or ``train``."""
+    return f"sbench {command} --resume {shlex.quote(str(folder))}"
 
 
 def make(folder: Path, *, file: str, content: str) -> None:

@@ -362,9 +362,10 @@ def test_ctrl_c_keeps_what_was_measured_and_says_how_to_go_on(tmp_path: Path) ->
     )
 
 
-def test_a_sweep_of_a_gpu_cannot_go_on_without_one(sbench: Sbench, tmp_path: Path) -> None:
-    if torch.cuda.is_available():
-        pytest.skip("there is one")
+def test_a_sweep_of_a_gpu_cannot_go_on_without_one(
+    sbench: Sbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     sbench("sweep", *FAST, "--output", "run")
     path = tmp_path / "run" / "sweep.json"
     path.write_text(path.read_text().replace('"device_type": "cpu"', '"device_type": "cuda"'))

@@ -8,7 +8,6 @@ import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,8 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from bench.accuracy.corpora.base import Utterance
 from bench.accuracy.features import SpeechFeatures, TextFeatures, WaveformScale
-from bench.audio import read_recording
-from bench.speech import FRAME_SAMPLES, SAMPLE_RATE, crop_or_repeat, samples_of
+from bench.audio import read_encodable, read_recording
+from bench.speech import crop_or_repeat, samples_of
 from mixers.errors import UserError
 
 _TOKENS = 16  # texts of a training batch are padded to a multiple of so many, so that kernels meet few lengths
@@ -74,21 +73,7 @@ class WholeFiles(Dataset[tuple[Utterance, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Utterance, Tensor]:
         utterance = self._utterances[index]
-        return utterance, read_whole(utterance.audio)
-
-
-def read_whole(recording: Path) -> Float[Tensor, " samples"]:
-    """Return a recording that is long enough for an encoder, at 16 kHz.
-
-    Raises:
-        UserError: It cannot be read, or is shorter than a frame.
-    """
-    waveform = read_recording(recording)
-    if waveform.shape[0] < FRAME_SAMPLES:
-        shortest = f"an encoder's frame ({1000 * FRAME_SAMPLES / SAMPLE_RATE:g} ms)"
-        hint = "Take it out of the corpus; `sbench corpus` lists all such files."
-        raise UserError(f"{recording} is shorter than {shortest}", hint=hint)
-    return waveform
+        return utterance, read_encodable(utterance.audio)
 
 
 def check_whole_files(utterances: Sequence[Utterance]) -> None:
@@ -98,7 +83,7 @@ def check_whole_files(utterances: Sequence[Utterance]) -> None:
         UserError: One cannot be read, or is shorter than a frame; the first such is named.
     """
     with ThreadPoolExecutor() as pool:
-        for _ in pool.map(lambda each: read_whole(each.audio).shape, utterances):
+        for _ in pool.map(lambda each: read_encodable(each.audio).shape, utterances):
             pass
 
 

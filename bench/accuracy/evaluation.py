@@ -1,9 +1,8 @@
 """Scores what was trained: whole files, one at a time, each encoded once for all mixers and seeds."""
 
-import dataclasses
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,7 +12,6 @@ from torch import Tensor
 from bench.accuracy import runs
 from bench.accuracy.confusion import write_confusion
 from bench.accuracy.corpora.base import Corpus, Utterance
-from bench.accuracy.data import read_whole
 from bench.accuracy.features import Encoders, SpeechFeatures, TextFeatures, load_features
 from bench.accuracy.learner import Learner, read_tensors
 from bench.accuracy.metrics import Summary, summarise
@@ -21,6 +19,7 @@ from bench.accuracy.predictions import Predictions, write_predictions
 from bench.accuracy.runs import Run
 from bench.accuracy.setup import choose_implementation, choose_precision, start_accelerator
 from bench.accuracy.training import predict
+from bench.audio import read_encodable
 from bench.reporting.atomic import write_atomically
 from mixers.errors import UserError
 from mixers.precision import DTYPES
@@ -50,7 +49,7 @@ def open_run(folder: Path, *, device: str) -> Trained:
         UserError: It is no run, was never evaluated on the development set, or a file is damaged.
     """
     run = runs.read(folder)
-    run = dataclasses.replace(run, mixers=tuple(_usable(name, run.preset, device=device) for name in run.mixers))
+    run = replace(run, mixers=tuple(_usable(name, run.preset, device=device) for name in run.mixers))
     choose_precision(run.precision, device=device)
     accelerator = start_accelerator(device)
     speech, text = open_encoders(run, device=str(accelerator.device))
@@ -142,7 +141,7 @@ def classify(trained: Trained, recording: Path, text: str) -> dict[str, dict[str
     Raises:
         UserError: The recording cannot be read, or is shorter than a frame.
     """
-    features = trained.speech(read_whole(recording)[None], [str(recording)])
+    features = trained.speech(read_encodable(recording)[None], [str(recording)])
     tokens: Tensor | None = None
     if trained.text is not None:
         trained.text.prepare([text])

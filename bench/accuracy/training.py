@@ -5,7 +5,6 @@ follow from seed and epoch, dropout from seed and step, and nothing else is draw
 """
 
 import json
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from bench.accuracy.features import SpeechFeatures, TextFeatures
 from bench.accuracy.learner import Learner
 from bench.accuracy.metrics import macro_f
 from bench.accuracy.runs import Place, Run
+from bench.folders import resume_command
 from bench.reporting.atomic import write_atomically
 from mixers.errors import UserError
 
@@ -201,7 +201,7 @@ class Training:
         try:
             yield
         except OSError as error:
-            hint = f"Make room, then: sbench train --resume {shlex.quote(str(self._folder))}"
+            hint = f"Make room, then: {resume_command('train', self._folder)}"
             raise UserError(f"{self._folder} cannot be written: {error.strerror}", hint=hint) from None
 
 

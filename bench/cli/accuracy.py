@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.app import INTERRUPTED, app, check_alone, how_to_go_on, is_given, new_progress
-from bench.folders import check_new, make_folder_for
+from bench.cli.app import INTERRUPTED, app, check_alone, is_given, new_progress
+from bench.folders import check_new, make_folder_for, resume_command
 from mixers.errors import UserError
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def train(
         _train(run, folder, read, encoders, accelerator, console, workers=workers, checkpoint_steps=checkpoint_steps)
     except KeyboardInterrupt:
         if accelerator.is_main_process:
-            print(how_to_go_on("train", folder), file=sys.stderr)
+            print("To go on:", resume_command("train", folder), file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
     if run.demo:
         _evaluate(folder, read, read.splits[1:], device=device, workers=workers, console=console)

@@ -1,8 +1,6 @@
 """What all commands share: the application, its exit codes and its progress bar."""
 
-import shlex
 from collections.abc import Collection
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -49,11 +47,6 @@ def is_given(context: typer.Context, name: str) -> bool:
     """Tell whether a parameter of a command stands on the command line, and is no default."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
-
-
-def how_to_go_on(command: str, folder: Path) -> str:
-    """Return what to type after an interruption, for a shell."""
-    return f"To go on: sbench {command} --resume {shlex.quote(str(folder))}"
 
 
 def new_progress(console: "Console") -> "Progress":

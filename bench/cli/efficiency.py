@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.app import INTERRUPTED, app, check_alone, how_to_go_on, new_progress
-from bench.folders import check_new
+from bench.cli.app import INTERRUPTED, app, check_alone, new_progress
+from bench.folders import check_new, resume_command
 from mixers.errors import UserError
 
 if TYPE_CHECKING:
@@ -330,7 +330,7 @@ def _measure(
         _show(records, folder, console)
     if interrupted:
         if folder.exists():
-            print(how_to_go_on("sweep", folder), file=sys.stderr)
+            print("To go on:", resume_command("sweep", folder), file=sys.stderr)
         raise typer.Exit(INTERRUPTED)
 
 

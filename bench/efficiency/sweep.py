@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import json
 import multiprocessing.connection
-import shlex
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -20,6 +19,7 @@ from bench.efficiency.inputs import EncodedSpeech, Input, RandomFeatures, Stored
 from bench.efficiency.records import SWEEP_FILE, Record, Samples, append_record
 from bench.efficiency.worker import Task
 from bench.encoders import load_encoder
+from bench.folders import resume_command
 from mixers import tuned
 from mixers.base import MixerConfig
 from mixers.errors import UserError
@@ -238,8 +238,7 @@ class Sweep:
         try:
             append_record(self._folder, record, samples)
         except OSError as error:
-            again = f"sbench sweep --resume {shlex.quote(str(self._folder))}"
-            hint = f"What was measured before is kept. Make room, then: {again}"
+            hint = f"What was measured before is kept. Make room, then: {resume_command('sweep', self._folder)}"
             raise UserError(f"{self._folder} cannot be written: {error.strerror}", hint=hint) from None
         return record
 

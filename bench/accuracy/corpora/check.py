@@ -17,8 +17,8 @@ from rich.text import Text
 
 from bench.accuracy.corpora import read
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, UNKNOWN_SPEAKER, Reading, Utterance, ordered_splits
-from bench.audio import is_cut_off, read_recording
-from bench.speech import FRAME_SAMPLES, SAMPLE_RATE
+from bench.audio import is_cut_off, read_encodable
+from bench.speech import SAMPLE_RATE
 from mixers.errors import UserError
 
 # A recording that stays within this part of full scale holds nothing to hear: -60 dB, 33 steps of 16 bits.
@@ -174,20 +174,16 @@ def _examine(utterance: Utterance) -> _Recording | Fault:
     """Decode a recording."""
     path = utterance.audio
     try:
-        waveform = read_recording(path)  # (samples,), at 16 kHz
+        waveform = read_encodable(path)  # (samples,), at 16 kHz
     except UserError as error:
         empty = path.is_file() and path.stat().st_size == 0  # which a decoder calls an unknown format
         reason = "is empty" if empty else str(error).removeprefix(f"{path} ")
         return Fault(name=utterance.name, reason=reason, hint=error.hint)
-    samples = waveform.shape[0]
-    if samples < FRAME_SAMPLES:
-        reason = f"is shorter than an encoder's frame ({1000 * FRAME_SAMPLES / SAMPLE_RATE:g} ms)"
-        return Fault(name=utterance.name, reason=reason, hint="Mend the file or take it out of the corpus.")
     if is_cut_off(path):
         reason = "ends before the length that its header states"
         return Fault(name=utterance.name, reason=reason, hint="Copy the file again.")
     silent = float(waveform.max() - waveform.min()) < 2 * SILENCE
-    return _Recording(seconds=samples / SAMPLE_RATE, silent=silent)
+    return _Recording(seconds=waveform.shape[0] / SAMPLE_RATE, silent=silent)
 
 
 def _report(spec: str, reading: Reading, recordings: Sequence[_Recording | Fault]) -> CorpusReport:
