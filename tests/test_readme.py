@@ -1,6 +1,7 @@
 """What the README says was found is what the committed records say."""
 
 import json
+import statistics
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,19 @@ def test_wall_times_are_those_that_the_sweeps_recorded() -> None:
         name = path.parent.relative_to(ROOT / "reports").as_posix()
         (row,) = (line for line in text.splitlines() if line.startswith(f"| [{name}]("))
         assert row.endswith(f" | {json.loads(path.read_text())['total_s']:.0f} s |"), name
+
+
+@pytest.mark.parametrize("gpu", ["nvidia-h100", "nvidia-h200"])
+def test_what_a_graphs_capture_adds_to_its_memory_is_as_told(gpu: str) -> None:
+    text = " ".join((ROOT / "reports" / "how-it-measures.md").read_text().split())
+    eager, graph = (
+        {each.case[::2]: each.peak_memory_gib or 0.0 for each in read_records(ROOT / "reports" / gpu / folder)}
+        for folder in ("bfloat16", "graph")
+    )
+    assert eager.keys() == graph.keys()
+    added = [1024 * (graph[case] - eager[case]) for case in eager]
+    assert f"some {statistics.median(added):.0f} MiB on an H100 or H200, whatever the length" in text
+    assert 30 < min(added) < max(added) < 40
 
 
 def test_the_table_of_attention_by_itself_is_what_the_benchmark_says() -> None:
