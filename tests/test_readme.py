@@ -1,16 +1,20 @@
 """What the README says was found is what the committed records say."""
 
+import dataclasses
 import json
-import statistics
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bench.efficiency.records import read_records
+from bench.efficiency.records import Record, read_records
 from bench.reporting.analysis import Quantity, gpu_time, memory
 from bench.reporting.claims import as_the_paper
 
 ROOT = Path(__file__).parents[1]
+GPUS = ("nvidia-h100", "nvidia-h200")
 REPORTS = ROOT / "reports" / "nvidia-h100"
 ATTENTION = ("sa/sdpa", "sa/eager")
 
@@ -42,6 +46,11 @@ class Found:
 @pytest.fixture(scope="module")
 def readme() -> str:
     return " ".join((ROOT / "README.md").read_text().split())
+
+
+@pytest.fixture(scope="module")
+def how_it_measures() -> str:
+    return " ".join((ROOT / "reports" / "how-it-measures.md").read_text().split())
 
 
 def test_the_papers_figures_are_reproduced_by_its_own_layers(readme: str) -> None:
@@ -90,29 +99,32 @@ def test_up_to_where_attention_is_the_fastest(readme: str) -> None:
 
 
 def test_the_table_of_our_kernels_is_what_the_records_say() -> None:
-    text = (ROOT / "reports" / "README.md").read_text()
-    records = {
-        (each.name, each.precision, each.pass_): each
-        for each in read_records(REPORTS / "kernels")
-        if each.seconds == 400.0
-    }
+    records = [
+        {
+            (each.name, each.precision, each.pass_): each
+            for each in read_records(ROOT / "reports" / gpu / "kernels")
+            if each.seconds == 400.0
+        }
+        for gpu in GPUS
+    ]
     for label, library, ours in (("FoX", "fox/flex", "fox/triton"), ("LightNet", "lightnet/fla", "lightnet/triton")):
         for precision in ("bfloat16", "tf32"):
             for pass_ in ("inference", "training"):
-                before, after = records[library, precision, pass_], records[ours, precision, pass_]
-                assert before.gpu_ms
-                assert after.gpu_ms
-                assert after.floor_ms
-                cells = (
-                    f"{label}, {precision}, {pass_}",
-                    f"{before.gpu_ms:.2f}",
-                    f"{after.gpu_ms:.2f}",
-                    f"{before.gpu_ms / after.gpu_ms:.1f}",
-                    f"{after.gpu_ms / after.floor_ms:.1f}",
-                    f"{before.peak_memory_gib:.2f}",
-                    f"{after.peak_memory_gib:.2f}",
-                )
-                assert f"| {' | '.join(cells)} |" in text
+                measured = [
+                    [dataclasses.asdict(of_gpu[name, precision, pass_]) for name in (library, ours)]
+                    for of_gpu in records
+                ]
+                check_row(f"{label}, {precision}, {pass_}", measured, memory=lambda gib: f"{gib:.2f}")
+
+
+def check_row(label: str, measured: list[list[dict[str, Any]]], *, memory: Callable[[float], str]) -> None:
+    """Look for the row of a table: for each GPU times and ratios, and memory, which is the same on all of them."""
+    cells = [label]
+    for before, after in measured:
+        cells += [f"{before['gpu_ms']:.2f}", f"{after['gpu_ms']:.2f}"]
+        cells += [f"{before['gpu_ms'] / after['gpu_ms']:.1f}", f"{after['gpu_ms'] / after['floor_ms']:.1f}"]
+    ((of_library, of_ours),) = {tuple(memory(side["peak_memory_gib"]) for side in sides) for sides in measured}
+    assert f"| {' | '.join([*cells, of_library, of_ours])} |" in (ROOT / "reports" / "README.md").read_text()
 
 
 def test_wall_times_are_those_that_the_sweeps_recorded() -> None:
@@ -125,37 +137,73 @@ def test_wall_times_are_those_that_the_sweeps_recorded() -> None:
         assert row.endswith(f" | {json.loads(path.read_text())['total_s']:.0f} s |"), name
 
 
-@pytest.mark.parametrize("gpu", ["nvidia-h100", "nvidia-h200"])
-def test_what_a_graphs_capture_adds_to_its_memory_is_as_told(gpu: str) -> None:
-    text = " ".join((ROOT / "reports" / "how-it-measures.md").read_text().split())
-    eager, graph = (
-        {each.case[::2]: each.peak_memory_gib or 0.0 for each in read_records(ROOT / "reports" / gpu / folder)}
-        for folder in ("bfloat16", "graph")
+def pairs(gpu: str, one: str, other: str) -> list[tuple[Record, Record]]:
+    """The records of two sweeps of the same cases, case by case."""
+    sides = (
+        {(each.name, each.seconds): each for each in read_records(ROOT / "reports" / gpu / folder)}
+        for folder in (one, other)
     )
-    assert eager.keys() == graph.keys()
-    added = [1024 * (graph[case] - eager[case]) for case in eager]
-    assert f"some {statistics.median(added):.0f} MiB on an H100 or H200, whatever the length" in text
-    assert 30 < min(added) < max(added) < 40
+    before, after = sides
+    assert before.keys() == after.keys()
+    return [(before[case], after[case]) for case in before]
+
+
+def microseconds_apart(one: Record, other: Record) -> float:
+    assert one.gpu_ms
+    assert other.gpu_ms
+    return 1000 * abs(one.gpu_ms - other.gpu_ms) if one.gpu_ms < 0.5 else 0.0
+
+
+@pytest.mark.parametrize("gpu", GPUS)
+def test_the_peak_of_a_graph_is_that_of_the_call_within_what_is_told(how_it_measures: str, gpu: str) -> None:
+    assert "with a peak that is the call's own within 5 MiB" in how_it_measures
+    for graph, call in pairs(gpu, "graph", "bfloat16"):
+        assert graph.peak_memory_gib == pytest.approx(call.peak_memory_gib, abs=5 / 1024)
+
+
+def test_what_two_sweeps_of_the_same_differ_by_is_as_told(how_it_measures: str) -> None:
+    cold_and_warm = pairs("nvidia-h200", "bfloat16-cold", "bfloat16")
+    calls, graphs = (
+        max(microseconds_apart(*pair) for pair in sweeps)
+        for sweeps in (cold_and_warm, pairs("nvidia-h100", "graph", "graph-again"))
+    )
+    assert (
+        "of the calls below half a millisecond the cold and the warm sweep in `nvidia-h200` differ by up to "
+        f"{calls:.0f} us, and two sweeps of graphs in `nvidia-h100` by up to {graphs:.0f} us"
+    ) in how_it_measures
+    energies = [(one.energy_j or 0.0, other.energy_j or 0.0) for one, other in cold_and_warm]
+    factors = [max(pair) / min(pair) for pair in energies]
+    assert (
+        f"of the cold and the warm sweep in `nvidia-h200`, {sum(factor <= 1.2 for factor in factors)} of "
+        f"{len(factors)} cases agree within 20 %, and the worst differ by a factor of {max(factors):.1f}"
+    ) in how_it_measures
+
+
+@pytest.mark.parametrize("gpu", GPUS)
+def test_how_many_medians_agree_is_what_the_comparisons_say(gpu: str) -> None:
+    def agreeing(name: str) -> str:
+        (found,) = re.findall(r"(\d+ of \d+) medians within 1%", (ROOT / "reports" / gpu / name).read_text())
+        return str(found)
+
+    text = " ".join((ROOT / "reports" / "README.md").read_text().split())
+    cold_and_warm, graphs = map(agreeing, ("cold-against-warm.txt", "graph-against-graph.txt"))
+    assert (
+        f"Of the cold and the warm sweep {cold_and_warm} medians of the GPU's time agree within 1 % "
+        f"([cold-against-warm.txt]({gpu}/cold-against-warm.txt)), of the two sweeps of graphs {graphs} "
+        f"([graph-against-graph.txt]({gpu}/graph-against-graph.txt))"
+    ) in text
 
 
 def test_the_table_of_attention_by_itself_is_what_the_benchmark_says() -> None:
-    text = (ROOT / "reports" / "README.md").read_text()
-    measured = {
-        each["name"]: each["extra_info"] for each in json.loads((REPORTS / "attention.json").read_text())["benchmarks"]
-    }
+    measured = [
+        {each["name"]: each["extra_info"] for each in json.loads(path.read_text())["benchmarks"]}
+        for path in (ROOT / "reports" / gpu / "attention.json" for gpu in GPUS)
+    ]
     for precision in ("bfloat16", "tf32"):
         for part in ("forward", "forward and backward"):
-            flex, ours = (measured[f"test_attention[{part}-{precision}-{name}]"] for name in ("flex", "triton"))
-            cells = (
-                f"{precision}, {part}",
-                f"{flex['gpu_ms']:.2f}",
-                f"{ours['gpu_ms']:.2f}",
-                f"{flex['gpu_ms'] / ours['gpu_ms']:.1f}",
-                f"{ours['gpu_ms'] / ours['floor_ms']:.1f}",
-                f"{1024 * flex['peak_memory_gib']:.0f}",
-                f"{1024 * ours['peak_memory_gib']:.0f}",
-            )
-            assert f"| {' | '.join(cells)} |" in text
+            names = [f"test_attention[{part}-{precision}-{name}]" for name in ("flex", "triton")]
+            sides = [[of_gpu[name] for name in names] for of_gpu in measured]
+            check_row(f"{precision}, {part}", sides, memory=lambda gib: f"{1024 * gib:.0f}")
 
 
 def test_the_rate_of_training_is_what_was_measured(readme: str) -> None:

@@ -207,7 +207,7 @@ def judge_repetitions(repetitions: Repetitions, *, device_type: str) -> Finding:
     if repetitions.failure:
         return lost(name, repetitions.failure)
     kind = GPU_TIME if device_type == "cuda" else SINGLE_CALL
-    gaps = LAUNCH_GAPS_MS / min(repetitions.medians_ms[kind]) if device_type == "cuda" else 0.0
+    gaps = LAUNCH_GAPS_MS["eager"] / min(repetitions.medians_ms[kind]) if device_type == "cuda" else 0.0
     limit = LARGEST_SPREAD[device_type] + gaps
     spreads = {kind: spread(medians) for kind, medians in repetitions.medians_ms.items()}
     return Finding(

@@ -1,5 +1,6 @@
 """How a call is issued: kernel by kernel, as a CUDA graph that was captured once, or through torch.compile."""
 
+import functools
 import warnings
 from collections.abc import Callable
 
@@ -20,27 +21,19 @@ def callable_model(model: nn.Module, execution: str) -> nn.Module:
     return torch.compile(model) if execution == "compile" else model  # type: ignore[return-value]
 
 
-def bind(
-    model: nn.Module, x: Tensor, *, execution: str = "eager", pass_: str = "inference", text: Tensor | None = None
-) -> Callable[[], object]:
+def bind(model: nn.Module, x: Tensor, *, pass_: str = "inference", text: Tensor | None = None) -> Callable[[], object]:
     """Return what issues one pass on an input.
 
     A training pass is forward and backward from a random gradient of the output to those of input and weights, which
-    are given back and not kept. For ``graph`` this captures: the memory that a replay uses is allocated here, and stays
-    until the call is dropped.
+    are given back and not kept.
 
     Args:
-        model: What ``callable_model`` returned; it must have been warmed up.
+        model: What ``callable_model`` returned.
         x: Features, (B, L, D).
-        execution: ``eager``, ``graph`` or ``compile``.
         pass_: ``inference`` or ``training``.
         text: Features that each call first appends to the others, (B, N, D); None for none.
-
-    Raises:
-        RuntimeError: The model cannot be captured.
     """
-    call = _training(model, x, text) if pass_ == "training" else _inference(model, x, text)
-    return _capture(call) if execution == "graph" else call
+    return _training(model, x, text) if pass_ == "training" else _inference(model, x, text)
 
 
 def _inference(model: nn.Module, x: Tensor, text: Tensor | None) -> Callable[[], object]:
@@ -66,25 +59,41 @@ def _joined(x: Tensor, text: Tensor | None) -> Tensor:
     return x if text is None else torch.cat((x, text), dim=1)  # (B, L + N, D)
 
 
-def _capture(call: Callable[[], object]) -> Callable[[], object]:
+def capture(call: Callable[[], object]) -> Callable[[], object]:
+    """Return what replays a call as a CUDA graph; the memory that a replay uses stays until it is dropped.
+
+    Args:
+        call: What ``bind`` returned; it must have been warmed up.
+
+    Raises:
+        RuntimeError: The call cannot be captured.
+    """
     try:
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream = _stream_of_captures()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(_CALLS_BEFORE_CAPTURE):
                 call()
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            result = call(), call  # with what the call holds, which every replay reads again
+        with torch.cuda.graph(graph, stream=stream):
+            result = call()
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         raise RuntimeError(f"cannot be captured as a CUDA graph: {reason}") from error
 
-    def replay() -> object:
-        graph.replay()
-        return result
+    return functools.partial(_replay, graph, result, call)
 
-    return replay
+
+def _replay(graph: torch.cuda.CUDAGraph, result: object, call: Callable[[], object]) -> object:  # noqa: ARG001
+    """Replay a graph; the call is kept for what it holds, which every replay reads again."""
+    graph.replay()
+    return result
+
+
+@functools.cache
+def _stream_of_captures() -> torch.cuda.Stream:
+    """Return one stream for all captures, since cuBLAS keeps a workspace of some 32 MiB for each that it is used on."""
+    return torch.cuda.Stream()  # type: ignore[no-untyped-call]

@@ -18,7 +18,7 @@ from torch import Tensor
 import mixers
 from bench.efficiency.cases import Contestant, Plan
 from bench.efficiency.device import available_memory_gib, gpu_uuid, processor_name, versions
-from bench.efficiency.execution import bind, callable_model
+from bench.efficiency.execution import bind, callable_model, capture
 from bench.efficiency.fitting import longest_fitting, requested_gib
 from bench.efficiency.forecast import Forecast
 from bench.efficiency.inputs import Input
@@ -254,12 +254,11 @@ class _Cases:
     def _figures(self, x: Tensor) -> tuple[Latency, dict[str, Any]]:
         """Return the times and the fields of everything that is measured."""
         monitor = Monitor(self._card) if self._card else None
-        bound = partial(self._bind, x)
-        warm_up = bound()
+        issue = self._bind(x)
         for _ in range(WARM_UP_CALLS):
-            warm_up()
-        del warm_up
-        call = bound(execution=self._setting.execution)
+            issue()
+        as_graph = self._setting.execution == "graph"
+        call = capture(issue) if as_graph else issue
         latency = measure_latency(
             call,
             device_type=self._device_type,
@@ -267,9 +266,8 @@ class _Cases:
             observe=monitor.observe if monitor else lambda _: 0,
             rest=monitor.rest if monitor else lambda: None,
         )
-        if self._setting.execution == "graph":
-            del call  # with the memory that it held: what a graph takes, it takes while it is captured
-            call = partial(bound, execution="graph")
+        if as_graph:
+            call = partial(capture, issue)  # what a graph takes, it takes while it is captured
         memory = measure_memory(call, model=self._model, x=x, device_type=self._device_type)
         fields = _latency_fields(latency) | _memory_fields(memory) | {"configurations": tuned.origins()}
         if self._card and monitor:

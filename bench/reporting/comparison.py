@@ -270,8 +270,7 @@ def _pair(case: Case, one: _Sweep, other: _Sweep, *, by: str) -> Pair:
 
 def _explained(before: Record, after: Record, *, by: str) -> float:
     """Return the largest difference, as a fraction, that something other than the code explains or has been seen."""
-    of_gaps = by == "gpu" and before.gpu_ms and before.execution != "graph"
-    gaps = LAUNCH_GAPS_MS / before.gpu_ms if of_gaps and before.gpu_ms else 0.0
+    gaps = LAUNCH_GAPS_MS[before.execution] / before.gpu_ms if by == "gpu" and before.gpu_ms else 0.0
     return PROCESSES_DIFFER + gaps + _explained_by_clocks(before, after, by=by)
 
 

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import torch
 
+from bench.efficiency.execution import PASSES, bind, capture
 from bench.efficiency.forecast import Forecast
 from bench.efficiency.latency import SINGLE_CALLS, busy, measure_latency
 from bench.efficiency.memory import GIB, measure_memory, peak_bytes
@@ -126,6 +127,17 @@ def test_eager_attention_keeps_two_score_matrices_to_the_byte(device: str, frame
         assert memory.reserved >= memory.peak + memory.input + memory.weights
     else:
         assert memory.reserved is None
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("pass_", PASSES)
+def test_a_graph_takes_what_the_call_takes_that_it_captures(pass_: str) -> None:
+    model = stack.build("sa", implementation="sdpa", preset="layer").to("cuda", torch.bfloat16)
+    call = bind(model, torch.randn(1, 2048, 1024, device="cuda", dtype=torch.bfloat16), pass_=pass_)
+    call()
+    capture(call)  # cuBLAS sets up its workspace for the stream of captures
+    eager, graph = (peak_bytes(each, device_type="cuda") for each in (call, partial(capture, call)))
+    assert graph == pytest.approx(eager, abs=2**20)
 
 
 def test_the_papers_memory_at_400_s_is_that_of_the_text_that_released_appends() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.efficiency import isolation
-from bench.efficiency.execution import bind, callable_model
+from bench.efficiency.execution import bind, callable_model, capture
 from mixers import stack
 from mixers.kernels import operator
 from tests.mixers.test_gpu import error, few_candidates, poison
@@ -145,6 +145,7 @@ def error_of_execution(name: str, execution: str) -> float:
         x = torch.randn(1, 499, 1024, device="cuda", dtype=torch.bfloat16)
         with torch.inference_mode():
             expected = model(x)
-        y = bind(callable_model(model, execution=execution), x, execution=execution)()
+        call = bind(callable_model(model, execution=execution), x)
+        y = capture(call)() if execution == "graph" else call()
     assert isinstance(y, Tensor)
     return error(y, expected.double())
