@@ -20,16 +20,18 @@ neighbours. So they are summed in float64 and kept as two float32 each, whose di
 key by key on the diagonal; elsewhere from a frame of the tile itself, the first row or the last column, since a frame
 that is far from it in c has no weight. All are in units of log 2, for exp2.
 
-**Tiles.** A program of the forward pass and of dq keeps ROWS queries and walks over their past, COLUMNS keys at a
-time; one of dk or dv keeps COLUMNS keys and walks over their future. At a width of 256 a multiprocessor of an NVIDIA
-GPU has registers for the float32 sums of 128 rows beside the scores, and no more: so dk and dv, which in one program
-would be two such sums at half the rows, are two launches, for 8 products of tiles instead of 7. What else is kept and
-walked lies in shared memory: in bfloat16, 128 queries and twice 64 keys and values take 192 KiB. float32 takes twice as
-much, and a GPU that has less gets smaller tiles. From sm_90 on a unit of its own copies tiles there (TMA): a program
-describes a head's frames to it, whose addresses would take registers, and it fills in zeros beyond the last frame.
-Among the tiles that fit the autotuner chooses; a prepared choice (`mixers.tuned`) spares it that. Those wholly in the
-past or future need no causal mask, so the diagonal is a loop of its own: the second, since before the other it would
-have the compiler of sm_90 wait for each product. The longest programs start first.
+**Tiles.** A program of the forward pass and of dq keeps ROWS queries and walks over their past, COLUMNS keys at a time;
+one of dk or dv keeps COLUMNS keys and walks over their future. At a width of 256 a multiprocessor of an NVIDIA GPU has
+registers for the float32 sums of 128 rows beside the scores, and no more: so dk and dv, which in one program would be
+two such sums at half the rows, are two launches, for 8 products of tiles instead of 7. What else is kept and walked
+lies in shared memory: in bfloat16, 128 queries and twice 64 keys and values take 192 KiB. float32 takes twice as much,
+and a GPU that has less gets smaller tiles. From sm_90 on a unit of its own copies tiles there (TMA): a program
+describes a head's frames to it, whose addresses would take registers, and it fills in zeros beyond the last frame. In
+full float32 tiles come by addresses all the same: they have to pass through registers, to be taken apart, and by way of
+that unit all took twice as long. Among the tiles that fit the autotuner chooses; a prepared choice (`mixers.tuned`)
+spares it that. Those wholly in the past or future need no causal mask, so the diagonal is a loop of its own: the
+second, since before the other it would have the compiler of sm_90 wait for each product. The longest programs start
+first.
 
 **Products of float32** (`PRODUCTS`) are made of bfloat16's, each float32 being the sum of several parts.
 
@@ -153,14 +155,30 @@ def _tuned(tiles: Tiles, *keys: str) -> dict[str, Any]:
 
 
 @triton.jit
-def _frames_of(x, sequence, head, frames, HEADS: tl.constexpr, WIDTH: tl.constexpr, EXTENT: tl.constexpr):
-    """Return what loads the frames of a head, EXTENT at a time; beyond the last they are zeros."""
-    return tl.make_tensor_descriptor(
-        x + (sequence * frames * HEADS + head) * WIDTH,
-        shape=[frames, WIDTH],
-        strides=[HEADS * WIDTH, 1],
-        block_shape=[EXTENT, WIDTH],
-    )
+def _frames_of(
+    x, sequence, head, frames, HEADS: tl.constexpr, WIDTH: tl.constexpr, EXTENT: tl.constexpr, PRODUCTS: tl.constexpr
+):
+    """Return what `_tile` loads the frames of a head from, EXTENT at a time: a description of them, or an address."""
+    of_head = x + (sequence * frames * HEADS + head) * WIDTH
+    if PRODUCTS != "bf16x6":
+        of_head = tl.make_tensor_descriptor(
+            of_head, shape=[frames, WIDTH], strides=[HEADS * WIDTH, 1], block_shape=[EXTENT, WIDTH]
+        )
+    return of_head
+
+
+@triton.jit
+def _tile(
+    of_head, first, frames, HEADS: tl.constexpr, WIDTH: tl.constexpr, EXTENT: tl.constexpr, PRODUCTS: tl.constexpr
+):
+    """Load some frames of a head, (EXTENT, WIDTH); beyond the last they are zeros."""
+    if PRODUCTS == "bf16x6":
+        at = first + tl.arange(0, EXTENT)
+        elements = at[:, None] * (HEADS * WIDTH) + tl.arange(0, WIDTH)[None, :]
+        tile = tl.load(of_head + elements, mask=at[:, None] < frames, other=0.0)
+    else:
+        tile = of_head.load([first, 0])
+    return tile
 
 
 @triton.jit
@@ -252,12 +270,12 @@ def forgetting_attention_forward_kernel(
     low += of_head
     logsumexp += of_head
     mask += sequence * frames
-    queries = _frames_of(q, sequence, head, frames, HEADS, WIDTH, ROWS)
-    keys = _frames_of(k, sequence, key_head, frames, KEY_HEADS, WIDTH, COLUMNS)
-    values = _frames_of(v, sequence, key_head, frames, KEY_HEADS, WIDTH, COLUMNS)
+    queries = _frames_of(q, sequence, head, frames, HEADS, WIDTH, ROWS, PRODUCTS)
+    keys = _frames_of(k, sequence, key_head, frames, KEY_HEADS, WIDTH, COLUMNS, PRODUCTS)
+    values = _frames_of(v, sequence, key_head, frames, KEY_HEADS, WIDTH, COLUMNS, PRODUCTS)
 
     rows = first_row + tl.arange(0, ROWS)
-    q_tile = queries.load([first_row, 0])  # (ROWS, K)
+    q_tile = _tile(queries, first_row, frames, HEADS, WIDTH, ROWS, PRODUCTS)  # (ROWS, K)
     o_sum = tl.zeros((ROWS, WIDTH), dtype=logsumexp.dtype.element_ty)
     weight = tl.zeros((ROWS,), dtype=logsumexp.dtype.element_ty)
     maximum = tl.full((ROWS,), float("-inf"), dtype=logsumexp.dtype.element_ty)
@@ -267,8 +285,8 @@ def forgetting_attention_forward_kernel(
     high_base, low_base = tl.load(high + first_row), tl.load(low + first_row)
     for start in range(0, diagonal, COLUMNS):
         columns = start + tl.arange(0, COLUMNS)
-        k_tile = keys.load([start, 0])  # (COLUMNS, K)
-        v_tile = values.load([start, 0])
+        k_tile = _tile(keys, start, frames, KEY_HEADS, WIDTH, COLUMNS, PRODUCTS)  # (COLUMNS, K)
+        v_tile = _tile(values, start, frames, KEY_HEADS, WIDTH, COLUMNS, PRODUCTS)
         s = tl.dot(q_tile, tl.trans(k_tile), input_precision=PRODUCTS, out_dtype=o_sum.dtype) * scale
         s -= _differences(high, low, columns, high_base, low_base, frames)[None, :]
         if PADDED:
@@ -278,8 +296,8 @@ def forgetting_attention_forward_kernel(
 
     for start in range(diagonal, tl.minimum(first_row + ROWS, frames), COLUMNS):
         columns = start + tl.arange(0, COLUMNS)
-        k_tile = keys.load([start, 0])
-        v_tile = values.load([start, 0])
+        k_tile = _tile(keys, start, frames, KEY_HEADS, WIDTH, COLUMNS, PRODUCTS)
+        v_tile = _tile(values, start, frames, KEY_HEADS, WIDTH, COLUMNS, PRODUCTS)
         s = tl.dot(q_tile, tl.trans(k_tile), input_precision=PRODUCTS, out_dtype=o_sum.dtype) * scale
         s += _bias(high, low, rows, columns, frames)
         seen = rows[:, None] >= columns[None, :]
@@ -341,14 +359,16 @@ def forgetting_attention_dq_kernel(
     high += of_head
     low += of_head
     mask += sequence * frames
-    keys = _frames_of(k, sequence, key_head, frames, KEY_HEADS, WIDTH, COLUMNS)
-    values = _frames_of(v, sequence, key_head, frames, KEY_HEADS, WIDTH, COLUMNS)
+    queries = _frames_of(q, sequence, head, frames, HEADS, WIDTH, ROWS, PRODUCTS)
+    gradients = _frames_of(do, sequence, head, frames, HEADS, WIDTH, ROWS, PRODUCTS)
+    keys = _frames_of(k, sequence, key_head, frames, KEY_HEADS, WIDTH, COLUMNS, PRODUCTS)
+    values = _frames_of(v, sequence, key_head, frames, KEY_HEADS, WIDTH, COLUMNS, PRODUCTS)
 
     rows = first_row + tl.arange(0, ROWS)
     inside = rows < frames
     of_rows = _elements(sequence, head, rows, frames, HEADS, WIDTH)
-    q_tile = _frames_of(q, sequence, head, frames, HEADS, WIDTH, ROWS).load([first_row, 0])  # (ROWS, K)
-    do_tile = _frames_of(do, sequence, head, frames, HEADS, WIDTH, ROWS).load([first_row, 0])
+    q_tile = _tile(queries, first_row, frames, HEADS, WIDTH, ROWS, PRODUCTS)  # (ROWS, K)
+    do_tile = _tile(gradients, first_row, frames, HEADS, WIDTH, ROWS, PRODUCTS)
     row_logsumexp = tl.load(logsumexp + of_head + rows, mask=inside, other=float("inf"))
     o_tile = tl.load(o + of_rows, mask=inside[:, None], other=0.0).to(row_logsumexp.dtype)
     row_delta = tl.sum(o_tile * do_tile.to(row_logsumexp.dtype), 1)
@@ -360,8 +380,8 @@ def forgetting_attention_dq_kernel(
     of_row = _differences(high, low, rows, high_base, low_base, frames) - row_logsumexp
     for start in range(0, diagonal, COLUMNS):
         columns = start + tl.arange(0, COLUMNS)
-        k_tile = keys.load([start, 0])  # (COLUMNS, K)
-        v_tile = values.load([start, 0])
+        k_tile = _tile(keys, start, frames, KEY_HEADS, WIDTH, COLUMNS, PRODUCTS)  # (COLUMNS, K)
+        v_tile = _tile(values, start, frames, KEY_HEADS, WIDTH, COLUMNS, PRODUCTS)
         bias = of_row[:, None] - _differences(high, low, columns, high_base, low_base, frames)[None, :]
         seen = _real(mask, columns, frames)[None, :] if PADDED else columns[None, :] >= 0
         dq_sum, ds_sum = _dq_step(
@@ -369,8 +389,8 @@ def forgetting_attention_dq_kernel(
         )
     for start in range(diagonal, tl.minimum(first_row + ROWS, frames), COLUMNS):
         columns = start + tl.arange(0, COLUMNS)
-        k_tile = keys.load([start, 0])
-        v_tile = values.load([start, 0])
+        k_tile = _tile(keys, start, frames, KEY_HEADS, WIDTH, COLUMNS, PRODUCTS)
+        v_tile = _tile(values, start, frames, KEY_HEADS, WIDTH, COLUMNS, PRODUCTS)
         bias = _bias(high, low, rows, columns, frames) - row_logsumexp[:, None]
         seen = rows[:, None] >= columns[None, :]
         if PADDED:
@@ -448,16 +468,17 @@ def forgetting_attention_dkv_kernel(
     low += of_head
     logsumexp += of_head
     delta += of_head
-    queries = _frames_of(q, sequence, head, frames, HEADS, WIDTH, ROWS)
-    gradients = _frames_of(do, sequence, head, frames, HEADS, WIDTH, ROWS)
+    queries = _frames_of(q, sequence, head, frames, HEADS, WIDTH, ROWS, PRODUCTS)
+    gradients = _frames_of(do, sequence, head, frames, HEADS, WIDTH, ROWS, PRODUCTS)
+    keys = _frames_of(k, sequence, key_head, frames, KEY_HEADS, WIDTH, COLUMNS, PRODUCTS)
+    values = _frames_of(v, sequence, key_head, frames, KEY_HEADS, WIDTH, COLUMNS, PRODUCTS)
 
     columns = first_column + tl.arange(0, COLUMNS)
     inside = columns < frames
-    keys = _frames_of(k, sequence, key_head, frames, KEY_HEADS, WIDTH, COLUMNS)
-    k_tile = keys.load([first_column, 0])  # (COLUMNS, K)
+    k_tile = _tile(keys, first_column, frames, KEY_HEADS, WIDTH, COLUMNS, PRODUCTS)  # (COLUMNS, K)
     v_tile = k_tile
     if not VALUES:
-        v_tile = _frames_of(v, sequence, key_head, frames, KEY_HEADS, WIDTH, COLUMNS).load([first_column, 0])
+        v_tile = _tile(values, first_column, frames, KEY_HEADS, WIDTH, COLUMNS, PRODUCTS)
     total = tl.zeros((COLUMNS, WIDTH), dtype=logsumexp.dtype.element_ty)
     ds_sum = tl.zeros((COLUMNS,), dtype=logsumexp.dtype.element_ty)
     real = _real(mask + sequence * frames, columns, frames) if PADDED else inside
@@ -469,8 +490,8 @@ def forgetting_attention_dkv_kernel(
     of_column = _differences(high, low, columns, high_base, low_base, frames)
     for start in range(future, frames, ROWS):
         rows = start + tl.arange(0, ROWS)
-        q_tile = queries.load([start, 0])  # (ROWS, K)
-        do_tile = gradients.load([start, 0])
+        q_tile = _tile(queries, start, frames, HEADS, WIDTH, ROWS, PRODUCTS)  # (ROWS, K)
+        do_tile = _tile(gradients, start, frames, HEADS, WIDTH, ROWS, PRODUCTS)
         row_logsumexp = tl.load(logsumexp + rows, mask=rows < frames, other=float("inf"))
         row_delta = tl.load(delta + rows, mask=rows < frames, other=0.0)
         of_row = _differences(high, low, rows, high_base, low_base, frames) - row_logsumexp
@@ -493,8 +514,8 @@ def forgetting_attention_dkv_kernel(
 
     for start in range(first_column // ROWS * ROWS, future, ROWS):
         rows = start + tl.arange(0, ROWS)
-        q_tile = queries.load([start, 0])
-        do_tile = gradients.load([start, 0])
+        q_tile = _tile(queries, start, frames, HEADS, WIDTH, ROWS, PRODUCTS)
+        do_tile = _tile(gradients, start, frames, HEADS, WIDTH, ROWS, PRODUCTS)
         row_logsumexp = tl.load(logsumexp + rows, mask=rows < frames, other=float("inf"))
         row_delta = tl.load(delta + rows, mask=rows < frames, other=0.0)
         bias = tl.trans(_bias(high, low, rows, columns, frames)) - row_logsumexp[None, :]
