@@ -94,7 +94,7 @@ def tune(
     gpu = torch.cuda.get_device_name()
     folders = {
         each: tuned.saved(gpu, full_float32=each) if root is None else root / tuned.shipped(gpu, full_float32=each).name
-        for each in (False, True)
+        for each in sorted({contestant.setting.precision == "float32" for contestant in chosen})
     }
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(

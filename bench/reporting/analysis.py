@@ -20,8 +20,8 @@ CONFIDENCE = 0.95
 
 CARDS_GIB = (8, 16, 24, 40, 80)
 
-# Of each card, for the driver and one process's context: with KDA alone at 400 s an H200 has 2.17 GiB in use, of which
-# its allocator holds 0.90 (reports/nvidia-h200/bfloat16).
+# Of each card, for the driver and one process's context: on an H200 KDA's process takes 0.66 GiB beside what its
+# allocator holds (process_gib and reserved_gib at 400 s, reports/nvidia-h200/bfloat16), and the driver about as much.
 CONTEXT_GIB = 1.3
 
 CLIPS_S = (5.0, 10.0, 30.0, 60.0, 300.0)

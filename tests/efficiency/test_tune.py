@@ -44,6 +44,7 @@ def test_a_search_that_fails_is_told_and_the_others_are_kept(
     monkeypatch.setattr(tune, "choose_device", lambda name: name)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200")
     monkeypatch.setattr(tune, "_search", search)
+    (tmp_path / "found" / "nvidia-h200-float32").mkdir(parents=True)  # of an earlier search; this one is of TF32
     command = ("tune", "retnet", "gsa", "--preset", "released", "--output", "found")
     code, out, err = sbench(*command)
     assert (code, out) == (1, "found/nvidia-h200\n")

@@ -1,5 +1,9 @@
 """Our own kernels on a GPU, as operators: at any length, in the precisions of a sweep, with gates at their limits."""
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
@@ -11,6 +15,7 @@ from bench.efficiency import isolation
 from bench.efficiency.execution import bind, callable_model, capture
 from mixers import stack
 from mixers.kernels import operator
+from mixers.precision import use_precision
 from tests.mixers.test_gpu import error, few_candidates, poison
 from tests.mixers.test_kernels import attend, decay
 
@@ -149,3 +154,33 @@ def error_of_execution(name: str, execution: str) -> float:
         y = capture(call)() if execution == "graph" else call()
     assert isinstance(y, Tensor)
     return error(y, expected.double())
+
+
+@pytest.mark.skipif(shutil.which("compute-sanitizer") is None, reason="needs compute-sanitizer, of the CUDA toolkit")
+@pytest.mark.parametrize("precision", ["bfloat16", "tf32", "float32"])
+def test_kernels_touch_nothing_but_their_tensors(precision: str) -> None:
+    work = f"from {__name__} import run_all_kernels; run_all_kernels({precision!r})"
+    command = ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "1", sys.executable, "-c", work]
+    # so that every tensor is an allocation of its own, beyond whose end lies nothing
+    environment = os.environ | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+    outcome = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
+    assert outcome.returncode == 0, outcome.stdout[-4000:] + outcome.stderr[-4000:]
+    assert "ERROR SUMMARY: 0 errors" in outcome.stdout
+
+
+def run_all_kernels(precision: str) -> None:
+    """Run every kernel forward and backward, at lengths about its tiles', with padding, and with shared keys."""
+    use_precision(precision)
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    with few_candidates():
+        for frames in (1, 65, 300):
+            q, k, v, f = attention_inputs(frames, dtype)
+            real = torch.arange(frames, device="cuda")[None] < max(1, frames - 7)
+            for heads, mask in ((4, None), (4, real), (2, None)):
+                given = [each.requires_grad_() for each in (q, k[:, :, :heads], v[:, :, :heads], f)]
+                o = operator("forgetting_attention")(*given, mask)
+                torch.autograd.grad(o, given, torch.randn_like(o))
+            logits = torch.randn(1, frames, 1000, device="cuda", dtype=dtype, requires_grad=True)
+            found = operator("additive_decay")(logits)
+            torch.autograd.grad(found, logits, [torch.randn_like(each) for each in found])
+    torch.cuda.synchronize()
