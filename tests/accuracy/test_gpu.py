@@ -14,7 +14,9 @@ from bench.accuracy.compiling import compiling_ahead
 from bench.accuracy.data import Inputs
 from bench.accuracy.learner import Learner
 from bench.accuracy.model import ModelConfig
+from bench.accuracy.random_encoders import WIDTH
 from bench.accuracy.setup import choose_implementation
+from bench.efficiency import isolation
 from mixers.tuned import compiling_side_by_side
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
@@ -22,14 +24,14 @@ pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 BATCH, FRAMES, TOKENS, CLASSES, STEPS = 4, 100, 12, 8, 3
 
 
-def losses(mixer: str, *, precision: str) -> list[float]:
+def losses(mixer: str, precision: str, width: int = 1024) -> list[float]:
     """Of some steps on one batch."""
     name, _, implementation = choose_implementation(mixer, "paper", device="cuda").partition("/")
     config = ModelConfig(
         mixer=name,
         implementation=implementation,
         preset="paper",
-        width=1024,
+        width=width,
         num_classes=CLASSES,
         speech_layers=1,
     )
@@ -41,8 +43,8 @@ def losses(mixer: str, *, precision: str) -> list[float]:
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     generator = torch.Generator().manual_seed(0)
-    speech = torch.randn(BATCH, FRAMES, 1024, generator=generator)
-    text = torch.randn(BATCH, TOKENS, 1024, generator=generator)
+    speech = torch.randn(BATCH, FRAMES, width, generator=generator)
+    text = torch.randn(BATCH, TOKENS, width, generator=generator)
     mask = torch.arange(TOKENS) < torch.tensor([3, 12, 7, 10])[:, None]
     labels = torch.randint(CLASSES, (BATCH,), generator=generator)
     features = torch.bfloat16 if precision == "bfloat16" else torch.float32
@@ -56,10 +58,18 @@ def losses(mixer: str, *, precision: str) -> list[float]:
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
 @pytest.mark.parametrize("mixer", mixers.names())
 def test_losses_are_those_of_the_equations(mixer: str, precision: str) -> None:
-    expected = losses(f"{mixer}/reference", precision="float32")
-    found = losses(mixer, precision=precision)
+    expected = losses(f"{mixer}/reference", "float32")
+    found = losses(mixer, precision)
     assert found == pytest.approx(expected, rel=0.03 if precision == "bfloat16" else 0.01)
     assert found[-1] < found[0]
+
+
+@pytest.mark.filterwarnings("ignore:.*without a CUDA graph")
+@pytest.mark.parametrize("mixer", mixers.names())
+def test_so_they_are_at_the_width_of_the_demonstration(mixer: str) -> None:
+    expected = losses(f"{mixer}/reference", "float32", WIDTH)
+    found = isolation.call(losses, mixer, "bfloat16", WIDTH)  # on which a kernel that breaks has no effect beyond it
+    assert found == pytest.approx(expected, rel=0.03)
 
 
 @pytest.mark.parametrize("mixer", mixers.names())

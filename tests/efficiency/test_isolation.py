@@ -138,6 +138,11 @@ def test_a_child_that_is_not_ready_in_time() -> None:
     child.kill()
 
 
+def test_ctrl_c_in_a_terminal_reaches_the_parent_alone() -> None:
+    """Compilers that a child starts would die of it, even where the child does not."""
+    assert call(os.getpgrp) != os.getpgrp()
+
+
 def test_children_start_fast() -> None:
     """They are forked from a process that has imported PyTorch, which alone takes seconds."""
     call(os.getpid)

@@ -227,6 +227,36 @@ def test_training_settles_for_what_is_known_of_the_most_similar_arguments() -> N
     assert len(timed) == 6  # and outside, a search
 
 
+@pytest.mark.parametrize(("columns", "timed"), [(16, [1, 2]), (64, [1, 2, 4])])
+def test_what_breaks_a_kernel_is_never_tried(columns: int, timed: list[int]) -> None:
+    import triton
+    from triton.runtime.autotuner import Autotuner
+
+    class Backward:
+        def __init__(self) -> None:
+            def chunk_bwd_kernel_dqkwg(*_: object) -> None: ...
+
+            self.fn = chunk_bwd_kernel_dqkwg
+
+        def run(self, *_: object, **given: object) -> None:
+            tried.add(given["num_warps"])
+
+    def time_it(launch: Callable[[], object], **_: object) -> list[float]:
+        launch()
+        return [1.0]
+
+    tried: set[object] = set()
+    candidates = [triton.Config({}, num_warps=warps) for warps in (1, 2, 4)]
+    tuner = Autotuner(Backward(), ("x", "BK"), candidates, ["BK"], None, None, do_bench=time_it)
+    for settling in (False, True):  # at first among all, and then among what is known
+        with tuned.compiling_side_by_side(settling=settling):
+            tuner.run(torch.zeros(1), BK=columns)
+        assert tried == set(timed)
+        tuner.cache = {(128, "torch.float32"): candidates[2], (256, "torch.float32"): candidates[1]}
+        tried.clear()
+        timed = timed[1:]
+
+
 def test_merging_keeps_what_is_there(tmp_path: Path) -> None:
     for entries in ({"a": 1, "b": 2}, {"b": 3, "c": 4}):
         tuned.merge({"kernel": {"kernel_name": "kernel", "autotune_entries": entries}}, tmp_path / "folder")
