@@ -4,6 +4,8 @@ Source: Sun et al. 2023, "Retentive Network", arXiv 2307.08621: equation 5 (para
 multi-scale retention). As in flash-linear-attention, positions are rotary and the group norm is an RMS norm.
 """
 
+import importlib.metadata
+import re
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +15,11 @@ from torch.nn import functional as F
 
 from mixers.base import Mixer, MixerConfig, rms_norm, split_heads
 from mixers.library import fla_layers
+
+# Of a head's keys. Narrower ones have the library's backward pass compute with what lies beyond its tiles where these
+# versions of Triton compile it for Hopper: at 16 compute-sanitizer sees it, and the loss comes to be nan.
+_FLA_NARROWEST_HEAD = 64
+_MISCOMPILING_TRITONS = (3, 4, 0), (3, 7, 1)  # from, and before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +66,14 @@ class RetNet(Mixer):
             else _Parameters(config)
         )
 
+    @classmethod
+    def unavailable(cls, implementation: str, config: MixerConfig, *, device_type: str) -> str:
+        reason = super().unavailable(implementation, config, device_type=device_type)
+        narrow = config.head_width < _FLA_NARROWEST_HEAD
+        if not reason and implementation == "fla" and narrow and _is_miscompiled():
+            return f"miscompiled by this Triton at fewer than {_FLA_NARROWEST_HEAD} a head"
+        return reason
+
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         layer, num_heads = self.layer, self.config.num_heads
         q, k = (_rotate(split_heads(p(x), num_heads)) for p in (layer.q_proj, layer.k_proj))  # (B, L, H, K)
@@ -73,6 +88,14 @@ class RetNet(Mixer):
         """Of the recurrent form (equation 6): decay, outer product and read-out of a state of K x V a head."""
         state = self.config.head_width * self.config.expand_v * self.width  # H K V
         return 5 * batch * frames * state
+
+
+def _is_miscompiled() -> bool:
+    if not torch.cuda.is_available() or torch.cuda.get_device_capability()[0] != 9:
+        return False
+    version = tuple(int(part) for part in re.findall(r"\d+", importlib.metadata.version("triton"))[:3])
+    first, fixed = _MISCOMPILING_TRITONS
+    return first <= version < fixed
 
 
 def _decay(frames: int, num_heads: int, *, like: Tensor) -> Float[Tensor, "H L L"]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -49,7 +50,7 @@ def open_run(folder: Path, *, device: str) -> Trained:
         UserError: It is no run, was never evaluated on the development set, or a file is damaged.
     """
     run = runs.read(folder)
-    run = replace(run, mixers=tuple(_usable(name, run.preset, device=device) for name in run.mixers))
+    run = replace(run, mixers=tuple(_usable(name, run, device=device) for name in run.mixers))
     choose_precision(run.precision, device=device)
     accelerator = start_accelerator(device)
     speech, text = open_encoders(run, device=str(accelerator.device))
@@ -73,11 +74,12 @@ def open_run(folder: Path, *, device: str) -> Trained:
     return Trained(run=run, speech=speech, text=text, learners=tuple(learners), accelerator=accelerator)
 
 
-def _usable(name: str, preset: str, *, device: str) -> str:
+def _usable(name: str, run: Run, *, device: str) -> str:
+    choose = partial(choose_implementation, preset=run.preset, device=device, width=run.width)
     try:
-        return choose_implementation(name, preset, device=device)
+        return choose(name)
     except UserError:
-        return choose_implementation(name.partition("/")[0], preset, device=device)
+        return choose(name.partition("/")[0])
 
 
 def open_encoders(run: Run, *, device: str) -> Encoders:

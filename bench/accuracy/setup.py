@@ -150,7 +150,7 @@ def prepare(plan: Plan, *, precision: str, device: str) -> tuple[Run, Corpus, En
     if not 0 < plan.learning_rate < 1:
         raise UserError(f"--learning-rate {plan.learning_rate} is none", hint="Give a fraction such as 1e-4.")
     check_seconds([plan.crop_seconds])
-    chosen = choose_implementations(plan.mixers, plan.preset, device=device)
+    choose_implementations(plan.mixers, plan.preset, device=device)
     plan = _anywhere(plan)
     corpus = corpora.load(plan.corpus, missing_text=plan.missing_text)
     train, development = corpus.split(TRAIN), corpus.split(DEVELOPMENT)
@@ -165,6 +165,7 @@ def prepare(plan: Plan, *, precision: str, device: str) -> tuple[Run, Corpus, En
         scale = None
         check_recordings([each.audio for each in train])
     speech = SpeechFeatures(encoder, scale=scale, all_layers=plan.preset == "released")
+    chosen = choose_implementations(plan.mixers, plan.preset, device=device, width=speech.width)
     fields = {field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)}
     run = Run(
         **fields
@@ -207,7 +208,7 @@ def take_up(folder: Path, *, device: str) -> tuple[Run, Corpus]:
         UserError: It is no run, cannot be trained here, or its corpus lacks something or is not the same any more.
     """
     run = runs.read(folder)
-    choose_implementations(run.mixers, run.preset, device=device)
+    choose_implementations(run.mixers, run.preset, device=device, width=run.width)
     choose_precision(run.precision, device=device)
     corpus = corpora.load(run.corpus, missing_text=run.missing_text)
     if run.utterances != _digest((*corpus.split(TRAIN), *corpus.split(DEVELOPMENT))):
@@ -221,21 +222,29 @@ def _digest(utterances: Sequence[Utterance]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def choose_implementations(names: Sequence[str], preset: str, *, device: str) -> tuple[str, ...]:
+def choose_implementations(
+    names: Sequence[str], preset: str, *, device: str, width: int | None = None
+) -> tuple[str, ...]:
     """Return each mixer with its implementation, as `choose_implementation` does.
 
     Raises:
         UserError: One is unknown, cannot be trained here, or is named twice.
     """
-    chosen = tuple(choose_implementation(name.strip(), preset, device=device) for name in names)
+    chosen = tuple(choose_implementation(name.strip(), preset, device=device, width=width) for name in names)
     if len({name.partition("/")[0] for name in chosen}) < len(chosen):
         hint = "Give each mixer once, in one implementation."
         raise UserError(f"one mixer is given twice: {', '.join(names)}", hint=hint)
     return chosen
 
 
-def choose_implementation(name: str, preset: str, *, device: str) -> str:
+def choose_implementation(name: str, preset: str, *, device: str, width: int | None = None) -> str:
     """Return a mixer with its implementation: the one named, or the fastest that can be trained here.
+
+    Args:
+        name: With or without an implementation.
+        preset: Of the model.
+        device: Where.
+        width: D, of the encoders; None, before they are known, for that of the paper's.
 
     Raises:
         UserError: It is unknown, or cannot be trained here.
@@ -246,6 +255,7 @@ def choose_implementation(name: str, preset: str, *, device: str) -> str:
     except ImportError as error:
         raise UserError(f"{mixer_name} is unavailable: {error}", hint="Install what it needs.") from None
     config = mixer.presets[STACKS[preset]]
+    config = dataclasses.replace(config, width=width or config.width)
     device_type = device.partition(":")[0]
     known = mixer.implementations
     if implementation and implementation not in known:

@@ -26,7 +26,7 @@ BATCH, FRAMES, TOKENS, CLASSES, STEPS = 4, 100, 12, 8, 3
 
 def losses(mixer: str, precision: str, width: int = 1024) -> list[float]:
     """Of some steps on one batch."""
-    name, _, implementation = choose_implementation(mixer, "paper", device="cuda").partition("/")
+    name, _, implementation = choose_implementation(mixer, "paper", device="cuda", width=width).partition("/")
     config = ModelConfig(
         mixer=name,
         implementation=implementation,

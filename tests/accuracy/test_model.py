@@ -1,6 +1,7 @@
 """The model is section 3.2's: a batch scores as its utterances do alone, and the presets are what they say."""
 
 import dataclasses
+import importlib.metadata
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 import mixers
 from bench.accuracy.model import DIFFERENCES, PRESETS, AttentionPooling, EmotionModel, ModelConfig, build
+from bench.accuracy.setup import choose_implementation
 from mixers.errors import UserError
 
 WIDTH, CLASSES, LAYERS = 64, 8, 3
@@ -101,3 +103,26 @@ def test_every_difference_is_told_of_both_presets() -> None:
     assert all(what and paper and released for what, paper, released in DIFFERENCES)
     assert isinstance(build(config("sa", "paper"), seed=0).speech_norm, nn.Identity)
     assert isinstance(EmotionModel(config("sa", "released")).speech_norm, nn.LayerNorm)
+
+
+@pytest.mark.parametrize(
+    ("mixer", "width", "capability", "triton", "chosen"),
+    [
+        ("retnet", 1024, (9, 0), "3.6.0", "retnet/fla"),
+        ("retnet", 64, (9, 0), "3.6.0", "retnet/reference"),  # which Triton miscompiles there
+        ("retnet", 64, (9, 0), "3.7.1", "retnet/fla"),
+        ("retnet", 64, (8, 0), "3.6.0+git12ab", "retnet/fla"),
+        ("fox", 1024, (9, 0), "3.6.0", "fox/triton"),
+        ("fox", 768, (9, 0), "3.6.0", "fox/flex"),  # our kernels know no heads of 192
+    ],
+)
+def test_the_implementation_is_one_for_the_width_of_the_encoders(
+    monkeypatch: pytest.MonkeyPatch, mixer: str, width: int, capability: tuple[int, int], triton: str, chosen: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: triton)
+    assert choose_implementation(mixer, "paper", device="cuda", width=width) == chosen
+    if chosen == "retnet/reference":
+        with pytest.raises(UserError, match="retnet/fla cannot be trained here: miscompiled by this Triton at fewer"):
+            choose_implementation("retnet/fla", "paper", device="cuda", width=width)

@@ -227,16 +227,18 @@ def test_training_settles_for_what_is_known_of_the_most_similar_arguments() -> N
     assert len(timed) == 6  # and outside, a search
 
 
-@pytest.mark.parametrize(("columns", "timed"), [(16, [1, 2]), (64, [1, 2, 4])])
-def test_what_breaks_a_kernel_is_never_tried(columns: int, timed: list[int]) -> None:
+@pytest.mark.parametrize(("full_float32", "timed"), [(True, {4}), (False, {4, 8})])
+def test_what_breaks_a_kernel_is_never_tried(
+    monkeypatch: pytest.MonkeyPatch, full_float32: bool, timed: set[int]
+) -> None:
     import triton
     from triton.runtime.autotuner import Autotuner
 
     class Backward:
         def __init__(self) -> None:
-            def chunk_bwd_kernel_dqkwg(*_: object) -> None: ...
+            def chunk_gla_bwd_kernel_dv(*_: object) -> None: ...
 
-            self.fn = chunk_bwd_kernel_dqkwg
+            self.fn = chunk_gla_bwd_kernel_dv
 
         def run(self, *_: object, **given: object) -> None:
             tried.add(given["num_warps"])
@@ -245,16 +247,18 @@ def test_what_breaks_a_kernel_is_never_tried(columns: int, timed: list[int]) -> 
         launch()
         return [1.0]
 
+    monkeypatch.setattr(tuned, "is_full_float32", lambda: full_float32)
     tried: set[object] = set()
-    candidates = [triton.Config({}, num_warps=warps) for warps in (1, 2, 4)]
-    tuner = Autotuner(Backward(), ("x", "BK"), candidates, ["BK"], None, None, do_bench=time_it)
-    for settling in (False, True):  # at first among all, and then among what is known
-        with tuned.compiling_side_by_side(settling=settling):
-            tuner.run(torch.zeros(1), BK=columns)
-        assert tried == set(timed)
-        tuner.cache = {(128, "torch.float32"): candidates[2], (256, "torch.float32"): candidates[1]}
-        tried.clear()
-        timed = timed[1:]
+    candidates = [triton.Config({"BK": 32, "BV": 64}, num_warps=warps) for warps in (4, 8)]
+    tuner = Autotuner(Backward(), ("x", "K"), candidates, ["K"], None, None, do_bench=time_it)
+    with tuned.compiling_side_by_side():
+        tuner.run(torch.zeros(1), K=64)
+    assert tried == timed
+    tuner.cache = {(128, "torch.float32"): candidates[0], (256, "torch.float32"): candidates[1]}
+    tried.clear()
+    with tuned.compiling_side_by_side(settling=True):
+        tuner.run(torch.zeros(1), K=64)
+    assert tried == timed
 
 
 def test_merging_keeps_what_is_there(tmp_path: Path) -> None:
