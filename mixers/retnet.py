@@ -16,8 +16,9 @@ from torch.nn import functional as F
 from mixers.base import Mixer, MixerConfig, rms_norm, split_heads
 from mixers.library import fla_layers
 
-# Of a head's keys. Narrower ones have the library's backward pass compute with what lies beyond its tiles where these
-# versions of Triton compile it for Hopper: at 16 compute-sanitizer sees it, and the loss comes to be nan.
+# Of a head's keys. For Hopper these versions of Triton compile the library's backward pass wrong where tiles are
+# narrow: at 16 it reads beyond them, by compute-sanitizer, and the loss comes to be nan. Heads of 256 are right;
+# where the fault ends is not known. The library itself refuses the gated form of that kernel with them, at any width.
 _FLA_NARROWEST_HEAD = 64
 _MISCOMPILING_TRITONS = (3, 4, 0), (3, 7, 1)  # from, and before
 

@@ -150,7 +150,7 @@ def prepare(plan: Plan, *, precision: str, device: str) -> tuple[Run, Corpus, En
     if not 0 < plan.learning_rate < 1:
         raise UserError(f"--learning-rate {plan.learning_rate} is none", hint="Give a fraction such as 1e-4.")
     check_seconds([plan.crop_seconds])
-    choose_implementations(plan.mixers, plan.preset, device=device)
+    choose_implementations(plan.mixers, plan.preset, device=device)  # so that a wrong name is told at once
     plan = _anywhere(plan)
     corpus = corpora.load(plan.corpus, missing_text=plan.missing_text)
     train, development = corpus.split(TRAIN), corpus.split(DEVELOPMENT)

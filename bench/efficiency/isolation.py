@@ -196,7 +196,7 @@ def _once(function: Callable[..., Result], arguments: Sequence[Any], _: object) 
 def _serve(connection: Connection, folder: str, work: Work[Item, Result], items: Sequence[Item]) -> None:
     """Be the child: send every result the moment it exists."""
     os.chdir(folder)  # the server stays where it was started
-    os.setpgid(0, 0)  # Ctrl-C is the parent's to handle, and nothing that a compiler started here should hear of
+    os.setpgid(0, 0)  # Ctrl-C in a terminal is the parent's to handle: a compiler started here would die of it
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # the server dies with the parent, and this with it
     given: tuple[Work[Item, Result], Sequence[Item]] | None = (work, items)
     while given:

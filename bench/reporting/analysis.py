@@ -21,7 +21,7 @@ CONFIDENCE = 0.95
 CARDS_GIB = (8, 16, 24, 40, 80)
 
 # Of each card, for the driver and one process's context: on an H200 KDA's process takes 0.66 GiB beside what its
-# allocator holds (process_gib and reserved_gib at 400 s, reports/nvidia-h200/bfloat16), and the driver about as much.
+# allocator holds (process_gib and reserved_gib at 400 s, reports/nvidia-h200/bfloat16), the driver about the same.
 CONTEXT_GIB = 1.3
 
 CLIPS_S = (5.0, 10.0, 30.0, 60.0, 300.0)

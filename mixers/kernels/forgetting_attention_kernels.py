@@ -155,11 +155,23 @@ def _tuned(tiles: Tiles, *keys: str) -> dict[str, Any]:
 
 
 @triton.jit
+def _start(sequence, head, frames, HEADS: tl.constexpr, WIDTH: tl.constexpr):
+    """Return where the elements of a head begin."""
+    return (sequence * frames * HEADS + head) * WIDTH
+
+
+@triton.jit
+def _elements(start, at, HEADS: tl.constexpr, WIDTH: tl.constexpr):
+    """Return where the elements of some frames lie, of a head that begins at `start`, (at, WIDTH)."""
+    return start + at[:, None] * (HEADS * WIDTH) + tl.arange(0, WIDTH)[None, :]
+
+
+@triton.jit
 def _frames_of(
     x, sequence, head, frames, HEADS: tl.constexpr, WIDTH: tl.constexpr, EXTENT: tl.constexpr, PRODUCTS: tl.constexpr
 ):
     """Return what `_tile` loads the frames of a head from, EXTENT at a time: a description of them, or an address."""
-    of_head = x + (sequence * frames * HEADS + head) * WIDTH
+    of_head = x + _start(sequence, head, frames, HEADS, WIDTH)
     if PRODUCTS != "bf16x6":
         of_head = tl.make_tensor_descriptor(
             of_head, shape=[frames, WIDTH], strides=[HEADS * WIDTH, 1], block_shape=[EXTENT, WIDTH]
@@ -174,18 +186,10 @@ def _tile(
     """Load some frames of a head, (EXTENT, WIDTH); beyond the last they are zeros."""
     if PRODUCTS == "bf16x6":
         at = first + tl.arange(0, EXTENT)
-        elements = at[:, None] * (HEADS * WIDTH) + tl.arange(0, WIDTH)[None, :]
-        tile = tl.load(of_head + elements, mask=at[:, None] < frames, other=0.0)
+        tile = tl.load(of_head + _elements(0, at, HEADS, WIDTH), mask=at[:, None] < frames, other=0.0)
     else:
         tile = of_head.load([first, 0])
     return tile
-
-
-@triton.jit
-def _elements(sequence, head, at, frames, HEADS: tl.constexpr, WIDTH: tl.constexpr):
-    """Return where the elements of some frames of a head lie, (at, WIDTH)."""
-    of_head = (sequence * frames * HEADS + head) * WIDTH
-    return of_head + at[:, None] * (HEADS * WIDTH) + tl.arange(0, WIDTH)[None, :]
 
 
 @triton.jit
@@ -308,7 +312,7 @@ def forgetting_attention_forward_kernel(
 
     empty = weight == 0.0
     weight = tl.where(empty, 1.0, weight)
-    of_rows = _elements(sequence, head, rows, frames, HEADS, WIDTH)
+    of_rows = _elements(_start(sequence, head, frames, HEADS, WIDTH), rows, HEADS, WIDTH)
     tl.store(o + of_rows, (o_sum / weight[:, None]).to(o.dtype.element_ty), mask=rows[:, None] < frames)
     tl.store(logsumexp + rows, tl.where(empty, 0.0, maximum + tl.log2(weight)), mask=rows < frames)
 
@@ -366,7 +370,7 @@ def forgetting_attention_dq_kernel(
 
     rows = first_row + tl.arange(0, ROWS)
     inside = rows < frames
-    of_rows = _elements(sequence, head, rows, frames, HEADS, WIDTH)
+    of_rows = _elements(_start(sequence, head, frames, HEADS, WIDTH), rows, HEADS, WIDTH)
     q_tile = _tile(queries, first_row, frames, HEADS, WIDTH, ROWS, PRODUCTS)  # (ROWS, K)
     do_tile = _tile(gradients, first_row, frames, HEADS, WIDTH, ROWS, PRODUCTS)
     row_logsumexp = tl.load(logsumexp + of_head + rows, mask=inside, other=float("inf"))
@@ -524,7 +528,7 @@ def forgetting_attention_dkv_kernel(
             k_tile, v_tile, q_tile, do_tile, bias, seen, row_delta, total, ds_sum, scale, VALUES, False, PRODUCTS
         )
 
-    of_columns = _elements(sequence, head, columns, frames, HEADS, WIDTH)
+    of_columns = _elements(_start(sequence, head, frames, HEADS, WIDTH), columns, HEADS, WIDTH)
     if not VALUES:
         total *= scale * _LOG_2
         tl.store(dc + of_head + columns, ds_sum, mask=inside)
