@@ -1,26 +1,28 @@
 """Cases for pytest-benchmark: `pytest --benchmark`. Each mixer at three lengths, in the default precision.
 
-And on a GPU FoX's attention alone, without the projections around it: `pytest --benchmark -k attention`.
+And on a GPU what we have kernels of our own for, beside the library's: FoX's attention without the projections around
+it, and a layer of LightNet: `pytest --benchmark -m gpu`.
 """
 
 import functools
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
-from torch import Tensor
 from torch.nn import functional as F
 
 from bench.devices import choose_device
 from bench.efficiency.cases import Contestant, choose_contestants, choose_settings
+from bench.efficiency.execution import bind
 from bench.efficiency.inputs import RandomFeatures
 from bench.efficiency.latency import FULL_QUEUE, SINGLE_CALLS, WARM_UP_CALLS, gpu_clock, measure_latency
 from bench.efficiency.limits import measure_limits
 from bench.efficiency.memory import GIB, peak_bytes
+from bench.efficiency.worker import TRAINING_BYTES, TRAINING_FLOPS
 from mixers import fox, stack, tuned
 from mixers.base import SequenceModel
 from mixers.precision import DTYPES
@@ -57,7 +59,9 @@ def test_latency(benchmark: BenchmarkFixture, contestant: Contestant, seconds: f
 
 
 FRAMES, HEADS, WIDTH = 19_999, 4, 256  # 400 s
+INPUTS = 3  # in turn
 ROUNDS = 50
+PASSES = {"forward": "inference", "forward and backward": "training"}
 PRODUCTS = {"forward": 2, "forward and backward": 7}  # of L x L x D, and half of each is the future's
 
 
@@ -69,30 +73,25 @@ def _products_in(precision: str) -> Iterator[None]:
     torch.set_float32_matmul_precision(before)
 
 
-@pytest.mark.gpu
-@pytest.mark.benchmark(timer=CLOCK, min_rounds=ROUNDS, disable_gc=True)
-@pytest.mark.usefixtures("_products_in")
-@pytest.mark.parametrize("implementation", ["flex", "triton"])
-@pytest.mark.parametrize("precision", ["bfloat16", "tf32"])
-@pytest.mark.parametrize("pass_", PRODUCTS)
-def test_attention(benchmark: BenchmarkFixture, pass_: str, precision: str, implementation: str) -> None:
-    """On three inputs in turn; and by the GPU's own time, since a call this short shows the host's."""
-    attend, dtype = fox.attention(implementation), DTYPES[precision]
-    generator = torch.Generator("cuda").manual_seed(0)
+def of_a_kernel(test: Callable[..., None]) -> Callable[..., None]:
+    """Make a benchmark one of a GPU, a case for each precision and each of the passes."""
+    for mark in (
+        pytest.mark.parametrize("part", PASSES),
+        pytest.mark.parametrize("precision", ["bfloat16", "tf32"]),
+        pytest.mark.usefixtures("_products_in"),
+        pytest.mark.benchmark(timer=CLOCK, min_rounds=ROUNDS, disable_gc=True),
+        pytest.mark.gpu,
+    ):
+        test = mark(test)
+    return test
 
-    def inputs() -> tuple[list[Tensor], Tensor]:
-        q, k, v, upstream = (
-            torch.randn(1, FRAMES, HEADS, WIDTH, device="cuda", dtype=dtype, generator=generator) for _ in range(4)
-        )
-        log_forget = F.logsigmoid(torch.randn(1, FRAMES, HEADS, device="cuda", generator=generator))
-        return [each.requires_grad_(pass_ != "forward") for each in (q, k, v, log_forget)], upstream
 
-    turns = itertools.cycle([inputs() for _ in range(3)])
+def measure(benchmark: BenchmarkFixture, calls: Iterable[Callable[[], object]], *, floor_ms: float) -> None:
+    """Measure calls in turn, each on another input; and by the GPU's own time, since calls so short show the host's."""
+    turns = itertools.cycle(calls)
 
     def call() -> object:
-        values, upstream = next(turns)
-        o = attend(*values, None)
-        return o if pass_ == "forward" else torch.autograd.grad(o, values, upstream)
+        return next(turns)()
 
     with tuned.compiling_side_by_side():
         for _ in range(WARM_UP_CALLS):
@@ -101,9 +100,45 @@ def test_attention(benchmark: BenchmarkFixture, pass_: str, precision: str, impl
     enough = replace(FULL_QUEUE, minimum_samples=ROUNDS, maximum_seconds=60.0)
     own = measure_latency(call, device_type="cuda", full_queue=enough).full_queue
     assert own is not None
-    flops = PRODUCTS[pass_] * FRAMES * (FRAMES + 1) * HEADS * WIDTH
-    floor_ms = measure_limits(precision).floor_ms(flops=flops, minimum_bytes=0)
     peak = peak_bytes(call, device_type="cuda") / GIB
     benchmark.extra_info.update(
         gpu_ms=own.median, gpu_samples=len(own.samples_ms), floor_ms=floor_ms, peak_memory_gib=peak
     )
+
+
+@pytest.mark.parametrize("implementation", ["flex", "triton"])
+@of_a_kernel
+def test_fox_attention(benchmark: BenchmarkFixture, part: str, precision: str, implementation: str) -> None:
+    attend, dtype = fox.attention(implementation), DTYPES[precision]
+    generator = torch.Generator("cuda").manual_seed(0)
+
+    def bound() -> Callable[[], object]:
+        q, k, v, upstream = (
+            torch.randn(1, FRAMES, HEADS, WIDTH, device="cuda", dtype=dtype, generator=generator) for _ in range(4)
+        )
+        log_forget = F.logsigmoid(torch.randn(1, FRAMES, HEADS, device="cuda", generator=generator))
+        values = [each.requires_grad_(part != "forward") for each in (q, k, v, log_forget)]
+
+        def call() -> object:
+            o = attend(*values, None)
+            return o if part == "forward" else torch.autograd.grad(o, values, upstream)
+
+        return call
+
+    flops = PRODUCTS[part] * FRAMES * (FRAMES + 1) * HEADS * WIDTH
+    floor_ms = measure_limits(precision).floor_ms(flops=flops, minimum_bytes=0)
+    measure(benchmark, [bound() for _ in range(INPUTS)], floor_ms=floor_ms)
+
+
+@pytest.mark.parametrize("implementation", ["fla", "triton"])
+@of_a_kernel
+def test_lightnet_layer(benchmark: BenchmarkFixture, part: str, precision: str, implementation: str) -> None:
+    model = stack.build("lightnet", implementation=implementation, preset="layer").to("cuda", DTYPES[precision])
+    inputs = (RandomFeatures(width=model.width, seed=seed).features(400.0) for seed in range(INPUTS))
+    calls = [bind(model, x.to("cuda", DTYPES[precision]), pass_=PASSES[part]) for x in inputs]
+    training = part != "forward"
+    floor_ms = measure_limits(precision).floor_ms(
+        flops=model.flops(batch=1, frames=FRAMES) * (TRAINING_FLOPS if training else 1),
+        minimum_bytes=model.minimum_bytes(batch=1, frames=FRAMES) * (TRAINING_BYTES if training else 1),
+    )
+    measure(benchmark, calls, floor_ms=floor_ms)
