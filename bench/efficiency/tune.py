@@ -12,7 +12,8 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -34,6 +35,8 @@ Tell = Callable[[str], object]
 TUNED_FRAMES = (*(frames_of(samples_of(seconds)) for seconds in reversed(GPU_SECONDS)), 63)
 
 AUTOTUNED = ("fla", "triton")  # implementations whose kernels Triton's autotuner chooses for
+
+_MOST_BROKEN = 16  # choices in one search, each of which begins it again
 
 # What a sweep with the defaults runs, what the paper ran, and what else people compare.
 SETTINGS = (
@@ -100,24 +103,50 @@ def tune(
     with ProcessPoolExecutor(
         min(len(chosen), len(os.sched_getaffinity(0))), mp_context=context, max_tasks_per_child=1
     ) as pool:  # a process keeps the precision it began with
-        futures = {}
-        for number, each in enumerate(chosen):
-            folder = folders[each.setting.precision == "float32"] / f"{each.mixer}-{number}"
-            futures[pool.submit(_search, each, folder, again=again)] = each
-        try:
-            for future in as_completed(futures):
-                each, error = futures[future], future.exception()
-                tell(f"{each.mixer}/{each.implementation}, {each.setting.label}{f': {error}' if error else ''}")
-        except KeyboardInterrupt:
-            for future in futures:
-                future.cancel()
-            for child in multiprocessing.active_children():
-                child.kill()  # which breaks the pool: it begins nothing more
-            raise
+        searches = [
+            _Search(each, folders[each.setting.precision == "float32"] / f"{each.mixer}-{number}", again)
+            for number, each in enumerate(chosen)
+        ]
+        failed = _run(searches, pool, tell)
     found = tuple(folder for folder in folders.values() if folder.is_dir())
     for folder in found:
         _merge_searches(folder)
-    return found, sum(future.exception() is not None for future in futures)
+    return found, failed
+
+
+@dataclass(frozen=True)
+class _Search:
+    """One mixer in one setting, what is found for it goes to a folder; again also what is known; without what broke."""
+
+    contestant: Contestant
+    folder: Path
+    again: bool
+    without: tuple[tuned.BrokenChoiceError, ...] = ()
+
+
+def _run(searches: Sequence[_Search], pool: Executor, tell: Tell) -> int:
+    """Run them all, and those in which a choice broke a kernel once more without it; return how many failed."""
+    failed = 0
+    running = {pool.submit(_search, each): each for each in searches}
+    try:
+        while running:
+            future = next(as_completed(running))
+            each, error = running.pop(future), future.exception()
+            contestant, note = each.contestant, f": {error}" if error else ""
+            if isinstance(error, tuned.BrokenChoiceError) and len(each.without) < _MOST_BROKEN:
+                each = replace(each, without=(*each.without, error))
+                running[pool.submit(_search, each)] = each
+                note += "; begun again without it"
+            elif error:
+                failed += 1
+            tell(f"{contestant.mixer}/{contestant.implementation}, {contestant.setting.label}{note}")
+    except KeyboardInterrupt:
+        for future in running:
+            future.cancel()
+        for child in multiprocessing.active_children():
+            child.kill()  # which breaks the pool: it begins nothing more
+        raise
+    return failed
 
 
 def _merge_searches(folder: Path) -> None:
@@ -128,16 +157,16 @@ def _merge_searches(folder: Path) -> None:
         shutil.rmtree(search)
 
 
-def _search(contestant: Contestant, folder: Path, *, again: bool) -> None:
+def _search(search: _Search) -> None:
     """Run one mixer in one setting, so that the autotuners choose."""
-    setting = contestant.setting
+    contestant, setting = search.contestant, search.contestant.setting
     use_precision(setting.precision)
     model = stack.build(contestant.mixer, implementation=contestant.implementation, preset=setting.preset)
     model = model.to("cuda", DTYPES[setting.precision]).train(setting.pass_ == "training")
     tuned.forget_configurations()
-    for package in () if again else tuned.PACKAGES:
+    for package in () if search.again else tuned.PACKAGES:
         tuned.use_prepared_configurations(package, stand_ins=False)
-    with keeping(folder), tuned.compiling_side_by_side():
+    with keeping(search.folder), tuned.compiling_side_by_side(without=search.without):
         for frames in TUNED_FRAMES:
             x = torch.randn(1, frames, model.width, device="cuda", dtype=DTYPES[setting.precision])
             bind(model, x, pass_=setting.pass_)()

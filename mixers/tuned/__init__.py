@@ -15,7 +15,7 @@ import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -156,8 +156,24 @@ def chosen_configurations() -> Files:
     return {name: content for name, content in files.items() if content["autotune_entries"]}
 
 
+class BrokenChoiceError(RuntimeError):
+    """A kernel breaks with a choice, and with it this process's use of the GPU: only another one can go on.
+
+    Attributes:
+        kernel: Its name.
+        choice: As Triton prints it.
+    """
+
+    def __init__(self, kernel: str, choice: str) -> None:
+        super().__init__(kernel, choice)
+        self.kernel, self.choice = kernel, choice
+
+    def __str__(self) -> str:
+        return f"{self.kernel} breaks with {self.choice}"
+
+
 @contextlib.contextmanager
-def compiling_side_by_side(*, settling: bool = False) -> Iterator[None]:
+def compiling_side_by_side(*, settling: bool = False, without: Collection[BrokenChoiceError] = ()) -> Iterator[None]:
     """Let an autotuner that searches compile its candidates on all cores, before it times them one by one.
 
     No other process that does so times candidates on this GPU meanwhile: shared, it would choose among long ones by
@@ -167,6 +183,10 @@ def compiling_side_by_side(*, settling: bool = False) -> Iterator[None]:
         settling: Whether it chooses among what it knows for the most similar arguments, and searches only if it knows
             nothing. For training, whose padded batches of any length would be searched for, where sweeps have prepared
             choices for one sequence.
+        without: What is known to break, and is not tried.
+
+    Raises:
+        BrokenChoiceError: A candidate failed on the GPU while it was timed.
     """
     if "triton" not in sys.modules:
         yield
@@ -174,11 +194,16 @@ def compiling_side_by_side(*, settling: bool = False) -> Iterator[None]:
     import triton
     from triton.runtime.autotuner import Autotuner
 
-    prune, do_bench = Autotuner.prune_configs, vars(Autotuner)["do_bench"]
+    prune, do_bench, bench = Autotuner.prune_configs, vars(Autotuner)["do_bench"], Autotuner._bench
+    broken = {(each.kernel, each.choice) for each in without}
+
+    def sound(tuner: Any, candidates: Sequence[Any]) -> list[Any]:
+        breaks, name = _BROKEN.get(tuner.base_fn.__name__, lambda _: False), tuner.base_fn.__name__
+        return [each for each in candidates if not breaks(each) and (name, str(each)) not in broken]
 
     def prune_and_compile(tuner: Any, arguments: dict[str, Any]) -> Sequence[Any]:
         similar = _similar_choices(tuner, arguments) if settling else []
-        candidates = _sound(tuner, similar) or _sound(tuner, prune(tuner, arguments))
+        candidates = sound(tuner, similar) or sound(tuner, prune(tuner, arguments))
         with (
             ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
             triton.AsyncCompileMode(pool, ignore_errors=True),  # a candidate that fails will do so again when timed
@@ -196,11 +221,20 @@ def compiling_side_by_side(*, settling: bool = False) -> Iterator[None]:
 
         return alone
 
+    def bench_or_tell(tuner: Any, *arguments: Any, config: Any, **options: Any) -> Any:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()  # what fails until here is not this candidate's doing
+        try:
+            return bench(tuner, *arguments, config=config, **options)
+        except torch.AcceleratorError as error:
+            raise BrokenChoiceError(tuner.base_fn.__name__, str(config)) from error
+
     Autotuner.prune_configs, Autotuner.do_bench = prune_and_compile, property(time_alone)
+    Autotuner._bench = bench_or_tell
     try:
         yield
     finally:
-        Autotuner.prune_configs, Autotuner.do_bench = prune, do_bench
+        Autotuner.prune_configs, Autotuner.do_bench, Autotuner._bench = prune, do_bench, bench
 
 
 # Choices that break a kernel, and with it the process: this one reads beyond its memory in full float32 at 256 a head
@@ -210,12 +244,6 @@ _BROKEN: dict[str, Callable[[Any], bool]] = {
         is_full_float32() and config.num_warps == 8 and config.kwargs == {"BK": 32, "BV": 64}
     ),
 }
-
-
-def _sound(tuner: Any, candidates: Sequence[Any]) -> list[Any]:
-    """Leave out the candidates that are known to break the kernel."""
-    breaks = _BROKEN.get(tuner.base_fn.__name__, lambda _: False)
-    return [each for each in candidates if not breaks(each)]
 
 
 # Of a candidate, once at least; a quarter of what Triton takes when it does not wait for its turn.

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from bench.efficiency import tune
-from bench.efficiency.cases import Contestant
 from mixers import tuned
 from tests.conftest import Sbench
 
@@ -30,23 +29,42 @@ def test_what_is_found_is_kept_at_once_and_at_the_end(tmp_path: Path, monkeypatc
     assert entries("second") == {"other": "choice"}
 
 
-def search(contestant: Contestant, folder: Path, *, again: bool) -> None:  # noqa: ARG001
-    """One of two mixers finds a configuration, beside which lies what a kill left of another; one fails."""
-    if contestant.mixer == "gsa":
+def search(asked: tune._Search) -> None:
+    """GSA fails; with two choices KDA's kernel breaks; what is found lies beside what a kill left of another search."""
+    mixer, known = asked.contestant.mixer, [each.choice for each in asked.without]
+    if mixer == "gsa":
         raise RuntimeError("an illegal memory access")
-    tuned.merge({"kernel": {"kernel_name": "kernel", "autotune_entries": {"key": {"num_warps": 4}}}}, folder)
-    (folder / "kernel.4711.partial").write_text("{")
+    if mixer == "kda" and len(known) < 2:
+        raise tuned.BrokenChoiceError("kernel", f"BK: {32 * len(known)}, num_warps: 8")
+    tuned.merge({"kernel": {"kernel_name": "kernel", "autotune_entries": {mixer: {"without": known}}}}, asked.folder)
+    (asked.folder / "kernel.4711.partial").write_text("{")
 
 
-def test_a_search_that_fails_is_told_and_the_others_are_kept(
-    sbench: Sbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def _made_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tune, "choose_device", lambda name: name)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200")
     monkeypatch.setattr(tune, "_search", search)
+
+
+@pytest.mark.usefixtures("_made_up")
+def test_a_search_that_fails_is_told_and_the_others_are_kept(sbench: Sbench, tmp_path: Path) -> None:
     (tmp_path / "found" / "nvidia-h200-float32").mkdir(parents=True)  # of an earlier search; this one is of TF32
     command = ("tune", "retnet", "gsa", "--preset", "released", "--output", "found")
     code, out, err = sbench(*command)
     assert (code, out) == (1, "found/nvidia-h200\n")
     assert "gsa/fla, native, released preset, inference: an illegal memory access" in err
     assert [path.name for path in (tmp_path / "found" / "nvidia-h200").iterdir()] == ["kernel.json"]
+
+
+@pytest.mark.usefixtures("_made_up")
+def test_what_breaks_a_kernel_is_told_and_left_out(sbench: Sbench, tmp_path: Path) -> None:
+    code, _, err = sbench("tune", "kda", "--preset", "released", "--output", "found")
+    assert code == 0
+    name, broken = "kda/fla, native, released preset, inference", [f"BK: {width}, num_warps: 8" for width in (0, 32)]
+    assert err.splitlines() == [
+        *(f"{name}: kernel breaks with {each}; begun again without it" for each in broken),
+        name,
+    ]
+    (found,) = (tmp_path / "found" / "nvidia-h200").iterdir()
+    assert json.loads(found.read_text())["autotune_entries"] == {"kda": {"without": broken}}

@@ -261,6 +261,32 @@ def test_what_breaks_a_kernel_is_never_tried(
     assert tried == timed
 
 
+def test_what_fails_on_the_gpu_is_named_and_can_be_left_out() -> None:
+    import triton
+    from triton.runtime.autotuner import Autotuner
+
+    def time_it(_: Callable[[], object], **__: object) -> list[float]:
+        tried.append(next(numbers))
+        if tried == [0, 1]:
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+        return [1.0]
+
+    tried: list[int] = []
+    numbers = itertools.count()
+    candidates = [triton.Config({"BK": 32}, num_warps=warps) for warps in (2, 4, 8)]
+    tuner = Autotuner(Knowing(), Knowing.arg_names, candidates, ["x"], None, None, do_bench=time_it)
+    with (
+        pytest.raises(tuned.BrokenChoiceError, match="<lambda> breaks with BK: 32, num_warps: 4") as caught,
+        tuned.compiling_side_by_side(),
+    ):
+        tuner.run(5)
+    tried.clear()
+    with tuned.compiling_side_by_side(without=[caught.value]):
+        tuner.run(5)
+    assert tried == [2, 3]
+    assert tuner.configs_timings.keys() == {candidates[0], candidates[2]}
+
+
 def test_merging_keeps_what_is_there(tmp_path: Path) -> None:
     for entries in ({"a": 1, "b": 2}, {"b": 3, "c": 4}):
         tuned.merge({"kernel": {"kernel_name": "kernel", "autotune_entries": entries}}, tmp_path / "folder")
