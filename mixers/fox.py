@@ -90,7 +90,7 @@ class ForgettingAttention(Mixer):
             return "needs a CUDA GPU"
         if implementation == "triton":
             return kernels.unavailable(device_type) or (
-                "" if config.head_width in kernels.WIDTHS else f"knows no heads of width {config.head_width}"
+                "" if config.head_width <= kernels.WIDEST else f"knows no heads of width {config.head_width}"
             )
         return super().unavailable(implementation, config, device_type=device_type)
 

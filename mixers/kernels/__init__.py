@@ -13,7 +13,7 @@ import torch
 
 from mixers.tuned import use_prepared_configurations
 
-WIDTHS = (16, 32, 64, 128, 256)  # of heads
+WIDEST = 256  # head
 
 _OLDEST_GPU = (8, 0)  # compute capability: before it, no bfloat16 and no TF32
 

@@ -113,7 +113,8 @@ def test_every_difference_is_told_of_both_presets() -> None:
         ("retnet", 64, (9, 0), "3.7.1", "retnet/fla"),
         ("retnet", 64, (8, 0), "3.6.0+git12ab", "retnet/fla"),
         ("fox", 1024, (9, 0), "3.6.0", "fox/triton"),
-        ("fox", 768, (9, 0), "3.6.0", "fox/flex"),  # our kernels know no heads of 192
+        ("fox", 768, (9, 0), "3.6.0", "fox/triton"),
+        ("fox", 2048, (9, 0), "3.6.0", "fox/flex"),  # our kernels know no heads of 512
     ],
 )
 def test_the_implementation_is_one_for_the_width_of_the_encoders(

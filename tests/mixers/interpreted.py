@@ -26,10 +26,10 @@ def check_gradients(name: str, inputs: Sequence[Tensor]) -> bool:
     return bool(torch.autograd.gradcheck(operator(name), [value.requires_grad_() for value in inputs], fast_mode=True))
 
 
-def check_operator(name: str, inputs: Sequence[Tensor | None]) -> dict[str, str]:
+def check_operator(name: str, inputs: Sequence[Tensor | float | None]) -> dict[str, str]:
     """PyTorch's own checks of what an operator tells torch.compile and autograd about itself."""
     operator(name)
-    arguments = tuple(value if value is None else value.requires_grad_() for value in inputs)
+    arguments = tuple(value.requires_grad_() if isinstance(value, Tensor) else value for value in inputs)
     return dict(torch.library.opcheck(getattr(torch.ops.sbench, name).default, arguments))
 
 

@@ -31,10 +31,12 @@ def _few_candidates() -> Iterator[None]:
         yield
 
 
-def attention_inputs(frames: int, dtype: torch.dtype, *, gate: float = 0.0, scale: float = 1.0) -> list[Tensor]:
-    """Four heads of width 256; log forget gates are float32 in every precision."""
+def attention_inputs(
+    frames: int, dtype: torch.dtype, *, gate: float = 0.0, scale: float = 1.0, width: int = 256
+) -> list[Tensor]:
+    """Four heads; log forget gates are float32 in every precision."""
     generator = torch.Generator("cuda").manual_seed(frames)
-    q, k, v = (torch.randn(1, frames, 4, 256, device="cuda", generator=generator) for _ in range(3))
+    q, k, v = (torch.randn(1, frames, 4, width, device="cuda", generator=generator) for _ in range(3))
     f = torch.randn(1, frames, 4, device="cuda", generator=generator)
     return [(scale * q).to(dtype), (scale * k).to(dtype), v.to(dtype), F.logsigmoid(f + gate)]
 
@@ -79,6 +81,18 @@ def test_attention(frames: int, dtype: torch.dtype, gate: float) -> None:
         assert errors[4] < bounds[2]
     else:
         assert errors[0] < bounds[0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("width", [16, 24, 64, 128, 192])
+def test_attention_of_narrower_heads(width: int, dtype: torch.dtype) -> None:
+    inputs = attention_inputs(499, dtype, width=width)
+    upstream = torch.randn_like(inputs[0])
+    found = results(operator("forgetting_attention"), inputs, upstream)
+    errors = [error(value, exact) for value, exact in zip(found, exact_attention(inputs, upstream), strict=True)]
+    print(f"{width} {dtype}:", *(f"{each:.1e}" for each in errors))
+    assert max(errors[:4]) < 1e-2
+    assert errors[4] < 3e-2
 
 
 @pytest.mark.parametrize(("gate", "scale"), [(-1000.0, 1.0), (1000.0, 1.0), (0.0, 10.0)], ids=["shut", "open", "large"])

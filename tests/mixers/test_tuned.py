@@ -249,7 +249,7 @@ def test_what_breaks_a_kernel_is_never_tried(
 
     monkeypatch.setattr(tuned, "is_full_float32", lambda: full_float32)
     tried: set[object] = set()
-    candidates = [triton.Config({"BK": 32, "BV": 64}, num_warps=warps) for warps in (4, 8)]
+    candidates = [triton.Config({"BK": 32, "BV": width}, num_warps=warps) for width, warps in ((64, 4), (128, 8))]
     tuner = Autotuner(Backward(), ("x", "K"), candidates, ["K"], None, None, do_bench=time_it)
     with tuned.compiling_side_by_side():
         tuner.run(torch.zeros(1), K=64)
