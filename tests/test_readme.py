@@ -194,16 +194,21 @@ def test_how_many_medians_agree_is_what_the_comparisons_say(gpu: str) -> None:
     ) in text
 
 
-def test_the_table_of_attention_by_itself_is_what_the_benchmark_says() -> None:
+@pytest.mark.parametrize(
+    ("label", "test", "library"),
+    [("FoX's attention", "test_fox_attention", "flex"), ("LightNet's layer", "test_lightnet_layer", "fla")],
+)
+def test_the_table_of_kernels_alone_is_what_the_benchmark_says(label: str, test: str, library: str) -> None:
     measured = [
         {each["name"]: each["extra_info"] for each in json.loads(path.read_text())["benchmarks"]}
-        for path in (ROOT / "reports" / gpu / "attention.json" for gpu in GPUS)
+        for path in (ROOT / "reports" / gpu / "kernels.json" for gpu in GPUS)
     ]
     for precision in ("bfloat16", "tf32"):
         for part in ("forward", "forward and backward"):
-            names = [f"test_attention[{part}-{precision}-{name}]" for name in ("flex", "triton")]
+            names = [f"{test}[{part}-{precision}-{name}]" for name in (library, "triton")]
             sides = [[of_gpu[name] for name in names] for of_gpu in measured]
-            check_row(f"{precision}, {part}", sides, memory=lambda gib: f"{1024 * gib:.0f}")
+            assert all(side["gpu_samples"] >= 50 for of_gpu in sides for side in of_gpu)
+            check_row(f"{label}, {precision}, {part}", sides, memory=lambda gib: f"{1024 * gib:.0f}")
 
 
 def test_the_rate_of_training_is_what_was_measured(readme: str) -> None:
