@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,13 @@ def obey(orders: Sequence[str]) -> Iterator[str]:
             yield f"rest {os.getpid()}"
             return
         yield f"{order} {os.getpid()}"
+
+
+def show_progress(items: Sequence[int]) -> Iterator[int]:
+    """As PyTorch's compiler does."""
+    from tqdm import tqdm
+
+    yield from tqdm(items)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +149,17 @@ def test_a_child_that_is_not_ready_in_time() -> None:
 def test_ctrl_c_in_a_terminal_reaches_the_parent_alone() -> None:
     """Compilers that a child starts would die of it, even where the child does not."""
     assert call(os.getpgrp) != os.getpgrp()
+
+
+def test_a_child_that_is_killed_leaves_nothing_to_complain_of() -> None:
+    pytest.importorskip("tqdm")
+    program = (
+        "from bench.efficiency.isolation import run; from tests.efficiency.test_isolation import show_progress; "
+        "print(list(run(show_progress, [1, 2], limit_s=60)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[1, 2]\n"
+    assert "leaked" not in done.stderr
 
 
 def test_children_start_fast() -> None:
