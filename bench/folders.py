@@ -1,8 +1,10 @@
 """Folders that commands make: new ones, never half-made, and never over something that is there."""
 
+import contextlib
 import os
 import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from mixers.errors import UserError
@@ -26,6 +28,21 @@ def resume_command(command: str, folder: Path) -> str:
     return f"sbench {command} --resume {shlex.quote(str(folder))}"
 
 
+@contextlib.contextmanager
+def whole(folder: Path) -> Iterator[Path]:
+    """Hand out where to write a new folder, which gets its name when all is written; what was written goes if not.
+
+    Raises:
+        OSError: The folder cannot get its name.
+    """
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def make(folder: Path, *, file: str, content: str) -> None:
     """Make a new folder with one file in it, so that a folder of this name always holds that file, whole.
 
@@ -33,13 +50,11 @@ def make(folder: Path, *, file: str, content: str) -> None:
         UserError: It exists or cannot be written.
     """
     check_new(folder)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
-        partial.mkdir(parents=True)
-        (partial / file).write_text(content, encoding="utf-8")
-        partial.rename(folder)
+        with whole(folder) as partial:
+            partial.mkdir(parents=True)
+            (partial / file).write_text(content, encoding="utf-8")
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise UserError(f"{folder} cannot be written: {error.strerror}", hint="Give another --output.") from None
 
 

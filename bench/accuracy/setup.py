@@ -3,8 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from bench.accuracy.model import PRESETS, STACKS, ModelConfig, build
 from bench.accuracy.random_encoders import write_speech_encoder, write_text_encoder
 from bench.accuracy.runs import Run
 from bench.audio import check_recordings
+from bench.folders import whole
 from bench.speech import check_seconds
 from mixers.errors import UserError, unknown_name
 from mixers.precision import DTYPES, use_precision
@@ -126,17 +125,14 @@ def _write_materials(materials: Path) -> None:
     """Write the demonstration's corpus and encoders, all or nothing."""
     if materials.exists():
         raise UserError(f"the folder {materials} exists", hint="Give another --output.")
-    partial = materials.with_name(f".{materials.name}.{os.getpid()}.partial")
     try:
-        write_speech_encoder(partial / "speech", seed=0)
-        write_text_encoder(partial / "text", seed=0)
-        write_demo_corpus(partial / "corpus", utterances=480, speakers=24, seed=0)
-        partial.rename(materials)
+        with whole(materials) as partial:
+            write_speech_encoder(partial / "speech", seed=0)
+            write_text_encoder(partial / "text", seed=0)
+            write_demo_corpus(partial / "corpus", utterances=480, speakers=24, seed=0)
     except (OSError, SafetensorError, UserError) as error:
         reason = getattr(error, "strerror", None) or str(error).replace(str(partial), str(materials))
         raise UserError(f"{materials} cannot be written: {reason}", hint="Give another --output.") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def prepare(plan: Plan, *, precision: str, device: str) -> tuple[Run, Corpus, Encoders]:

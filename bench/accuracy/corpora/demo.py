@@ -9,8 +9,6 @@ about people.
 import csv
 import io
 import itertools
-import os
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from bench.accuracy.corpora.msp_podcast import CLASSES
+from bench.folders import whole
 from bench.speech import SAMPLE_RATE, samples_of
 from mixers.errors import UserError
 
@@ -196,24 +195,25 @@ def write_demo_corpus(
     """
     _check(folder, utterances=utterances, speakers=speakers, seed=seed, seconds=seconds)
     turns = _turns(utterances=utterances, speakers=_speakers(speakers, seed=seed), seed=seed)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
-        for name in ("Audios", "Transcripts", "Labels"):
-            (partial / name).mkdir(parents=True)
-        with ThreadPoolExecutor() as pool:
-            rows = list(pool.map(lambda turn: _write_turn(turn, partial, seed=seed, seconds=seconds), turns))
-        with (partial / "Labels" / "labels_consensus.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
-        lines = [f"{turn.split}; {turn.name}.wav\n" for turn in turns]
-        (partial / "Partitions.txt").write_text("".join(lines), encoding="utf-8")
-        (partial / "DEMONSTRATION.txt").write_text(_NOTICE, encoding="utf-8")
-        partial.rename(folder)
+        with whole(folder) as partial:
+            _write(partial, turns, seed=seed, seconds=seconds)
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error.strerror}", hint="Give another folder.") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write(folder: Path, turns: Sequence[_Turn], *, seed: int, seconds: tuple[float, float]) -> None:
+    for name in ("Audios", "Transcripts", "Labels"):
+        (folder / name).mkdir(parents=True)
+    with ThreadPoolExecutor() as pool:
+        rows = list(pool.map(lambda turn: _write_turn(turn, folder, seed=seed, seconds=seconds), turns))
+    with (folder / "Labels" / "labels_consensus.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    lines = [f"{turn.split}; {turn.name}.wav\n" for turn in turns]
+    (folder / "Partitions.txt").write_text("".join(lines), encoding="utf-8")
+    (folder / "DEMONSTRATION.txt").write_text(_NOTICE, encoding="utf-8")
 
 
 def _check(folder: Path, *, utterances: int, speakers: int, seed: int, seconds: tuple[float, float]) -> None:
