@@ -3,7 +3,8 @@
 Source: Lin et al. 2025, "Forgetting Transformer", arXiv 2503.02130, equations 3 to 6: the scores get the sum of the
 log forget gates between key and query, which is a difference of running sums.
 
-`flex` computes it with PyTorch's FlexAttention, which runs at any head width. `fla` is flash-linear-attention's
+`flex` computes it with PyTorch's FlexAttention, whose tiles fit on an H100 at 64, 128 and 256 a head; at 192 not in
+float32. `fla` is flash-linear-attention's
 kernel, which keeps whole heads in shared memory: at 256 a head it does not launch on any GPU of today. `triton` is our
 own; float32 it multiplies in parts of bfloat16, on tensor cores.
 """

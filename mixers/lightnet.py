@@ -7,6 +7,7 @@ of all exponentials so far, and what came before is scaled down by the same sum.
 all of time at once where the library's walks from the first frame to the last.
 """
 
+import dataclasses
 import importlib
 from dataclasses import dataclass
 
@@ -77,7 +78,7 @@ class LightNet(Mixer):
 
     @classmethod
     def measured(cls, config: MixerConfig) -> tuple[str, ...]:
-        as_in_the_paper = config == cls.presets["released"]
+        as_in_the_paper = config == dataclasses.replace(cls.presets["released"], width=config.width)
         return ("fla",) if as_in_the_paper or cls.unavailable("triton", config, device_type="cuda") else ("triton",)
 
     @classmethod

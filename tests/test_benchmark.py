@@ -100,6 +100,7 @@ def measure(benchmark: BenchmarkFixture, calls: Iterable[Callable[[], object]], 
     enough = replace(FULL_QUEUE, minimum_samples=ROUNDS, maximum_seconds=60.0)
     own = measure_latency(call, device_type="cuda", full_queue=enough).full_queue
     assert own is not None
+    assert len(own.samples_ms) >= ROUNDS
     peak = peak_bytes(call, device_type="cuda") / GIB
     benchmark.extra_info.update(
         gpu_ms=own.median, gpu_samples=len(own.samples_ms), floor_ms=floor_ms, peak_memory_gib=peak

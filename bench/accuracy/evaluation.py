@@ -22,6 +22,7 @@ from bench.accuracy.setup import choose_implementation, choose_precision, start_
 from bench.accuracy.training import predict
 from bench.audio import read_encodable
 from bench.reporting.atomic import write_atomically
+from mixers import tuned
 from mixers.errors import UserError
 from mixers.precision import DTYPES
 
@@ -117,15 +118,16 @@ def evaluate(
     for split, utterances in chosen.items():
         if trained.text is not None:
             trained.text.prepare([each.text for each in utterances])
-        found = predict(
-            trained.learners,
-            utterances,
-            classes=corpus.classes,
-            speech=trained.speech,
-            text=trained.text,
-            accelerator=trained.accelerator,
-            workers=workers,
-        )
+        with tuned.compiling_side_by_side(settling=True):
+            found = predict(
+                trained.learners,
+                utterances,
+                classes=corpus.classes,
+                speech=trained.speech,
+                text=trained.text,
+                accelerator=trained.accelerator,
+                workers=workers,
+            )
         output = folder / "evaluation" / split
         try:
             output.mkdir(parents=True, exist_ok=True)
@@ -148,10 +150,11 @@ def classify(trained: Trained, recording: Path, text: str) -> dict[str, dict[str
     if trained.text is not None:
         trained.text.prepare([text])
         tokens = trained.text([text])[0].to(features.device)
-    return {
-        learner.name: dict(zip(trained.run.classes, learner.predict(features, tokens)[0].tolist(), strict=True))
-        for learner in trained.learners
-    }
+    with tuned.compiling_side_by_side(settling=True):
+        return {
+            learner.name: dict(zip(trained.run.classes, learner.predict(features, tokens)[0].tolist(), strict=True))
+            for learner in trained.learners
+        }
 
 
 def _write(

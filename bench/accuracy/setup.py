@@ -19,7 +19,7 @@ from bench.accuracy.corpora.demo import write_demo_corpus
 from bench.accuracy.data import check_whole_files, waveform_scale
 from bench.accuracy.features import Encoders, SpeechFeatures, load_features
 from bench.accuracy.model import PRESETS, STACKS, ModelConfig, build
-from bench.accuracy.random_encoders import write_speech_encoder, write_text_encoder
+from bench.accuracy.random_encoders import WIDTH, write_speech_encoder, write_text_encoder
 from bench.accuracy.runs import Run
 from bench.audio import check_recordings
 from bench.folders import whole
@@ -28,6 +28,8 @@ from mixers.errors import UserError, unknown_name
 from mixers.precision import DTYPES, use_precision
 
 PRECISIONS = ("bfloat16", "float32")
+
+_ANY_WIDTH = (256, 1024)  # of encoders: what runs at any runs behind a narrow or a wide one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +102,7 @@ def demonstration(folder: Path, *, mixers: str, seeds: int, device: str, write: 
     Raises:
         UserError: They are there already or cannot be written, or a mixer cannot be trained here.
     """
-    choose_implementations(mixers.split(","), "paper", device=device)
+    choose_implementations(mixers.split(","), "paper", device=device, width=WIDTH)
     materials = folder.with_name(f"{folder.name}-materials")
     if write:
         _write_materials(materials)
@@ -146,7 +148,7 @@ def prepare(plan: Plan, *, precision: str, device: str) -> tuple[Run, Corpus, En
     if not 0 < plan.learning_rate < 1:
         raise UserError(f"--learning-rate {plan.learning_rate} is none", hint="Give a fraction such as 1e-4.")
     check_seconds([plan.crop_seconds])
-    choose_implementations(plan.mixers, plan.preset, device=device)  # so that a wrong name is told at once
+    choose_implementations(plan.mixers, plan.preset, device=device)  # so that what cannot be is told at once
     plan = _anywhere(plan)
     corpus = corpora.load(plan.corpus, missing_text=plan.missing_text)
     train, development = corpus.split(TRAIN), corpus.split(DEVELOPMENT)
@@ -184,7 +186,7 @@ def prepare(plan: Plan, *, precision: str, device: str) -> tuple[Run, Corpus, En
 def _anywhere(plan: Plan) -> Plan:
     """Return the plan with whole paths, so that a run can be gone on with from any folder."""
     kind, colon, path = plan.corpus.partition(":")
-    encoders = {name: _whole(name) for name in (plan.speech, plan.text) if name is not None}
+    encoders = {name: _absolute(name) for name in (plan.speech, plan.text) if name is not None}
     return dataclasses.replace(
         plan,
         corpus=f"{kind}{colon}{Path(path).absolute()}" if path else plan.corpus,
@@ -193,7 +195,7 @@ def _anywhere(plan: Plan) -> Plan:
     )
 
 
-def _whole(name: str) -> str:
+def _absolute(name: str) -> str:
     return str(Path(name).absolute()) if Path(name).is_dir() else name
 
 
@@ -240,7 +242,7 @@ def choose_implementation(name: str, preset: str, *, device: str, width: int | N
         name: With or without an implementation.
         preset: Of the model.
         device: Where.
-        width: D, of the encoders; None, before they are known, for that of the paper's.
+        width: D, of the encoders; None, before it is known, for any.
 
     Raises:
         UserError: It is unknown, or cannot be trained here.
@@ -251,17 +253,18 @@ def choose_implementation(name: str, preset: str, *, device: str, width: int | N
     except ImportError as error:
         raise UserError(f"{mixer_name} is unavailable: {error}", hint="Install what it needs.") from None
     config = mixer.presets[STACKS[preset]]
-    config = dataclasses.replace(config, width=width or config.width)
+    configs = [dataclasses.replace(config, width=each) for each in ((width,) if width else _ANY_WIDTH)]
     device_type = device.partition(":")[0]
     known = mixer.implementations
     if implementation and implementation not in known:
         raise unknown_name(f"implementation of {mixer_name}", implementation, known)
-    preferred = (implementation,) if implementation else (*reversed(mixer.measured(config)), *reversed(known))
+    preferred = (implementation,) if implementation else (*reversed(mixer.measured(configs[-1])), *reversed(known))
     for each in preferred:
-        reason = mixer.unavailable(each, config, device_type=device_type)
-        if not reason:
+        reasons = [mixer.unavailable(each, config, device_type=device_type) for config in configs]
+        if not all(reasons):
             return f"{mixer_name}/{each}"
-    raise UserError(f"{name} cannot be trained here: {reason}", hint="See `sbench list`.")
+    hint = f"Give {mixer_name} alone, for an implementation that can."
+    raise UserError(f"{name} cannot be trained here: {reasons[-1]}", hint=hint)
 
 
 def _count(config: ModelConfig) -> int:

@@ -114,7 +114,10 @@ class Child(Generic[Item, Result]):
             self._connection.send((work, items))
 
     def kill(self) -> None:
-        """End it, whatever it does."""
+        """End it, whatever it does, and what it has started, such as compilers."""
+        if self._process.is_alive() and self._process.pid:
+            with contextlib.suppress(ProcessLookupError):  # it has not got as far as to lead a group
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
         self._process.join()
         self._connection.close()

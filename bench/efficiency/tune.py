@@ -13,6 +13,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -133,12 +134,13 @@ def _run(searches: Sequence[_Search], pool: Executor, tell: Tell) -> int:
             future = next(as_completed(running))
             each, error = running.pop(future), future.exception()
             contestant, note = each.contestant, f": {error}" if error else ""
+            failed += error is not None
             if isinstance(error, tuned.BrokenChoiceError) and len(each.without) < _MOST_BROKEN:
                 each = replace(each, without=(*each.without, error))
-                running[pool.submit(_search, each)] = each
-                note += "; begun again without it"
-            elif error:
-                failed += 1
+                with contextlib.suppress(BrokenProcessPool):  # since a process was killed
+                    running[pool.submit(_search, each)] = each
+                    failed -= 1
+                    note += "; begun again without it"
             tell(f"{contestant.mixer}/{contestant.implementation}, {contestant.setting.label}{note}")
     except KeyboardInterrupt:
         for future in running:

@@ -255,8 +255,9 @@ class _Cases:
         """Return the times and the fields of everything that is measured."""
         monitor = Monitor(self._card) if self._card else None
         issue = self._bind(x)
-        for _ in range(WARM_UP_CALLS):
-            issue()
+        with tuned.compiling_side_by_side():  # if that failed while it was prepared, this says why
+            for _ in range(WARM_UP_CALLS):
+                issue()
         as_graph = self._setting.execution == "graph"
         call = capture(issue) if as_graph else issue
         latency = measure_latency(

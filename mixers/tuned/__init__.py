@@ -76,6 +76,8 @@ def use_prepared_configurations(package: str, *, stand_ins: bool = True) -> None
                 for entry in json.loads(path.read_text())["autotune_entries"].values():
                     chosen = dict(entry["config"])
                     config = triton.Config(chosen.pop("kwargs"), **chosen)
+                    if _breaks(tuner, config):
+                        continue
                     _SOURCES[id(config)] = (source, config)
                     tuner.cache[tuple(entry["autotune_key"])] = config
 
@@ -198,12 +200,14 @@ def compiling_side_by_side(*, settling: bool = False, without: Collection[Broken
     broken = {(each.kernel, each.choice) for each in without}
 
     def sound(tuner: Any, candidates: Sequence[Any]) -> list[Any]:
-        breaks, name = _BROKEN.get(tuner.base_fn.__name__, lambda _: False), tuner.base_fn.__name__
-        return [each for each in candidates if not breaks(each) and (name, str(each)) not in broken]
+        name = tuner.base_fn.__name__
+        return [each for each in candidates if not _breaks(tuner, each) and (name, str(each)) not in broken]
 
     def prune_and_compile(tuner: Any, arguments: dict[str, Any]) -> Sequence[Any]:
         similar = _similar_choices(tuner, arguments) if settling else []
         candidates = sound(tuner, similar) or sound(tuner, prune(tuner, arguments))
+        if not candidates:
+            raise RuntimeError(f"{tuner.base_fn.__name__} breaks with every choice")
         with (
             ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
             triton.AsyncCompileMode(pool, ignore_errors=True),  # a candidate that fails will do so again when timed
@@ -226,7 +230,9 @@ def compiling_side_by_side(*, settling: bool = False, without: Collection[Broken
             torch.cuda.synchronize()  # what fails until here is not this candidate's doing
         try:
             return bench(tuner, *arguments, config=config, **options)
-        except torch.AcceleratorError as error:
+        except RuntimeError as error:
+            if not _OF_THE_GPU.search(str(error)):
+                raise
             raise BrokenChoiceError(tuner.base_fn.__name__, str(config)) from error
 
     Autotuner.prune_configs, Autotuner.do_bench = prune_and_compile, property(time_alone)
@@ -236,6 +242,9 @@ def compiling_side_by_side(*, settling: bool = False, without: Collection[Broken
     finally:
         Autotuner.prune_configs, Autotuner.do_bench, Autotuner._bench = prune, do_bench, bench
 
+
+# What PyTorch and Triton say of a GPU that has met an error, but for want of memory.
+_OF_THE_GPU = re.compile(r"^(CUDA error|Triton Error \[CUDA\]): (?!out of memory)")
 
 # Choices that break a kernel, and with it the process: these read beyond its memory in full float32 at 256 a head
 # (training with Triton 3.6 on an H200 and an H100, found by `sbench tune`).
@@ -247,6 +256,10 @@ _BROKEN: dict[str, Callable[[Any], bool]] = {
         is_full_float32() and config.num_warps == 8 and config.kwargs["BK"] == 64 and config.kwargs["BV"] == 32
     ),
 }
+
+
+def _breaks(tuner: Any, config: Any) -> bool:
+    return tuner.base_fn.__name__ in _BROKEN and _BROKEN[tuner.base_fn.__name__](config)
 
 
 # Of a candidate, once at least; a quarter of what Triton takes when it does not wait for its turn.

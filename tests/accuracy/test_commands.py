@@ -110,7 +110,7 @@ BAD_INPUT = {
     "demo of no mixer": (["--demo", "--mixers", "saa", "--output", "x"], "unknown mixer 'saa'", "Did you mean 'sa'?"),
     "demo nowhere": (["--demo", "--output", "/proc/x"], "/proc/x-materials cannot be written", "--output"),
     "unknown implementation": (["--mixers", "sa/spda"], "unknown implementation of sa 'spda'", "sdpa"),
-    "cannot run here": (["--mixers", "kda/fla"], "kda/fla cannot be trained here: needs a CUDA GPU", "sbench list"),
+    "cannot run here": (["--mixers", "kda/fla"], "kda/fla cannot be trained here: needs a CUDA GPU", "Give kda alone"),
     "unknown precision": (["--precision", "float16"], "unknown precision 'float16'", "bfloat16"),
     "learning rate": (["--learning-rate", "0"], "--learning-rate 0.0", "1e-4"),
     "crop": (["--crop", "0"], "0 s", ""),

@@ -124,6 +124,15 @@ def test_the_implementation_is_one_for_the_width_of_the_encoders(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
     monkeypatch.setattr(importlib.metadata, "version", lambda _: triton)
     assert choose_implementation(mixer, "paper", device="cuda", width=width) == chosen
+    assert choose_implementation(chosen, "paper", device="cuda") == chosen  # which is right at some width
     if chosen == "retnet/reference":
         with pytest.raises(UserError, match="retnet/fla cannot be trained here: miscompiled by this Triton at fewer"):
             choose_implementation("retnet/fla", "paper", device="cuda", width=width)
+
+
+def test_the_papers_lightnet_is_the_librarys_at_any_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    for width in (64, 768, 1024):
+        assert choose_implementation("lightnet", "released", device="cuda", width=width) == "lightnet/fla"
+        assert choose_implementation("lightnet", "paper", device="cuda", width=width) == "lightnet/triton"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -148,6 +149,24 @@ def test_a_child_that_is_not_ready_in_time() -> None:
 def test_ctrl_c_in_a_terminal_reaches_the_parent_alone() -> None:
     """Compilers that a child starts would die of it, even where the child does not."""
     assert call(os.getpgrp) != os.getpgrp()
+
+
+def start_a_compiler(items: Sequence[int]) -> Iterator[int]:
+    for _ in items:
+        yield subprocess.Popen(["sleep", "60"]).pid
+
+
+def test_a_child_that_is_killed_takes_with_it_what_it_started() -> None:
+    child: Child[int, int] = Child(start_a_compiler, [1])
+    (compiler,) = child.results(limit_s=LIMIT_S)
+    assert isinstance(compiler, int)
+    status = Path(f"/proc/{compiler}/stat")
+    assert status.exists()
+    child.kill()
+    end = time.monotonic() + LIMIT_S
+    while status.exists() and " Z " not in status.read_text() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not status.exists() or " Z " in status.read_text()
 
 
 def test_a_child_that_is_killed_leaves_nothing_to_complain_of() -> None:

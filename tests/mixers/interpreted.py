@@ -1,7 +1,9 @@
 """What the tests of our kernels run in a process of its own, where Triton interprets them on the CPU."""
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -12,14 +14,36 @@ from mixers.kernels import operator
 
 
 def differentiate(
-    name: str, inputs: Sequence[Tensor], upstream: Sequence[Tensor], mask: Tensor | None = None
+    name: str,
+    inputs: Sequence[Tensor],
+    upstream: Sequence[Tensor],
+    mask: Tensor | None = None,
+    full_float32: bool = False,
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """An operator's outputs, and the gradients of its inputs."""
+    """An operator's outputs, and the gradients of its inputs; attention also by the ways of full float32 on a GPU."""
     inputs = [value.requires_grad_() for value in inputs]
-    outputs = operator(name)(*inputs, **({} if mask is None else {"mask": mask}))
-    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    gradients = torch.autograd.grad(outputs, inputs, list(upstream))
+    with in_full_float32() if full_float32 else contextlib.nullcontext():
+        outputs = operator(name)(*inputs, **({} if mask is None else {"mask": mask}))
+        outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+        gradients = torch.autograd.grad(outputs, inputs, list(upstream))
     return [output.detach() for output in outputs], list(gradients)
+
+
+@contextlib.contextmanager
+def in_full_float32() -> Iterator[None]:
+    """The kernels go its ways; the products, which are made of six on a GPU, are IEEE's here."""
+    from triton.runtime import interpreter
+
+    from mixers.kernels import forgetting_attention
+
+    builder, sizes = interpreter.interpreter_builder, forgetting_attention._sizes
+    allowed = (*builder.options.allowed_dot_input_precisions, "bf16x6")
+    options = dataclasses.replace(builder.options, allowed_dot_input_precisions=allowed)
+    with (
+        mock.patch.object(builder, "options", options),
+        mock.patch.object(forgetting_attention, "_sizes", lambda *args: sizes(*args) | {"PRODUCTS": "bf16x6"}),
+    ):
+        yield
 
 
 def check_gradients(name: str, inputs: Sequence[Tensor]) -> bool:

@@ -63,7 +63,13 @@ def attention_inputs(
 
 
 def errors(
-    interpret: Interpret, name: str, exact: Callable[..., Any], inputs: list[Tensor], mask: Tensor | None = None
+    interpret: Interpret,
+    name: str,
+    exact: Callable[..., Any],
+    inputs: list[Tensor],
+    mask: Tensor | None = None,
+    *,
+    full_float32: bool = False,
 ) -> list[float]:
     """How far outputs and gradients are from those of the equations in float64, relative to the largest of each."""
     generator = torch.Generator().manual_seed(1)
@@ -72,7 +78,7 @@ def errors(
     expected = [expected] if isinstance(expected, Tensor) else list(expected)
     real = 1.0 if mask is None else mask[..., None, None]
     upstream = [(torch.randn(e.shape, generator=generator, dtype=e.dtype) * real).to(inputs[0].dtype) for e in expected]
-    outputs, gradients = interpret(interpreted.differentiate, name, inputs, upstream, mask)
+    outputs, gradients = interpret(interpreted.differentiate, name, inputs, upstream, mask, full_float32)
     expected_gradients = torch.autograd.grad(expected, doubles, [each.double() for each in upstream])
     pairs = [(value * real, exact.detach() * real) for value, exact in zip(outputs, expected, strict=True)]
     pairs += zip(gradients, expected_gradients, strict=True)
@@ -85,10 +91,10 @@ def test_attention_keeps_to_its_equations(interpret: Interpret, frames: int) -> 
     assert max(errors(interpret, "forgetting_attention", attend, inputs)) < 1e-13
 
 
-@settings(max_examples=12, deadline=None)
-@given(data=st.data())
-def test_attention_of_any_sizes(interpret: Interpret, data: st.DataObject) -> None:
-    """Batches, shared keys, widths, gates between nearly open and nearly shut, and padding anywhere."""
+@settings(max_examples=16, deadline=None)
+@given(full_float32=st.booleans(), data=st.data())
+def test_attention_of_any_sizes(interpret: Interpret, full_float32: bool, data: st.DataObject) -> None:
+    """Batches, shared keys, widths, gates nearly open and nearly shut, padding anywhere, both ways of loading."""
     key_heads, frames = data.draw(st.integers(1, 2)), data.draw(st.integers(1, 50))
     inputs = attention_inputs(
         batch=data.draw(st.integers(1, 2)),
@@ -102,7 +108,7 @@ def test_attention_of_any_sizes(interpret: Interpret, data: st.DataObject) -> No
     shape = inputs[0].shape[0], frames
     real = data.draw(st.none() | st.lists(st.booleans(), min_size=shape[0] * frames, max_size=shape[0] * frames))
     mask = None if real is None else torch.tensor(real).view(shape[::-1]).T  # whose rows do not lie side by side
-    assert max(errors(interpret, "forgetting_attention", attend, inputs, mask)) < 1e-12
+    assert max(errors(interpret, "forgetting_attention", attend, inputs, mask, full_float32=full_float32)) < 1e-12
 
 
 @pytest.mark.parametrize(

@@ -261,14 +261,21 @@ def test_what_breaks_a_kernel_is_never_tried(
     assert tried == timed
 
 
-def test_what_fails_on_the_gpu_is_named_and_can_be_left_out() -> None:
+@pytest.mark.parametrize(
+    "failure",
+    [
+        torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nSearch for"),
+        RuntimeError("Triton Error [CUDA]: misaligned address"),
+    ],
+)
+def test_what_fails_on_the_gpu_is_named_and_can_be_left_out(failure: RuntimeError) -> None:
     import triton
     from triton.runtime.autotuner import Autotuner
 
     def time_it(_: Callable[[], object], **__: object) -> list[float]:
         tried.append(next(numbers))
         if tried == [0, 1]:
-            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+            raise failure
         return [1.0]
 
     tried: list[int] = []
@@ -285,6 +292,23 @@ def test_what_fails_on_the_gpu_is_named_and_can_be_left_out() -> None:
         tuner.run(5)
     assert tried == [2, 3]
     assert tuner.configs_timings.keys() == {candidates[0], candidates[2]}
+    tuner.cache.clear()
+    every = [tuned.BrokenChoiceError("<lambda>", str(each)) for each in candidates]
+    with pytest.raises(RuntimeError, match="<lambda> breaks with every"), tuned.compiling_side_by_side(without=every):
+        tuner.run(5)
+
+
+def test_a_choice_that_lacks_memory_is_not_broken() -> None:
+    import triton
+    from triton.runtime.autotuner import Autotuner
+
+    def time_it(_: Callable[[], object], **__: object) -> list[float]:
+        raise torch.AcceleratorError("CUDA error: out of memory")
+
+    candidates = [triton.Config({"BK": 32}, num_warps=warps) for warps in (2, 4)]
+    tuner = Autotuner(Knowing(), Knowing.arg_names, candidates, ["x"], None, None, do_bench=time_it)
+    with pytest.raises(torch.AcceleratorError, match="out of memory"), tuned.compiling_side_by_side():
+        tuner.run(5)
 
 
 def test_merging_keeps_what_is_there(tmp_path: Path) -> None:
