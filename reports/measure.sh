@@ -7,7 +7,7 @@ shift
 sbench=${SBENCH:-sbench}
 from_5_s=5,10,25,50,75,100,150,200,250,300,350,400
 all="bfloat16-cold bfloat16 graph graph-again native released"
-all+=" matched-float32 matched-tf32 matched-bfloat16 kernels kernels-alone training"
+all+=" matched-float32 matched-tf32 matched-bfloat16 kernels kernels.json training"
 
 sweep() { $sbench sweep "${@:2}" --output "$folder/$1"; }
 
@@ -21,7 +21,7 @@ for name in ${*:-$all}; do
         matched-*) sweep $name --lengths $from_5_s --precision ${name#matched-} --pass inference,training ;;
         kernels) sweep $name sa/sdpa fox/flex fox/triton lightnet/fla lightnet/triton --lengths 10,100,400 \
             --preset layer --precision bfloat16,tf32 --pass inference,training ;;
-        kernels-alone) pytest --benchmark -m gpu --benchmark-json "$folder/kernels.json" ;;
+        kernels.json) pytest --benchmark -m gpu --benchmark-json "$folder/kernels.json" ;;
         training) $sbench throughput --output "$folder/training/throughput.json" ;;
         *) echo "no such name: $name; there are $all" >&2; exit 2 ;;
     esac

@@ -19,7 +19,8 @@ from bench.accuracy.corpora.demo import write_demo_corpus
 from bench.accuracy.data import check_whole_files, waveform_scale
 from bench.accuracy.features import Encoders, SpeechFeatures, load_features
 from bench.accuracy.model import PRESETS, STACKS, ModelConfig, build
-from bench.accuracy.random_encoders import WIDTH, write_speech_encoder, write_text_encoder
+from bench.accuracy.random_encoders import WIDTH as DEMONSTRATION_WIDTH
+from bench.accuracy.random_encoders import write_speech_encoder, write_text_encoder
 from bench.accuracy.runs import Run
 from bench.audio import check_recordings
 from bench.folders import whole
@@ -102,7 +103,7 @@ def demonstration(folder: Path, *, mixers: str, seeds: int, device: str, write: 
     Raises:
         UserError: They are there already or cannot be written, or a mixer cannot be trained here.
     """
-    choose_implementations(mixers.split(","), "paper", device=device, width=WIDTH)
+    choose_implementations(mixers.split(","), "paper", device=device, width=DEMONSTRATION_WIDTH)
     materials = folder.with_name(f"{folder.name}-materials")
     if write:
         _write_materials(materials)

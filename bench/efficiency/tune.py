@@ -117,7 +117,14 @@ def tune(
 
 @dataclass(frozen=True)
 class _Search:
-    """One mixer in one setting, what is found for it goes to a folder; again also what is known; without what broke."""
+    """A search for one mixer in one setting.
+
+    Attributes:
+        contestant: The mixer and the setting.
+        folder: Where what it finds goes.
+        again: Whether it looks also for what is known already.
+        without: Choices that broke a kernel before.
+    """
 
     contestant: Contestant
     folder: Path
