@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.speech import FRAME_SAMPLES, SAMPLE_RATE
-from mixers.errors import UserError
+from mixers.support.errors import UserError
 
 SUFFIXES = (".wav", ".flac")
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bench.speech import FRAME_SAMPLES, HOP_SAMPLES, SAMPLE_RATE, frames_of
-from mixers.errors import UserError
+from mixers.support.errors import UserError
 
 XLSR_RANDOM = "xlsr-random"
 

@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mixers.errors import UserError
+from mixers.support.errors import UserError
 
 if TYPE_CHECKING:
     import torch

@@ -4,12 +4,12 @@ import importlib
 import pkgutil
 from typing import TYPE_CHECKING
 
-from mixers.errors import unknown_name
+from mixers.support.errors import unknown_name
 
 if TYPE_CHECKING:
     from mixers.base import Mixer
 
-_NOT_MIXERS = {"base", "errors", "library", "precision", "stack"}
+_NOT_MIXERS = {"base", "stack"}
 
 
 def names() -> list[str]:

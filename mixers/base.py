@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mixers.errors import unknown_name
+from mixers.support.errors import unknown_name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mixers import kernels
+from mixers.autotuning.fla import fla_layers
 from mixers.base import Mixer, MixerConfig, split_heads
-from mixers.library import fla_layers
 
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
@@ -132,7 +132,7 @@ def attention(implementation: str) -> Callable[..., Tensor]:
 
     It maps q (B, L, H, K), k and v (B, L, G, K), log forget gates (B, L, H) and a mask (B, L) or None to (B, L, H, K).
     """
-    return _flex if implementation == "flex" else kernels.operator("forgetting_attention")
+    return _flex if implementation == "flex" else kernels.operator("fox")
 
 
 def _flex(q: Tensor, k: Tensor, v: Tensor, log_forget: Tensor, mask: Tensor | None) -> Tensor:

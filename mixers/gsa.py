@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mixers.autotuning.fla import fla_layers
 from mixers.base import Mixer, MixerConfig, rms_norm, split_heads
-from mixers.library import fla_layers
 
 _GATE_LOGIT_NORMALIZER = 8
 

@@ -14,9 +14,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mixers.autotuning.fla import fla_layers
 from mixers.base import Mixer, MixerConfig, rms_norm, split_heads
-from mixers.library import fla_layers
-from mixers.precision import is_full_float32
+from mixers.support.precision import is_full_float32
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mixers import kernels
+from mixers.autotuning.fla import fla_layers
 from mixers.base import Mixer, MixerConfig, rms_norm, split_heads
-from mixers.library import fla_layers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class LightNet(Mixer):
             else _Parameters(config)
         )
         if implementation == "triton":
-            self._decay = kernels.operator("additive_decay")
+            self._decay = kernels.operator("lightnet")
 
     @classmethod
     def measured(cls, config: MixerConfig) -> tuple[str, ...]:

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mixers.autotuning.fla import fla_layers
 from mixers.base import Mixer, MixerConfig, rms_norm, split_heads
-from mixers.library import fla_layers
 
 # Of a head's keys. For Hopper these versions of Triton compile the library's backward pass wrong where tiles are
 # narrow: at 16 it reads beyond them, by compute-sanitizer, and the loss comes to be nan. Heads of 256 are right;

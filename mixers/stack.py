@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 import mixers
 from mixers.base import Mixer, MixerConfig, SequenceModel
-from mixers.errors import unknown_name
+from mixers.support.errors import unknown_name
 
 _SIZES_OF = {"matched": "matched", "layer": "matched", "released": "released"}  # whose sizes a preset takes
 PRESETS = tuple(_SIZES_OF)

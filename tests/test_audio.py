@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench.audio import check_recordings, find_recordings, read_recording
-from mixers.errors import UserError
+from mixers.support.errors import UserError
 
 LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + 64 * "0" + "\nsize 12345\n"
 

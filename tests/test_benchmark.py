@@ -15,17 +15,18 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch.nn import functional as F
 
-from bench.devices import choose_device
-from bench.efficiency.cases import Contestant, choose_contestants, choose_settings
-from bench.efficiency.execution import bind
 from bench.efficiency.inputs import RandomFeatures
-from bench.efficiency.latency import FULL_QUEUE, SINGLE_CALLS, WARM_UP_CALLS, gpu_clock, measure_latency
-from bench.efficiency.limits import measure_limits
-from bench.efficiency.memory import GIB, peak_bytes
+from bench.efficiency.measurement.execution import bind
+from bench.efficiency.measurement.latency import FULL_QUEUE, SINGLE_CALLS, WARM_UP_CALLS, gpu_clock, measure_latency
+from bench.efficiency.measurement.limits import measure_limits
+from bench.efficiency.measurement.memory import GIB, peak_bytes
+from bench.efficiency.selection import choose_contestants, choose_settings
+from bench.efficiency.settings import Contestant
 from bench.efficiency.worker import TRAINING_BYTES, TRAINING_FLOPS
-from mixers import fox, stack, tuned
+from bench.environment import choose_device
+from mixers import autotuning, fox, stack
 from mixers.base import SequenceModel
-from mixers.precision import DTYPES
+from mixers.support.precision import DTYPES
 
 DEVICE_TYPE = choose_device("auto")
 SETTINGS = choose_settings(device_type=DEVICE_TYPE)
@@ -93,7 +94,7 @@ def measure(benchmark: BenchmarkFixture, calls: Iterable[Callable[[], object]], 
     def call() -> object:
         return next(turns)()
 
-    with tuned.compiling_side_by_side():
+    with autotuning.compiling_side_by_side():
         for _ in range(WARM_UP_CALLS):
             call()
     benchmark(call)

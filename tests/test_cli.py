@@ -19,7 +19,9 @@ import pytest
 import soundfile
 import torch
 
-from bench.efficiency.records import RECORDS_FILE, SAMPLES_FILE, Samples, Setting, read_records, read_samples
+from bench.efficiency.records import Samples
+from bench.efficiency.settings import Setting
+from bench.efficiency.store import RECORDS_FILE, SAMPLES_FILE, read_records, read_samples
 from mixers import stack
 from tests.conftest import Sbench
 
@@ -192,7 +194,7 @@ BAD_INPUT = {
     "output exists": (["--output", "empty"], "the output folder empty exists", "--resume"),
     "output is a file": (["--output", "file"], "the output file file exists", "--output"),
     "output below a file": (["--output", "file/run"], "file/run cannot be written", "--output"),
-    "resume nothing": (["--resume", "empty"], "empty holds no sweep to resume", "sweep.json"),
+    "resume nothing": (["--resume", "empty"], "empty/sweep.json is missing or damaged", "whole folder"),
     "mixed without resume": (["--allow-mixed"], "--allow-mixed is for a sweep that goes on", "--resume"),
     "unknown execution": (["--execution", "graphs"], "unknown execution 'graphs'", "graph"),
     "unknown pass": (["--pass", "train"], "unknown pass 'train'", "Did you mean 'training'?"),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.encoders import SpeechEncoder, load_encoder, normalise
 from bench.speech import frames_of
-from mixers.errors import UserError
+from mixers.support.errors import UserError
 
 WIDTH = 32
 

@@ -1,75 +1,140 @@
-"""Who may import whom, and that nothing heavy is imported early."""
+"""Who may import whom, that nothing imports in a circle, and that nothing heavy is imported early."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import bench
 import mixers
 
 ROOT = Path(bench.__path__[0]).parent
-FILES = [
-    path.relative_to(ROOT) for package in (bench, mixers) for path in sorted(Path(package.__path__[0]).rglob("*.py"))
-]
 
 
-def imports(file: Path, *, at_the_top: bool = False) -> Iterator[str]:
-    """The modules of this project that a file imports, anywhere or at its top level alone."""
-    tree = ast.parse((ROOT / file).read_text())
-    for node in tree.body if at_the_top else ast.walk(tree):
+def module_name(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {
+    module_name(file): file for package in (bench, mixers) for file in sorted(Path(package.__path__[0]).rglob("*.py"))
+}
+
+
+def imports(module: str) -> Iterator[str]:
+    """The modules of this project that a module imports, wherever in it."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            found = next((each for each in (name, name.rpartition(".")[0]) if each in MODULES), None)
+            if found and found != module:
+                yield found
 
 
-def importers(of: str, *, among: str) -> list[tuple[str, str]]:
+IMPORTS = {module: set(imports(module)) for module in MODULES}
+PACKAGES = [module for module, file in MODULES.items() if file.name == "__init__.py"]
+
+
+def inside(module: str, *packages: str) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def strangers(importer: str, *allowed: str) -> list[tuple[str, str]]:
+    """What the modules of a package import beside itself and what it may."""
     return [
-        (str(file), name)
-        for file in FILES
-        if str(file).startswith(among)
-        for name in imports(file)
-        if name == of or name.startswith(f"{of}.")
+        (module, name)
+        for module in MODULES
+        if inside(module, importer)
+        for name in IMPORTS[module]
+        if not inside(name, importer, *allowed)
     ]
 
 
 def test_the_rules_see_imports() -> None:
-    assert importers("mixers.stack", among="bench/efficiency")
+    assert "mixers.stack" in IMPORTS["bench.efficiency.worker"]
+    assert strangers("bench.efficiency")
 
 
-def test_mixers_import_no_bench() -> None:
-    assert not importers("bench", among="mixers/")
-
-
-def test_reporting_imports_only_records() -> None:
-    allowed = ("bench.reporting", "bench.efficiency.records", "mixers.errors")
-    for _, name in importers("bench", among="bench/reporting/") + importers("mixers", among="bench/reporting/"):
-        assert name.startswith(allowed) or name in {"bench", "mixers"}, name
-    assert not importers("torch", among="bench/reporting/")
-
-
-def test_the_two_halves_are_strangers() -> None:
-    assert not importers("bench.accuracy", among="bench/efficiency/")
-    assert not importers("bench.efficiency", among="bench/accuracy/")
+@pytest.mark.parametrize(
+    ("package", "allowed"),
+    [
+        ("mixers", ()),
+        ("mixers.support", ()),
+        ("mixers.autotuning", ("mixers.support",)),
+        ("mixers.kernels", ("mixers.support", "mixers.autotuning")),
+        *(
+            (f"mixers.{name}", ("mixers.base", "mixers.kernels", "mixers.support", "mixers.autotuning"))
+            for name in mixers.names()
+        ),
+        (
+            "bench.reporting",
+            (
+                *("bench.efficiency.records", "bench.efficiency.settings", "bench.efficiency.store"),
+                *("bench.efficiency.noise", "bench.accuracy.run", "bench.accuracy.corpora"),
+                *("bench.accuracy.evaluation.metrics", "bench.accuracy.evaluation.predictions"),
+                *("bench.files", "mixers.support.errors"),
+            ),
+        ),
+        ("bench.reporting.efficiency", ("bench.reporting", "bench.efficiency", "bench.files", "mixers.support.errors")),
+        ("bench.reporting.accuracy", ("bench.reporting", "bench.accuracy", "bench.files", "mixers.support.errors")),
+        *(
+            (
+                f"bench.{half}",
+                (
+                    *("bench.audio", "bench.encoders", "bench.environment", "bench.files", "bench.gpu", "bench.speech"),
+                    *("bench.validation", "mixers"),
+                ),
+            )
+            for half in ("accuracy", "efficiency")
+        ),
+    ],
+)
+def test_a_package_imports_only_what_it_may(package: str, allowed: tuple[str, ...]) -> None:
+    assert not strangers(package, *allowed)
 
 
 def test_nothing_imports_the_command_line() -> None:
-    assert all(file.startswith("bench/cli/") for file, _ in importers("bench.cli", among="bench/"))
-    assert not importers("bench.cli", among="mixers/")
+    assert not [module for module, names in IMPORTS.items() if "bench.cli" in names and not inside(module, "bench.cli")]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_nothing_in_a_package_imports_in_a_circle(package: str) -> None:
+    """Each module in it counts by itself, each package in it as one."""
+
+    def child(module: str) -> str:
+        return module.removeprefix(f"{package}.").partition(".")[0]
+
+    members = [module for module in MODULES if inside(module, package) and module != package]
+    graph: dict[str, set[str]] = {}
+    for module in members:
+        names = {child(name) for name in IMPORTS[module] if name in members}
+        graph.setdefault(child(module), set()).update(names - {child(module)})
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def loaded_by(code: str, *heavy: str) -> list[str]:
+    show = f"import sys; print(*(name for name in {heavy} if name in sys.modules))"
+    command = [sys.executable, "-c", f"{code}; {show}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
 def test_the_command_line_imports_nothing_heavy_at_its_top() -> None:
-    heavy = "torch", "pandas", "matplotlib", "transformers", "fla", "rich"
-    code = f"import sys, bench.cli; print([name for name in {heavy} if name in sys.modules])"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert loaded.strip() == "[]"
+    assert not loaded_by("import bench.cli", "torch", "pandas", "matplotlib", "transformers", "fla", "rich", "pydantic")
+
+
+def test_reporting_imports_no_torch() -> None:
+    every = [module for module in MODULES if inside(module, "bench.reporting")]
+    assert not loaded_by(f"import {', '.join(every)}", "torch", "transformers", "matplotlib.pyplot")
 
 
 def test_loading_every_mixer_imports_no_compiler() -> None:
     """PyTorch's takes seconds to import, before a sweep can start its children."""
-    code = "import sys, mixers; [mixers.load(name) for name in mixers.names()]; print('torch._dynamo' in sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert loaded.strip() == "False"
+    assert not loaded_by("import mixers; [mixers.load(name) for name in mixers.names()]", "torch._dynamo")

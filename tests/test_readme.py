@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from bench.efficiency.records import Record, read_records
-from bench.reporting.analysis import Quantity, gpu_time, memory
-from bench.reporting.claims import as_the_paper
+from bench.efficiency.records import Record
+from bench.efficiency.store import read_records
+from bench.reporting.efficiency.analysis import Quantity, gpu_time, memory
+from bench.reporting.efficiency.claims import as_the_paper
 
 ROOT = Path(__file__).parents[1]
 GPUS = ("nvidia-h100", "nvidia-h200")

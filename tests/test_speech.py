@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.speech import check_seconds, crop_or_repeat, frames_of, samples_of
-from mixers.errors import UserError
+from mixers.support.errors import UserError
 
 lengths = st.integers(min_value=1, max_value=300)
 seeds = st.integers(min_value=0, max_value=2**32)

@@ -4,7 +4,7 @@ import sys
 
 from bench.cli import accuracy, efficiency  # noqa: F401 - their commands
 from bench.cli.app import INTERRUPTED, app
-from mixers.errors import UserError
+from mixers.support.errors import UserError
 
 
 def main() -> None:

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.app import INTERRUPTED, app, check_alone, is_given, new_progress
-from bench.folders import check_new, make_folder_for, resume_command
-from mixers.errors import UserError
+from bench.files import check_new, make_folder_for, resume_command
+from mixers.support.errors import UserError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from rich.console import Console
 
     from bench.accuracy.corpora.base import Corpus
-    from bench.accuracy.features import Encoders
-    from bench.accuracy.runs import Run
+    from bench.accuracy.inputs.features import Encoders
+    from bench.accuracy.run import Run
 
 MIXERS = "sa,retnet,lightnet,gsa,fox,kda"
 
@@ -79,8 +79,9 @@ def train(
     if explain:
         Console().print(_differences(preset))
         return
-    from bench.accuracy import runs, setup
-    from bench.devices import choose_device
+    from bench.accuracy import run as runs
+    from bench.accuracy.training import setup
+    from bench.environment import choose_device
 
     console = Console(stderr=True)
     device = choose_device(device)
@@ -156,9 +157,10 @@ def evaluate(
     """Score a run on whole files: macro-F over all classes and more, each with its interval; keeps every prediction."""
     from rich.console import Console
 
-    from bench.accuracy import corpora, runs
+    from bench.accuracy import corpora
+    from bench.accuracy import run as runs
     from bench.accuracy.corpora.base import TRAIN
-    from bench.devices import choose_device
+    from bench.environment import choose_device
 
     speech_alone = runs.read(run).text is None
     read = corpora.load(corpus, missing_text="empty" if speech_alone else missing_text)
@@ -181,8 +183,8 @@ def predict(
     from rich.console import Console
     from rich.table import Table
 
-    from bench.accuracy import evaluation
-    from bench.devices import choose_device
+    from bench.accuracy import trained as evaluation
+    from bench.environment import choose_device
 
     trained = evaluation.open_run(run, device=choose_device(device))
     found = evaluation.classify(trained, audio, text)
@@ -255,11 +257,10 @@ def throughput(
 
     from rich.console import Console
 
-    from bench.accuracy import setup
-    from bench.accuracy import throughput as rates
     from bench.accuracy.corpora.demo import write_demo_corpus
-    from bench.devices import choose_device
-    from bench.efficiency.device import environment
+    from bench.accuracy.training import setup
+    from bench.accuracy.training import throughput as rates
+    from bench.environment import choose_device, environment
 
     console = Console(stderr=True)
     make_folder_for(output)
@@ -313,11 +314,11 @@ def _train(
     """Train under a progress bar."""
     from torch.utils.tensorboard import SummaryWriter
 
-    from bench.accuracy.compiling import compiling_ahead
-    from bench.accuracy.evaluation import open_encoders
-    from bench.accuracy.training import Stepped, Training
+    from bench.accuracy.inputs.features import open_encoders
+    from bench.accuracy.training.compiling import compiling_ahead
+    from bench.accuracy.training.loop import Stepped, Training
     from bench.speech import frames_of, samples_of
-    from mixers.tuned import compiling_side_by_side
+    from mixers.autotuning import compiling_side_by_side
 
     ahead = compiling_ahead(
         [config for config, _ in run.models()] if accelerator.is_local_main_process else [],
@@ -373,7 +374,8 @@ def _train(
 def _evaluate(
     folder: Path, corpus: "Corpus", splits: Sequence[str], *, device: str, workers: int, console: "Console"
 ) -> None:
-    from bench.accuracy import evaluation
+    from bench.accuracy import trained as evaluation
+    from bench.reporting.accuracy.confusion import write_confusion
 
     utterances = {split: corpus.split(split) for split in splits}
     trained = evaluation.open_run(folder, device=device)
@@ -386,6 +388,12 @@ def _evaluate(
         with console.status(f"Predicting {split}"):
             scores = list(evaluation.evaluate(trained, folder, corpus, [split], workers=workers))
         for _, name, summary in scores:
+            stem = folder / "evaluation" / split / f"{name}-confusion"
+            title = f"{name}, {split}{' (demonstration)' if trained.run.demo else ''}"
+            try:
+                write_confusion(summary, stem, title=title)
+            except OSError as error:
+                raise UserError(f"{stem} cannot be written: {error.strerror}", hint="Is the disk full?") from None
             estimate = summary.macro_f
             interval = f"{estimate.low:.1%} to {estimate.high:.1%}"
             line = f"  {name}: macro-F {estimate.value:.1%} ({interval}), micro-F {summary.micro_f.value:.1%}, "
@@ -395,7 +403,7 @@ def _evaluate(
 def _table(runs: Sequence[Path], output: Path) -> None:
     from rich.console import Console
 
-    from bench.accuracy import table_formats
+    from bench.reporting.accuracy import formats as table_formats
 
     made = table_formats.write(runs, output)
     Console().print(table_formats.render(made))
@@ -405,8 +413,8 @@ def _table(runs: Sequence[Path], output: Path) -> None:
 def _differences(preset: str) -> object:
     from rich.table import Table
 
-    from bench.accuracy.model import DIFFERENCES, PRESETS
-    from mixers.errors import unknown_name
+    from bench.accuracy.training.model import DIFFERENCES, PRESETS
+    from mixers.support.errors import unknown_name
 
     if preset not in PRESETS:
         raise unknown_name("preset", preset, PRESETS)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mixers.errors import UserError
+from mixers.support.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console

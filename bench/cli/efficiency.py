@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.app import INTERRUPTED, app, check_alone, new_progress
-from bench.folders import check_new, resume_command
-from mixers.errors import UserError
+from bench.files import check_new, resume_command
+from mixers.support.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from bench.efficiency.cases import Plan
     from bench.efficiency.inputs import Input
     from bench.efficiency.records import Record
+    from bench.efficiency.settings import Plan
     from bench.efficiency.sweep import Sweep
 
 CPU_BUDGET_S = 120.0
@@ -104,20 +104,21 @@ def sweep(
     isolation.start_server()  # which imports PyTorch while this process does
     from rich.console import Console
 
-    from bench.devices import choose_device
-    from bench.efficiency import cases, runs
+    from bench.efficiency import selection
     from bench.efficiency import sweep as sweeping
+    from bench.efficiency.settings import Plan
+    from bench.environment import choose_device
 
     console = Console(stderr=True)
     if resume is not None:
         check_alone(context, "resume", "goes on with the sweep as it was", beside=["allow_mixed"])
-        plan, done = runs.resume(resume, allow_mixed=allow_mixed)
+        plan, done = sweeping.resume(resume, allow_mixed=allow_mixed)
         folder = resume
     elif allow_mixed:
         raise UserError("--allow-mixed is for a sweep that goes on", hint="Give it with --resume.")
     else:
         device_type = choose_device(device)
-        settings = cases.choose_settings(
+        settings = selection.choose_settings(
             device_type=device_type,
             presets=preset,
             precisions=precision,
@@ -127,9 +128,9 @@ def sweep(
             text_tokens=text_tokens,
             cold_cache=cold_cache,
         )
-        plan = cases.Plan(
-            contestants=cases.choose_contestants(names or [], settings=settings, device_type=device_type),
-            seconds=cases.choose_seconds(lengths, max_seconds, device_type=device_type),
+        plan = Plan(
+            contestants=selection.choose_contestants(names or [], settings=settings, device_type=device_type),
+            seconds=selection.choose_seconds(lengths, max_seconds, device_type=device_type),
             device_type=device_type,
             seed=seed,
             time_budget_s=_time_budget(time_budget, device_type=device_type),
@@ -157,7 +158,7 @@ def report(
     """
     from rich.console import Console
 
-    from bench.reporting.report import write_report
+    from bench.reporting.efficiency.report import write_report
 
     if output is None and len(folders) > 1:
         raise UserError("several folders make a report of their own", hint="Give --output, a folder to put it in.")
@@ -187,7 +188,7 @@ def compare(
     """Tell which cases are faster or slower in a second sweep, and what else differs; needs no torch."""
     from rich.console import Console
 
-    from bench.reporting import comparison, verdict
+    from bench.reporting.efficiency import comparison, verdict
 
     fraction = None if fail_on_slower is None else verdict.parse_fraction(fail_on_slower)
     compared = comparison.compare(before, after, by=by)
@@ -253,9 +254,9 @@ def doctor(device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "au
     isolation.start_server()  # which imports PyTorch while this process does
     from rich.console import Console
 
-    from bench.devices import choose_device
-    from bench.efficiency import diagnosis as diagnoses
-    from bench.efficiency import doctor as doctors
+    from bench.efficiency.doctor import checks as doctors
+    from bench.efficiency.doctor import verdicts as diagnoses
+    from bench.environment import choose_device
 
     device_type = choose_device(device)
     with Console(stderr=True).status(f"Checking {device_type}") as status:
@@ -291,8 +292,8 @@ def _measure(
     plan: "Plan", source: "Input", folder: Path, done: "list[Record]", console: "Console", *, begin: bool
 ) -> None:
     """Run a sweep under a progress bar, then write and show its report; Ctrl-C keeps what was measured."""
-    from bench.efficiency import runs
-    from bench.efficiency.sweep import Rested, Sweep
+    from bench.efficiency.store import record_wall_time
+    from bench.efficiency.sweep import Rested, Sweep, begin_folder
 
     resumed, interrupted = bool(done), False
     ready_s: dict[str, float] = {}
@@ -302,10 +303,10 @@ def _measure(
         with Rested() as rested:
             for part in plan.parts():
                 with Sweep(part, source, folder, done=done, rested=rested) as work:
-                    importlib.import_module("bench.reporting.report")  # takes a second, while they compile
+                    importlib.import_module("bench.reporting.efficiency.report")  # takes a second, while they compile
 
                     if begin:
-                        runs.start(plan, folder)
+                        begin_folder(plan, folder)
                         _announce(plan, console)
                         begin = False
                     console.print(f"{plan.device_type}, {part.contestants[0].setting.label}, {source.description}")
@@ -322,11 +323,11 @@ def _measure(
     if not done:
         console.print("Nothing was measured.")
     else:
-        from bench.reporting.report import write_figures  # here too: Ctrl-C may have come before
+        from bench.reporting.efficiency.report import write_figures  # here too: Ctrl-C may have come before
 
         records = write_figures(folder)
         if not interrupted and not resumed:
-            runs.record_wall_time(folder, ready_s=ready_s, measured_s=measured_s, total_s=time.perf_counter() - BEGAN_S)
+            record_wall_time(folder, ready_s=ready_s, measured_s=measured_s, total_s=time.perf_counter() - BEGAN_S)
         _show(records, folder, console)
     if interrupted:
         if folder.exists():
@@ -337,7 +338,7 @@ def _measure(
 def _announce(plan: "Plan", console: "Console") -> None:
     """Say what will be missing, and what the figures are not good for."""
     import mixers
-    from bench.reporting.overview import CPU_NOTICE
+    from bench.reporting.efficiency.overview import CPU_NOTICE
 
     for name, reason in mixers.unavailable().items():
         console.print(f"{name} is unavailable: {reason}", style="yellow")
@@ -365,8 +366,8 @@ def _measuring(work: "Sweep", progress: "Progress", task: "TaskID") -> "Iterator
 
 def _show(records: "list[Record]", folder: Path, console: "Console") -> None:
     """Print a table for each setting, what has no figure and why, and the folder, which goes to standard output."""
-    from bench.reporting.overview import by_setting
-    from bench.reporting.tables import failures, summary
+    from bench.reporting.efficiency.overview import by_setting
+    from bench.reporting.efficiency.tables import failures, summary
 
     for alike in by_setting(records).values():
         console.print(summary(alike))

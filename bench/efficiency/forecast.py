@@ -7,7 +7,7 @@ process instead, and one call may take minutes, so a case is only run when short
 import math
 from collections.abc import Callable, Iterator
 
-from bench.efficiency.latency import SINGLE_CALLS, WARM_UP_CALLS
+from bench.efficiency.measurement.latency import SINGLE_CALLS, WARM_UP_CALLS
 
 _FIRST_FRAMES = 49  # 1 s of audio: milliseconds and megabytes in every mixer
 _LONGEST_STEP = 4  # times the length before; what lies further is reached in steps, with a call or two

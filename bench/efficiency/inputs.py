@@ -14,10 +14,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bench.audio import read_recording
-from bench.efficiency.records import RANDOM_INPUT
+from bench.efficiency.settings import RANDOM_INPUT
 from bench.encoders import SpeechEncoder
 from bench.speech import crop_or_repeat, frames_of, samples_of
-from mixers.errors import UserError
+from mixers.support.errors import UserError
 
 # MSP-Podcast's speaking turns last from 2.75 to 11 s; release 2.0 holds 264,705 in 409 h, which is 5.56 s in the mean.
 # A Beta(1.5, 2.9) stretched over that range has that mean and leans to the short side, as the turns do.

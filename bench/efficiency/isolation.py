@@ -17,7 +17,7 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
-from mixers.errors import UserError
+from mixers.support.errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -4,10 +4,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 import mixers
-from bench.devices import choose_device
-from bench.efficiency.cases import available, measured
+from bench.efficiency.selection import available, measured
+from bench.environment import choose_device
 from mixers import stack
-from mixers.errors import unknown_name
+from mixers.support.errors import unknown_name
 
 
 def table(*, preset: str) -> Table:

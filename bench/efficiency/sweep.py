@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import multiprocessing.connection
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,16 +13,18 @@ import torch
 
 from bench.audio import check_recordings, find_recordings
 from bench.efficiency import isolation, worker
-from bench.efficiency.cases import Plan
 from bench.efficiency.inputs import EncodedSpeech, Input, RandomFeatures, StoredFeatures, store, stored_at
-from bench.efficiency.records import SWEEP_FILE, Record, Samples, append_record
+from bench.efficiency.records import Record, Samples
+from bench.efficiency.settings import Case, Plan
+from bench.efficiency.store import Header, append_record, mend, read_header, start
 from bench.efficiency.worker import Task
 from bench.encoders import load_encoder
-from bench.folders import resume_command
-from mixers import tuned
+from bench.environment import choose_device, environment
+from bench.files import resume_command
+from mixers import autotuning
 from mixers.base import MixerConfig
-from mixers.errors import UserError
-from mixers.precision import DTYPES
+from mixers.support.errors import UserError
+from mixers.support.precision import DTYPES
 
 # One case, compiling and autotuning included: on a GPU without prepared configurations a first case takes minutes.
 CASE_LIMIT_S = 1800.0
@@ -32,6 +33,38 @@ CASE_LIMIT_S = 1800.0
 PREPARATION_LIMIT_S = 3600.0
 
 Outcome = tuple[Record, Samples | None]
+
+
+def begin_folder(plan: Plan, folder: Path) -> None:
+    """Make the folder of a new sweep on this machine.
+
+    Raises:
+        UserError: It exists or cannot be written.
+    """
+    start(Header(plan=plan, environment=isolation.call(environment, plan.device_type)), folder)
+
+
+def resume(folder: Path, *, allow_mixed: bool = False) -> tuple[Plan, list[Record]]:
+    """Return the plan of a sweep that was interrupted and what it has measured, its folder mended.
+
+    Args:
+        folder: The sweep's.
+        allow_mixed: Whether to continue under other conditions than it began with; each record says which they were,
+            but for the driver and the code.
+
+    Raises:
+        UserError: The folder is not a sweep's or cannot be written, or this is another machine, library or code than it
+            began with.
+    """
+    header = read_header(folder)
+    choose_device(header.plan.device_type)
+    changed = header.changes(isolation.call(environment, header.plan.device_type))
+    if changed and not allow_mixed:
+        raise UserError(
+            f"{folder} was measured under other conditions: {'; '.join(changed)}",
+            hint="Start a new sweep, or mix the two with --allow-mixed.",
+        )
+    return header.plan, mend(folder)
 
 
 class Rested:
@@ -135,7 +168,11 @@ class Sweep:
         finished = {record.case for record in done}
         self._missing: dict[Task, tuple[float, ...]] = {}
         for each in plan.contestants:
-            missing = tuple(length for length in plan.seconds if (each.name, each.setting, length) not in finished)
+            missing = tuple(
+                length
+                for length in plan.seconds
+                if Case(name=each.name, setting=each.setting, seconds=length) not in finished
+            )
             if missing:
                 self._missing[Task(contestant=each, plan=plan, source=source)] = missing
         self._children: dict[Task, isolation.Child[float, Outcome]] = {}
@@ -149,8 +186,7 @@ class Sweep:
     @property
     def _device(self) -> str:
         """The processor's name."""
-        content = json.loads((self._folder / SWEEP_FILE).read_text(encoding="utf-8"))
-        return str(content["environment"]["device"])
+        return str(read_header(self._folder).environment["device"])
 
     def __enter__(self) -> "Sweep":
         if self._plan.device_type == "cuda":
@@ -246,4 +282,4 @@ class Sweep:
         """Keep the kernel configurations that a contestant had to find, for next time."""
         with contextlib.suppress(OSError):  # then the next sweep finds them again
             full_float32 = self._plan.contestants[0].setting.precision == "float32"
-            tuned.merge(found, tuned.saved(self._device, full_float32=full_float32))
+            autotuning.merge(found, autotuning.saved(self._device, full_float32=full_float32))

@@ -19,14 +19,14 @@ from pathlib import Path
 
 import torch
 
-from bench.devices import choose_device
-from bench.efficiency.cases import GPU_SECONDS, Contestant, choose_contestants
-from bench.efficiency.execution import PASSES, bind
-from bench.efficiency.records import Setting
+from bench.efficiency.measurement.execution import PASSES, bind
+from bench.efficiency.selection import GPU_SECONDS, choose_contestants
+from bench.efficiency.settings import Contestant, Setting
+from bench.environment import choose_device
 from bench.speech import frames_of, samples_of
-from mixers import stack, tuned
-from mixers.errors import UserError
-from mixers.precision import DTYPES, use_precision
+from mixers import autotuning, stack
+from mixers.support.errors import UserError
+from mixers.support.precision import DTYPES, use_precision
 
 Tell = Callable[[str], object]
 
@@ -97,7 +97,9 @@ def tune(
         )
     gpu = torch.cuda.get_device_name()
     folders = {
-        each: tuned.saved(gpu, full_float32=each) if root is None else root / tuned.shipped(gpu, full_float32=each).name
+        each: autotuning.saved(gpu, full_float32=each)
+        if root is None
+        else root / autotuning.shipped(gpu, full_float32=each).name
         for each in sorted({contestant.setting.precision == "float32" for contestant in chosen})
     }
     context = multiprocessing.get_context("spawn")
@@ -129,7 +131,7 @@ class _Search:
     contestant: Contestant
     folder: Path
     again: bool
-    without: tuple[tuned.BrokenChoiceError, ...] = ()
+    without: tuple[autotuning.BrokenChoiceError, ...] = ()
 
 
 def _run(searches: Sequence[_Search], pool: Executor, tell: Tell) -> int:
@@ -142,7 +144,7 @@ def _run(searches: Sequence[_Search], pool: Executor, tell: Tell) -> int:
             each, error = running.pop(future), future.exception()
             contestant, note = each.contestant, f": {error}" if error else ""
             failed += error is not None
-            if isinstance(error, tuned.BrokenChoiceError) and len(each.without) < _MOST_BROKEN:
+            if isinstance(error, autotuning.BrokenChoiceError) and len(each.without) < _MOST_BROKEN:
                 each = replace(each, without=(*each.without, error))
                 with contextlib.suppress(BrokenProcessPool):  # since a process was killed
                     running[pool.submit(_search, each)] = each
@@ -162,7 +164,7 @@ def _merge_searches(folder: Path) -> None:
     """Merge what the searches found into one file a kernel, and remove what they left."""
     for search in sorted(path for path in folder.iterdir() if path.is_dir()):
         whole = sorted(search.glob("*.json"))
-        tuned.merge({path.stem: json.loads(path.read_text()) for path in whole}, folder)
+        autotuning.merge({path.stem: json.loads(path.read_text()) for path in whole}, folder)
         shutil.rmtree(search)
 
 
@@ -172,10 +174,10 @@ def _search(search: _Search) -> None:
     use_precision(setting.precision)
     model = stack.build(contestant.mixer, implementation=contestant.implementation, preset=setting.preset)
     model = model.to("cuda", DTYPES[setting.precision]).train(setting.pass_ == "training")
-    tuned.forget_configurations()
-    for package in () if search.again else tuned.PACKAGES:
-        tuned.use_prepared_configurations(package, stand_ins=False)
-    with keeping(search.folder), tuned.compiling_side_by_side(without=search.without):
+    autotuning.forget_configurations()
+    for package in () if search.again else autotuning.PACKAGES:
+        autotuning.use_prepared_configurations(package, stand_ins=False)
+    with keeping(search.folder), autotuning.compiling_side_by_side(without=search.without):
         for frames in TUNED_FRAMES:
             x = torch.randn(1, frames, model.width, device="cuda", dtype=DTYPES[setting.precision])
             bind(model, x, pass_=setting.pass_)()
@@ -189,7 +191,7 @@ def keeping(folder: Path, *, every_s: float = 5.0) -> Iterator[None]:
 
     def keep() -> None:
         while not over.wait(every_s):
-            tuned.merge(tuned.chosen_configurations(), folder)
+            autotuning.merge(autotuning.chosen_configurations(), folder)
 
     keeper = threading.Thread(target=keep, daemon=True)
     keeper.start()
@@ -198,4 +200,4 @@ def keeping(folder: Path, *, every_s: float = 5.0) -> Iterator[None]:
     finally:
         over.set()
         keeper.join()
-        tuned.merge(tuned.chosen_configurations(), folder)
+        autotuning.merge(autotuning.chosen_configurations(), folder)

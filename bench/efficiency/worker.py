@@ -16,24 +16,25 @@ import torch
 from torch import Tensor
 
 import mixers
-from bench.efficiency.cases import Contestant, Plan
-from bench.efficiency.device import available_memory_gib, gpu_uuid, processor_name, versions
-from bench.efficiency.execution import bind, callable_model, capture
 from bench.efficiency.fitting import longest_fitting, requested_gib
 from bench.efficiency.forecast import Forecast
 from bench.efficiency.inputs import Input
 from bench.efficiency.isolation import Ready
-from bench.efficiency.latency import WARM_UP_CALLS, Latency, measure_as_the_paper, measure_latency
-from bench.efficiency.limits import Limits, measure_limits
-from bench.efficiency.memory import GIB, SOURCES, Memory, measure_memory, peak_bytes
+from bench.efficiency.measurement.execution import bind, callable_model, capture
+from bench.efficiency.measurement.latency import WARM_UP_CALLS, Latency, measure_as_the_paper, measure_latency
+from bench.efficiency.measurement.limits import Limits, measure_limits
+from bench.efficiency.measurement.memory import GIB, SOURCES, Memory, measure_memory, peak_bytes
+from bench.efficiency.measurement.telemetry import Monitor
+from bench.efficiency.measurement.windows import EVENTS
 from bench.efficiency.records import Record, Samples
-from bench.efficiency.telemetry import Card, Monitor
-from bench.efficiency.windows import EVENTS
+from bench.efficiency.settings import Contestant, Plan
+from bench.environment import available_memory_gib, gpu_uuid, processor_name, versions
+from bench.gpu import Card
 from bench.speech import frames_of, samples_of
-from mixers import stack, tuned
+from mixers import autotuning, stack
 from mixers.base import SequenceModel
-from mixers.errors import UserError
-from mixers.precision import DTYPES, use_precision
+from mixers.support.errors import UserError
+from mixers.support.precision import DTYPES, use_precision
 
 _SPARE_GIB = 1.0  # of host memory, left to everything else
 
@@ -88,7 +89,7 @@ def measure(
         return
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()  # what another setting compiled counts against a limit
-    tuned.forget_uses()
+    autotuning.forget_uses()
     gc.disable()  # importing the mixer's library takes a seventh less without
     try:
         cases = _Cases(task, blank, alone=alone)
@@ -100,11 +101,11 @@ def measure(
         gc.enable()
     if prepare:
         try:
-            with tuned.compiling_side_by_side():
+            with autotuning.compiling_side_by_side():
                 cases.warm_up(lengths)
         except Exception:  # of whatever kind a library has; in a fresh process the case at fault will say so
             return
-        yield Ready(note=tuned.chosen_configurations())
+        yield Ready(note=autotuning.chosen_configurations())
     gc.collect()
     gc.freeze()  # the collections before each series need not look at the libraries again
     for length in lengths:
@@ -255,7 +256,7 @@ class _Cases:
         """Return the times and the fields of everything that is measured."""
         monitor = Monitor(self._card) if self._card else None
         issue = self._bind(x)
-        with tuned.compiling_side_by_side():  # if that failed while it was prepared, this says why
+        with autotuning.compiling_side_by_side():  # if that failed while it was prepared, this says why
             for _ in range(WARM_UP_CALLS):
                 issue()
         as_graph = self._setting.execution == "graph"
@@ -270,7 +271,7 @@ class _Cases:
         if as_graph:
             call = partial(capture, issue)  # what a graph takes, it takes while it is captured
         memory = measure_memory(call, model=self._model, x=x, device_type=self._device_type)
-        fields = _latency_fields(latency) | _memory_fields(memory) | {"configurations": tuned.origins()}
+        fields = _latency_fields(latency) | _memory_fields(memory) | {"configurations": autotuning.origins()}
         if self._card and monitor:
             fields |= dataclasses.asdict(monitor.conditions())
             fields |= {"process_gib": self._card.own_gib(), "device_gib": self._card.used_gib()}

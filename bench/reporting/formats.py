@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from tabulate import tabulate
 
-from bench.reporting.atomic import write_atomically
+from bench.files import write_atomically
 
 _FORMATS = {"md": "github", "tex": "latex_booktabs"}
 

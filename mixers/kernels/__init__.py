@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from mixers.tuned import use_prepared_configurations
+from mixers.autotuning import use_prepared_configurations
 
 WIDEST = 256  # head
 
@@ -30,7 +30,7 @@ def unavailable(device_type: str) -> str:
 
 @functools.cache
 def operator(name: str) -> Callable[..., Any]:
-    """Return the operator in this package's module of the same name."""
-    function: Callable[..., Any] = getattr(importlib.import_module(f"mixers.kernels.{name}"), name)
+    """Return a mixer's operator on its kernels: that of ``fox`` or ``lightnet``."""
+    function: Callable[..., Any] = importlib.import_module(f"mixers.kernels.{name}.operator").operator
     use_prepared_configurations("mixers.kernels")
     return function

@@ -10,10 +10,11 @@ import soundfile
 import torch
 from accelerate import Accelerator
 
-from bench.accuracy import corpora, random_encoders
+from bench.accuracy import corpora
 from bench.accuracy.corpora.base import Corpus
-from bench.accuracy.features import SpeechFeatures, TextFeatures, WaveformScale, load_features
-from bench.accuracy.runs import Run
+from bench.accuracy.inputs import random_encoders
+from bench.accuracy.inputs.features import SpeechFeatures, TextFeatures, load_features
+from bench.accuracy.run import Run, WaveformScale
 from bench.encoders import SpeechEncoder
 
 CLASSES = ("high", "low")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from bench.accuracy.predictions import Predictions, write_predictions
+from bench.accuracy.evaluation.predictions import Predictions, write_predictions
 
 EMOTIONS = ("anger", "sadness", "happiness", "surprise", "fear", "disgust", "contempt", "neutral")
 

@@ -15,9 +15,9 @@ import pytest
 import soundfile
 import torch
 
-from bench.accuracy import runs
+from bench.accuracy import run as runs
 from bench.accuracy.corpora.base import Corpus
-from bench.accuracy.learner import Learner
+from bench.accuracy.training.learner import Learner
 from tests.conftest import Sbench
 
 SBENCH = (sys.executable, "-m", "bench.cli")
@@ -173,7 +173,8 @@ def test_a_run_of_a_gpu_can_be_used_without_one_but_not_gone_on_with(
 def test_whoever_takes_up_a_run_computes_in_its_precision(
     sbench: Sbench, arguments: list[object], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bench.accuracy import evaluation, setup
+    from bench.accuracy import trained as evaluation
+    from bench.accuracy.training import setup
 
     sbench("train", *arguments, "--precision", "bfloat16", "--output", "run")
     chosen: list[str] = []
@@ -188,7 +189,7 @@ def test_whoever_takes_up_a_run_computes_in_its_precision(
 
 def test_accelerate_is_not_asked_how_to_compute() -> None:
     code = (
-        "from bench.accuracy.setup import start_accelerator as start; a = start('cpu'); "
+        "from bench.accuracy.training.setup import start_accelerator as start; a = start('cpu'); "
         "print(a.mixed_precision, a.gradient_accumulation_steps, a.state.dynamo_plugin.backend.value)"
     )
     elsewhere = {
@@ -253,7 +254,9 @@ def test_predicting_less_than_a_frame(sbench: Sbench, tmp_path: Path, arguments:
     assert "short.wav is shorter than an encoder's frame (25 ms)" in err
 
 
-@pytest.mark.parametrize("writer", ["bench.accuracy.learner.write_atomically", "bench.accuracy.runs.append_metrics"])
+@pytest.mark.parametrize(
+    "writer", ["bench.accuracy.training.learner.write_atomically", "bench.accuracy.run.append_metrics"]
+)
 def test_a_full_disk_is_told_how_to_go_on(
     sbench: Sbench, arguments: list[object], monkeypatch: pytest.MonkeyPatch, writer: str
 ) -> None:

@@ -10,14 +10,14 @@ import torch
 from accelerate import Accelerator
 
 import mixers
-from bench.accuracy.compiling import compiling_ahead
-from bench.accuracy.data import Inputs
-from bench.accuracy.learner import Learner
-from bench.accuracy.model import ModelConfig
-from bench.accuracy.random_encoders import WIDTH
-from bench.accuracy.setup import choose_implementation
+from bench.accuracy.inputs.batches import Inputs
+from bench.accuracy.inputs.random_encoders import WIDTH
+from bench.accuracy.run import ModelConfig
+from bench.accuracy.training.compiling import compiling_ahead
+from bench.accuracy.training.learner import Learner
+from bench.accuracy.training.setup import choose_implementation
 from bench.efficiency import isolation
-from mixers.tuned import compiling_side_by_side
+from mixers.autotuning import compiling_side_by_side
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 

@@ -10,13 +10,14 @@ from types import SimpleNamespace
 import pytest
 
 from bench import cli
-from bench.efficiency import diagnosis, doctor
-from bench.efficiency.criterion import Stop
-from bench.efficiency.diagnosis import GPU_TIME, SINGLE_CALL, Diagnosis, Finding, Repetitions
+from bench.efficiency.doctor import checks as doctor
+from bench.efficiency.doctor import verdicts as diagnosis
+from bench.efficiency.doctor.verdicts import GPU_TIME, SINGLE_CALL, Diagnosis, Finding, Repetitions
 from bench.efficiency.isolation import Ready
-from bench.efficiency.latency import Latency
-from bench.efficiency.memory import peak_bytes
-from bench.efficiency.windows import Events, Series
+from bench.efficiency.measurement.criterion import Stop
+from bench.efficiency.measurement.latency import Latency
+from bench.efficiency.measurement.memory import peak_bytes
+from bench.efficiency.measurement.windows import Events, Series
 
 SBENCH = (sys.executable, "-c", "from bench.cli import main; main()")
 
@@ -144,7 +145,7 @@ def test_one_failed_check_fails_all() -> None:
 @pytest.mark.parametrize("rate", [0.8, 1.2], ids=["slow", "fast"])
 def test_a_clock_that_is_off_by_a_fifth_is_caught(monkeypatch: pytest.MonkeyPatch, rate: float) -> None:
     clock = SimpleNamespace(perf_counter=lambda: rate * time.perf_counter())
-    monkeypatch.setattr("bench.efficiency.latency.time", clock)
+    monkeypatch.setattr("bench.efficiency.measurement.latency.time", clock)
     finding = doctor.check("sleep", "cpu")
     assert not finding.passed
     assert finding.expected == "20 to 22.05 ms"

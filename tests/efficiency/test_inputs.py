@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bench.efficiency.inputs import EncodedSpeech, Input, RandomFeatures, StoredFeatures, store
 from bench.encoders import SpeechEncoder
 from bench.speech import frames_of, samples_of
-from mixers.errors import UserError
+from mixers.support.errors import UserError
 
 WIDTH = 8
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench.efficiency.isolation import Child, Death, Ready, call, run
-from mixers.errors import UserError
+from mixers.support.errors import UserError
 
 LIMIT_S = 60.0
 

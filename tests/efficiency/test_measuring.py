@@ -7,11 +7,11 @@ from functools import partial
 import pytest
 import torch
 
-from bench.efficiency.execution import PASSES, bind, capture
 from bench.efficiency.forecast import Forecast
-from bench.efficiency.latency import SINGLE_CALLS, busy, measure_latency
-from bench.efficiency.memory import GIB, measure_memory, peak_bytes
-from bench.efficiency.records import RELEASED_TEXT_TOKENS
+from bench.efficiency.measurement.execution import PASSES, bind, capture
+from bench.efficiency.measurement.latency import SINGLE_CALLS, busy, measure_latency
+from bench.efficiency.measurement.memory import GIB, measure_memory, peak_bytes
+from bench.efficiency.settings import RELEASED_TEXT_TOKENS
 from bench.speech import frames_of, samples_of
 from mixers import stack
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from bench.efficiency import sweep, worker
-from bench.efficiency.cases import Contestant, Plan
 from bench.efficiency.inputs import RandomFeatures
 from bench.efficiency.isolation import Ready
-from bench.efficiency.records import SWEEP_FILE, Record, Samples, Setting, read_records
+from bench.efficiency.records import Record, Samples
+from bench.efficiency.settings import Contestant, Plan, Setting
+from bench.efficiency.store import SWEEP_FILE, Header, read_records
 
 NAMES = ("sa/eager", "retnet/fla", "kda/fla")
 SECONDS = (10.0, 20.0, 40.0)
@@ -59,7 +60,8 @@ def made_up(
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sweep.Sweep]:
     monkeypatch.setattr(worker, "measure", made_up)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    (tmp_path / SWEEP_FILE).write_text(json.dumps({"environment": {"device": "Made Up 100"}}))
+    header = Header(plan=PLAN, environment={"device": "Made Up 100"})
+    (tmp_path / SWEEP_FILE).write_text(json.dumps(dataclasses.asdict(header)))
     source = RandomFeatures(width=1024, seed=0)
     with sweep.Rested() as rested, sweep.Sweep(PLAN, source, tmp_path, done=[], rested=rested) as entered:
         yield entered

@@ -10,20 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.efficiency.records import (
-    COLUMNS,
-    RECORDS_FILE,
-    SAMPLES_FILE,
-    SCHEMA_VERSION,
-    Record,
-    Samples,
-    Status,
-    append_record,
-    mend,
-    read_records,
-    read_samples,
-)
-from mixers.errors import UserError
+from bench.efficiency.records import COLUMNS, SCHEMA_VERSION, Record, Samples, Status
+from bench.efficiency.store import RECORDS_FILE, SAMPLES_FILE, append_record, mend, read_records, read_samples
+from mixers.support.errors import UserError
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 count = st.integers(min_value=0)

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from bench.efficiency import isolation, latency, runs, sweep
-from bench.efficiency.cases import Contestant, Plan
-from bench.efficiency.criterion import Criterion
-from bench.efficiency.records import RECORDS_FILE, SWEEP_FILE, Record, Setting, mend, read_records, read_samples
+from bench.efficiency import isolation, sweep
+from bench.efficiency.measurement import latency
+from bench.efficiency.measurement.criterion import Criterion
+from bench.efficiency.records import Record
+from bench.efficiency.settings import Contestant, Plan, Setting
+from bench.efficiency.store import RECORDS_FILE, SWEEP_FILE, mend, read_records, read_samples
 
 KILLS = 50
 LONGEST_LIFE = 0.7  # of the processor's time that a whole sweep takes: on a busy machine the same share of its work
@@ -58,9 +60,9 @@ def begin_or_go_on(folder: Path) -> None:
     torch.set_num_threads(1)  # a fork has none of the threads that its parent may have started
     done: list[Record] = []
     if (folder / SWEEP_FILE).exists():
-        _, done = runs.resume(folder)
+        _, done = sweep.resume(folder)
     else:
-        runs.start(PLAN, folder)
+        sweep.begin_folder(PLAN, folder)
     source = sweep.make_input(PLAN, folder)
     with sweep.Sweep(PLAN, source, folder, done=done, rested=sweep.Rested()) as work:
         for _ in work.measure():

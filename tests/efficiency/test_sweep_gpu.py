@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.efficiency.cases import choose_contestants, choose_settings
-from bench.efficiency.records import Record, read_records, read_samples
+from bench.efficiency.records import Record
+from bench.efficiency.selection import choose_contestants, choose_settings
+from bench.efficiency.store import read_records, read_samples
 from bench.efficiency.tune import AUTOTUNED
 
 pytestmark = pytest.mark.gpu

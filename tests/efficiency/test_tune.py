@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from bench.efficiency import tune
-from mixers import tuned
+from mixers import autotuning
 from tests.conftest import Sbench
 
 
 def test_what_is_found_is_kept_at_once_and_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found: tuned.Files = {}
-    monkeypatch.setattr(tuned, "chosen_configurations", lambda: dict(found))
+    found: autotuning.Files = {}
+    monkeypatch.setattr(autotuning, "chosen_configurations", lambda: dict(found))
 
     def entries(kernel: str) -> object:
         return json.loads((tmp_path / "search" / f"{kernel}.json").read_text())["autotune_entries"]
@@ -35,8 +35,10 @@ def search(asked: tune._Search) -> None:
     if mixer == "gsa":
         raise RuntimeError("an illegal memory access")
     if mixer == "kda" and len(known) < 2:
-        raise tuned.BrokenChoiceError("kernel", f"BK: {32 * len(known)}, num_warps: 8")
-    tuned.merge({"kernel": {"kernel_name": "kernel", "autotune_entries": {mixer: {"without": known}}}}, asked.folder)
+        raise autotuning.BrokenChoiceError("kernel", f"BK: {32 * len(known)}, num_warps: 8")
+    autotuning.merge(
+        {"kernel": {"kernel_name": "kernel", "autotune_entries": {mixer: {"without": known}}}}, asked.folder
+    )
     (asked.folder / "kernel.4711.partial").write_text("{")
 
 

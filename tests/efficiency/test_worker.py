@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from bench.efficiency import worker
-from bench.efficiency.cases import Contestant, Plan
 from bench.efficiency.inputs import RandomFeatures
 from bench.efficiency.isolation import Ready
-from bench.efficiency.records import Record, Setting
+from bench.efficiency.records import Record
+from bench.efficiency.settings import Contestant, Plan, Setting
 
 SDPA = Contestant(mixer="sa", implementation="sdpa", setting=Setting(preset="released", precision="float32"))
 PLAN = Plan(

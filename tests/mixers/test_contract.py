@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import mixers
 from mixers.base import Mixer
-from mixers.errors import UserError
+from mixers.support.errors import UserError
 
 WIDTH, NUM_HEADS = 16, 2
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 import mixers
 from bench.efficiency import isolation
 from mixers import stack
+from mixers.autotuning.fla import fla_layers
 from mixers.base import Mixer
-from mixers.library import fla_layers
-from mixers.precision import DTYPES, use_precision
 from mixers.sa import SoftmaxAttention
+from mixers.support.precision import DTYPES, use_precision
 
 PRECISIONS = ("float32", "bfloat16")
 

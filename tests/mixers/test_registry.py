@@ -6,10 +6,11 @@ import pytest
 from rich.console import Console
 
 import mixers
-from bench.efficiency.cases import Contestant, choose_contestants, choose_settings
 from bench.efficiency.listing import table
+from bench.efficiency.selection import choose_contestants, choose_settings
+from bench.efficiency.settings import Contestant
 from mixers import stack
-from mixers.errors import UserError
+from mixers.support.errors import UserError
 
 MEAN = """
 from mixers.base import Mixer, MixerConfig

@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import mixers
 from bench.efficiency import worker
 from mixers import stack
-from mixers.errors import UserError
+from mixers.support.errors import UserError
 
 # the paper's code, in millions of parameters (mixers/stack.py builds the same bare layers)
 RELEASED = {"sa": 4.20, "retnet": 8.39, "lightnet": 3.41, "gsa": 5.24, "fox": 2.39, "kda": 2.50}

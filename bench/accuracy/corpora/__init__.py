@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.accuracy.corpora import crema_d, manifest, msp_podcast, ravdess
 from bench.accuracy.corpora.base import UNKNOWN_SPEAKER, Corpus, LeftOut, Reading, Utterance
-from mixers.errors import UserError, unknown_name
+from mixers.support.errors import UserError, unknown_name
 
 __all__ = ["UNKNOWN_SPEAKER", "Corpus", "LeftOut", "Reading", "Utterance", "load", "names", "read"]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mixers.errors import UserError, unknown_name
+from mixers.support.errors import UserError, unknown_name
 
 TRAIN, DEVELOPMENT = "train", "development"
 

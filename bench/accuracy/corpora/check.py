@@ -19,7 +19,7 @@ from bench.accuracy.corpora import read
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, UNKNOWN_SPEAKER, Reading, Utterance, ordered_splits
 from bench.audio import is_cut_off, read_encodable
 from bench.speech import SAMPLE_RATE
-from mixers.errors import UserError
+from mixers.support.errors import UserError
 
 # A recording that stays within this part of full scale holds nothing to hear: -60 dB, 33 steps of 16 bits.
 SILENCE = 1e-3

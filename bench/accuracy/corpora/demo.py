@@ -19,9 +19,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from bench.accuracy.corpora.msp_podcast import CLASSES
-from bench.folders import whole
+from bench.files import whole
 from bench.speech import SAMPLE_RATE, samples_of
-from mixers.errors import UserError
+from mixers.support.errors import UserError
 
 Samples = NDArray[np.float64]
 

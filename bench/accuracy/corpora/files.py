@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from mixers.errors import UserError
+from mixers.support.errors import UserError
 
 _HALF_COPIED = "The corpus is half copied, or another folder was meant: {layout}."
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.accuracy.corpora.base import PREDICTION_COLUMNS, UNKNOWN_SPEAKER, Reading, Utterance, note_name, one_line
 from bench.accuracy.corpora.files import read_text
-from mixers.errors import UserError
+from mixers.support.errors import UserError
 
 _EXAMPLE = '{"audio": "a.wav", "text": "I told you so", "label": "anger", "speaker": "anna", "split": "train"}'
 _SPLIT = re.compile(r"[\w-]+")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bench.accuracy.corpora.base import UNKNOWN_SPEAKER, LeftOut, Reading, Utterance, note_name, one_line
 from bench.accuracy.corpora.files import list_files, missing, read_text, require_folder
-from mixers.errors import UserError
+from mixers.support.errors import UserError
 
 CLASSES = {
     "A": "anger",

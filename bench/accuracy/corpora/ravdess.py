@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, LeftOut, Reading, Utterance, note_name
 from bench.accuracy.corpora.files import list_files, missing, require_folder
-from mixers.errors import UserError
+from mixers.support.errors import UserError
 
 CLASSES = {
     "01": "neutral",

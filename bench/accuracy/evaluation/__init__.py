@@ -1,0 +1,1 @@
+"""What predictions score: whole files, all classes, intervals over speakers."""

@@ -1,0 +1,1 @@
+"""What classifiers learn from: batches of audio, and their features by frozen encoders."""

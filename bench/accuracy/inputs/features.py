@@ -1,0 +1,204 @@
+"""The frozen encoders in front of every mixer: a batch goes through them once, whoever trains on it.
+
+They stay in evaluation mode, have no gradients, and are in no optimiser. What they make is checked for finite values.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from bench.accuracy.inputs.random_encoders import random_bert
+from bench.accuracy.run import Run, WaveformScale
+from bench.encoders import SpeechEncoder, hide_progress_bars, load_encoder, normalise
+from mixers.support.errors import UserError
+from mixers.support.precision import DTYPES
+
+# Short names of the paper's encoders, beside which any compatible id or folder will do.
+SPEECH = {
+    "wavlm-large": "microsoft/wavlm-large",
+    "wav2vec2-xlsr": "facebook/wav2vec2-xls-r-300m",
+    "wav2vec2-large": "facebook/wav2vec2-large-lv60",
+    "hubert-large": "facebook/hubert-large-ll60k",
+}
+TEXT = "bert-large-uncased"
+TEXT_RANDOM = "bert-large-random"  # its architecture with random weights, which needs no download
+
+LONGEST_TEXT = 512  # tokens that BERT has positions for, its own two included
+
+_TEXTS_AT_ONCE = 64
+
+
+class SpeechFeatures:
+    """Speech through a frozen encoder, a batch of equally long waveforms at a time."""
+
+    def __init__(self, encoder: SpeechEncoder, *, scale: WaveformScale | None, all_layers: bool) -> None:
+        """Wrap an encoder.
+
+        Args:
+            encoder: In evaluation mode.
+            scale: Of the training set; None where each waveform is normalised by itself, if its encoder asks for that.
+            all_layers: Whether all hidden layers are given, or the last one alone.
+        """
+        self._encoder = encoder
+        self._scale = scale
+        self._all_layers = all_layers
+        self.width = encoder.width
+        model: Any = encoder.model
+        self.num_layers: int = model.config.num_hidden_layers
+
+    @torch.no_grad()
+    def __call__(self, waveforms: Float[Tensor, "B samples"], names: Sequence[str]) -> Float[Tensor, "B *Z M D"]:
+        """Return the features, on the encoder's device and in its precision.
+
+        Args:
+            waveforms: At 16 kHz, full scale being 1.
+            names: Of the utterances, for messages.
+
+        Raises:
+            UserError: An utterance's features are not finite.
+        """
+        model: Any = self._encoder.model
+        parameter = next(model.parameters())
+        waveforms = waveforms.to(parameter.device, torch.float32, non_blocking=True)
+        if self._scale is not None:
+            waveforms = (waveforms - self._scale.mean) / self._scale.deviation
+        elif self._encoder.normalises:
+            waveforms = torch.stack([normalise(waveform) for waveform in waveforms])
+        output = model(waveforms.to(parameter.dtype), output_hidden_states=self._all_layers)
+        last, every = output.last_hidden_state, output.hidden_states  # (B, M, D); Z + 1 of them, the first the input
+        features: Tensor = torch.stack(every[1:], dim=1) if self._all_layers else last
+        _check_finite(features, names, self._encoder.name)
+        return features
+
+
+class TextFeatures:
+    """Texts through a frozen BERT, each once; what it made is kept on the CPU."""
+
+    def __init__(self, name: str, *, device: str, dtype: torch.dtype) -> None:
+        """Load tokenizer and model.
+
+        Args:
+            name: An id on the Hugging Face hub, the folder of a saved model and its tokenizer, or
+                ``bert-large-random``.
+            device: Where it runs.
+            dtype: What it computes in.
+
+        Raises:
+            UserError: Nothing of that name can be loaded.
+        """
+        self.name = name
+        self._tokenizer, model = _random_text_encoder() if name == TEXT_RANDOM else _saved_text_encoder(name, dtype)
+        self._model = model.eval().requires_grad_(False).to(device, dtype)
+        self.width: int = model.config.hidden_size
+        self._kept: dict[str, Tensor] = {}
+
+    def prepare(self, texts: Sequence[str]) -> None:
+        """Encode those texts that were not yet."""
+        # By length, so that little is padding, and always in the same batches, which the last digits depend on.
+        missing = sorted(set(texts) - self._kept.keys(), key=lambda text: (len(text), text))
+        for start in range(0, len(missing), _TEXTS_AT_ONCE):
+            self._encode(missing[start : start + _TEXTS_AT_ONCE])
+
+    def forget(self) -> None:
+        """Encode every text again when it is next prepared."""
+        self._kept.clear()
+
+    def __call__(
+        self, texts: Sequence[str], *, multiple: int = 1
+    ) -> tuple[Float[Tensor, "B N D"], Bool[Tensor, "B N"]]:
+        """Return the features of prepared texts, padded at the end, and which tokens are real.
+
+        Args:
+            texts: A batch.
+            multiple: N is made a multiple of this, so that kernels meet few lengths.
+        """
+        features = [self._kept[text] for text in texts]  # (N, D) each
+        longest = max(len(each) for each in features)
+        size = -(-longest // multiple) * multiple
+        padded = features[0].new_zeros(len(features), size, self.width)
+        mask = torch.zeros(len(features), size, dtype=torch.bool)
+        for row, each in enumerate(features):
+            padded[row, : len(each)] = each
+            mask[row, : len(each)] = True
+        return padded, mask
+
+    @torch.no_grad()
+    def _encode(self, texts: Sequence[str]) -> None:
+        device = next(self._model.parameters()).device
+        # A text that is cut keeps its closing [SEP]: the tokenizer leaves room for it.
+        tokens = self._tokenizer(
+            list(texts), return_tensors="pt", padding=True, truncation=True, max_length=LONGEST_TEXT
+        ).to(device)
+        features = self._model(**tokens).last_hidden_state  # (B, N, D)
+        _check_finite(features, texts, self.name)
+        for text, row, real in zip(texts, features.cpu(), tokens["attention_mask"].bool().cpu(), strict=True):
+            self._kept[text] = row[real].clone()
+
+
+def _saved_text_encoder(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
+    from transformers import AutoModel, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        model, report = AutoModel.from_pretrained(name, dtype=dtype, output_loading_info=True)
+    except Exception as error:  # of whatever kind transformers and the libraries below it have
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        hint = f"Give a Hugging Face id such as {TEXT}, a saved model's folder, {TEXT_RANDOM}, or --no-text."
+        raise UserError(f"cannot load the text encoder {name!r}: {reason}", hint=hint) from None
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))  # whose output none reads
+    if missing:
+        message = f"{name} lacks {len(missing)} of the text encoder's weights, for instance {missing[0]}"
+        raise UserError(message, hint="They would be random. Save the whole model, or give another.")
+    return tokenizer, model
+
+
+def _random_text_encoder() -> tuple[Any, Any]:
+    """Return BERT-large with random weights (Devlin et al. 2019, arXiv 1810.04805, section 3)."""
+    return random_bert(seed=0, hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
+
+
+Encoders = tuple[SpeechFeatures, TextFeatures | None]  # no text encoder for speech alone
+
+
+def load_features(
+    speech: str, text: str | None, *, device: str, dtype: torch.dtype
+) -> tuple[SpeechEncoder, TextFeatures | None]:
+    """Load both encoders by short name, id or folder.
+
+    Args:
+        speech: For instance ``wavlm-large``.
+        text: For instance ``bert-large-uncased``; None for speech alone.
+        device: Where they run.
+        dtype: What they compute in.
+
+    Raises:
+        UserError: One cannot be loaded, is no encoder of waveforms, or the two differ in width.
+    """
+    hide_progress_bars()
+    encoder = load_encoder(SPEECH.get(speech, speech), width=None, device=device, dtype=dtype, seed=0)
+    texts = None if text is None else TextFeatures(text, device=device, dtype=dtype)
+    if texts is not None and texts.width != encoder.width:
+        hint = "Take two encoders of one width, or --no-text."
+        raise UserError(f"{speech} has {encoder.width} features per frame, {text} has {texts.width}", hint=hint)
+    return encoder, texts
+
+
+def open_encoders(run: Run, *, device: str) -> Encoders:
+    """Load the encoders that a run was, or is to be, trained with.
+
+    Raises:
+        UserError: One cannot be loaded.
+    """
+    encoder, text = load_features(run.speech, run.text, device=device, dtype=DTYPES[run.precision])
+    return SpeechFeatures(encoder, scale=run.scale, all_layers=run.preset == "released"), text
+
+
+def _check_finite(features: Tensor, names: Sequence[str], encoder: str) -> None:
+    finite = torch.isfinite(features).flatten(1).all(1)
+    if not finite.all():
+        name = names[int(finite.logical_not().nonzero()[0])]
+        hint = "Encode in float32 or bfloat16; check the audio with `sbench corpus`."
+        raise UserError(f"{encoder} makes features of {name!r} that are not finite", hint=hint)

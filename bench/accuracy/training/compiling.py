@@ -1,0 +1,84 @@
+"""Compiles on a GPU what learners run, a process for each, before their first step.
+
+In one process kernels are compiled one after the other, as a step comes to them. Side by side they take as long as the
+slowest learner's. What is compiled lies in Triton's cache, where the process that trains finds it.
+"""
+
+import contextlib
+import itertools
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+import torch
+
+from bench.accuracy.run import ModelConfig
+from bench.accuracy.training.model import build
+from mixers import autotuning
+from mixers.support.precision import DTYPES, use_precision
+
+_TOKENS = 32  # of text, half of them padding
+
+# That a process may take for a step of 32 utterances and its context, so that those side by side find room, beside the
+# encoders.
+_BYTES_EACH = 4 * 2**30
+
+
+@contextlib.contextmanager
+def compiling_ahead(
+    configs: Sequence[ModelConfig],
+    *,
+    precisions: Sequence[str],
+    products: str,
+    batch: int,
+    frames: int,
+    text: bool,
+    device: torch.device,
+) -> Iterator[None]:
+    """Compile what these classifiers run in training, while something else is done; on a CPU do nothing.
+
+    A classifier that fails is passed over: it will say so itself when it is trained.
+
+    Args:
+        configs: Of the classifiers; alike ones are compiled once.
+        precisions: Each classifier is trained in each, as `Learner` says.
+        products: What `use_precision` was told.
+        batch: Utterances in a step.
+        frames: Of speech, of each.
+        text: Whether text follows.
+        device: Where they will be trained.
+    """
+    if device.type != "cuda" or not configs:
+        yield
+        return
+    work = list(itertools.product(dict.fromkeys(configs), dict.fromkeys(precisions)))
+    context = multiprocessing.get_context("spawn")
+    room = torch.cuda.mem_get_info(device)[0] // _BYTES_EACH
+    workers = max(1, min(len(work), len(os.sched_getaffinity(0)), room))
+    with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool:
+        size = batch, frames, _TOKENS if text else 0
+        futures = [pool.submit(step_once, *each, products=products, size=size, device=str(device)) for each in work]
+        yield
+        for future in futures:
+            with contextlib.suppress(RuntimeError, BrokenProcessPool):
+                future.result()
+
+
+def step_once(config: ModelConfig, precision: str, *, products: str, size: tuple[int, int, int], device: str) -> None:
+    """Run a classifier forward and backward on random features; `size` is B, M and N."""
+    use_precision(products)
+    batch, frames, tokens = size
+    model = build(config, seed=0).to(device).train()
+    layers = [config.speech_layers] if config.preset == "released" else []
+    speech, text = (
+        torch.randn(*shape, config.width, device=device, dtype=DTYPES[precision])
+        for shape in ([batch, *layers, frames], [batch, tokens])
+    )
+    mask = (torch.arange(tokens, device=device) < tokens / 2).expand(batch, -1)
+    autocast = torch.autocast(device.partition(":")[0], dtype=torch.bfloat16, enabled=precision == "bfloat16")
+    with autotuning.compiling_side_by_side(settling=True):
+        with autocast:
+            logits = model(speech, text, mask) if tokens else model(speech)
+        logits.float().sum().backward()

@@ -1,0 +1,212 @@
+"""Time of one call, three ways: as a user's single call sees it, of the GPU alone, and of the host that issues it.
+
+On a GPU, CUDA events stand around the call. Begun on an idle device they also measure how long the device waits for the
+host to launch the kernels; begun while the device is kept busy, so that all kernels of the call lie in the launch queue
+before the first one starts, they measure the device alone. On a CPU there is only the performance counter.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from bench.efficiency.measurement.criterion import Criterion
+from bench.efficiency.measurement.windows import Series, Window, collect
+
+WARM_UP_CALLS = 3  # the first compiles and tunes, the second may still allocate, the third is like all later ones
+
+# Single calls see the host, which differs between two runs by far more than 1 %. The energy counter of an H200 moves
+# every 0.1 s, so at least twice in this time. The device's own time differs little from call to call.
+SINGLE_CALLS = Criterion(relative_error=0.01, minimum_seconds=0.22, maximum_seconds=0.5)
+FULL_QUEUE = Criterion(relative_error=0.005, minimum_samples=10, minimum_seconds=0.06, maximum_seconds=0.5)
+
+_WINDOW_S = 0.02  # short, so that little is thrown away with a contaminated one
+_HEAD_START = 1.15  # times what the host takes to issue a call and the events around it
+_EVENTS_MS = 0.05
+_LONGER = 1.5  # is the next head start, where that was too short for most
+_LONGEST = 10  # times the first, beyond which it is not the host's hiccups: the call itself waits for the device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """What timing a call gave.
+
+    Attributes:
+        single: Single calls, each begun on an idle device, with the time the host took to issue each.
+        full_queue: The device's own time, which may be the same series; None on a CPU, where a call is issued and
+            computed in one.
+    """
+
+    single: Series
+    full_queue: Series | None
+
+    @property
+    def host_ms(self) -> float | None:
+        """Median time that the host takes to issue a call; None on a CPU."""
+        return statistics.median(self.single.issue_ms) if self.single.issue_ms else None
+
+    @property
+    def launch_bound(self) -> bool | None:
+        """Whether the host takes longer to issue a call than the device to compute it; None where one is unknown."""
+        if self.host_ms is None or self.full_queue is None or not self.full_queue.samples_ms:
+            return None
+        return self.host_ms > self.full_queue.median
+
+
+def measure_latency(
+    call: Callable[[], object],
+    *,
+    device_type: str,
+    cold_cache: bool = False,
+    full_queue: Criterion = FULL_QUEUE,
+    observe: Callable[[int], int] = lambda _: 0,
+    rest: Callable[[], None] = lambda: None,
+) -> Latency:
+    """Time single calls, and on a GPU calls behind a full launch queue, each until its criterion is met.
+
+    The device waits for the host no longer than the host takes to issue a call. Where that is within the precision
+    asked for, single calls tell the device's own time too, and no others are made.
+
+    Args:
+        call: What is timed; it must have been warmed up.
+        device_type: ``cuda`` or ``cpu``.
+        cold_cache: Whether the GPU's L2 cache is overwritten before each call, outside what is timed.
+        full_queue: When there are enough calls behind a full queue.
+        observe: Told after each window of single calls how many there were, else 0; returns 1 if the clock has dropped.
+        rest: Called before each window behind a full queue, where there is no pause else.
+
+    Raises:
+        RuntimeError: No window of single calls was clean.
+    """
+    if device_type == "cpu":
+        single = collect(lambda: _single_on_cpu(call), criterion=SINGLE_CALLS, observe=observe)
+        return Latency(single=_checked(single), full_queue=None)
+    prepare = _Flush() if cold_cache else _nothing
+    single = _checked(collect(lambda: _single_on_gpu(call, prepare), criterion=SINGLE_CALLS, observe=observe))
+    issue_ms = statistics.median(single.issue_ms)
+    if issue_ms <= full_queue.relative_error * single.median:
+        return Latency(single=single, full_queue=single)
+    queue = _Queue(call, prepare, issue_ms=issue_ms)
+    full = collect(queue.window, criterion=full_queue, observe=lambda _: observe(0), rest=rest)
+    return Latency(single=single, full_queue=full)
+
+
+def measure_as_the_paper(calls: Iterable[Callable[[], object]]) -> float:
+    """Return the mean time in ms of calls that each run once, between two events, after the first one to warm up."""
+    times = []
+    for call in calls:
+        torch.cuda.synchronize()
+        start, end = _events()
+        start.record()
+        call()
+        end.record()
+        end.synchronize()
+        times.append(start.elapsed_time(end))
+    return statistics.fmean(times[1:])
+
+
+def gpu_clock() -> float:
+    """Return the time in seconds once the GPU has done all that it was given."""
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def busy(milliseconds: float) -> None:
+    """Occupy the current CUDA stream for about so long, by a kernel that only counts clock cycles."""
+    assumed_mhz = 2000  # the highest that present cards reach; at a lower clock it lasts longer
+    torch.cuda._sleep(int(milliseconds * 1e3 * assumed_mhz))  # type: ignore[no-untyped-call]
+
+
+def _checked(series: Series) -> Series:
+    if not series.samples_ms:
+        raise RuntimeError(f"no window of samples was clean: {series.events}")
+    return series
+
+
+def _nothing() -> None:
+    pass
+
+
+class _Flush:
+    """Overwrites the L2 cache, by a buffer of twice its size."""
+
+    def __init__(self) -> None:
+        size = 2 * torch.cuda.get_device_properties(torch.cuda.current_device()).L2_cache_size
+        self._buffer = torch.empty(size, dtype=torch.uint8, device="cuda")
+
+    def __call__(self) -> None:
+        self._buffer.zero_()
+
+
+def _for_a_window() -> Iterator[None]:
+    """Yield until a window's time is over, once at least."""
+    end = time.perf_counter() + _WINDOW_S
+    yield
+    while time.perf_counter() < end:
+        yield
+
+
+def _single_on_gpu(call: Callable[[], object], prepare: Callable[[], None]) -> Window:
+    times, issued = [], []
+    for _ in _for_a_window():
+        start, end = _events()
+        prepare()
+        torch.cuda.synchronize()
+        start.record()
+        began = time.perf_counter()
+        call()
+        issued.append(1e3 * (time.perf_counter() - began))
+        end.record()
+        end.synchronize()
+        times.append(start.elapsed_time(end))
+    return Window(samples_ms=times, issue_ms=issued)
+
+
+def _single_on_cpu(call: Callable[[], object]) -> Window:
+    times = []
+    for _ in _for_a_window():
+        began = time.perf_counter()
+        call()
+        times.append(1e3 * (time.perf_counter() - began))
+    return Window(samples_ms=times)
+
+
+class _Queue:
+    """Times calls of which every kernel has been issued before the device reaches the first."""
+
+    def __init__(self, call: Callable[[], object], prepare: Callable[[], None], *, issue_ms: float) -> None:
+        self._call = call
+        self._prepare = prepare
+        self._head_start_ms = _HEAD_START * (issue_ms + _EVENTS_MS)
+        self._longest_ms = _LONGEST * self._head_start_ms
+
+    def window(self) -> Window:
+        """Take the samples of one window; those are left out in which the device reached a call as it was being issued.
+
+        How long that took says nothing of the device's time, so leaving out these and no others shifts no median.
+        """
+        times, gaps = [], 0
+        for _ in _for_a_window():
+            start, end = _events()
+            torch.cuda.synchronize()
+            busy(self._head_start_ms)
+            self._prepare()
+            start.record()
+            self._call()
+            end.record()
+            reached = start.query()  # type: ignore[no-untyped-call]
+            end.synchronize()
+            if reached:
+                gaps += 1
+            else:
+                times.append(start.elapsed_time(end))
+        if gaps > len(times):
+            self._head_start_ms = min(_LONGER * self._head_start_ms, self._longest_ms)
+        return Window(samples_ms=times, queue_gaps=gaps)
+
+
+def _events() -> tuple[torch.cuda.Event, torch.cuda.Event]:
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    return start, end

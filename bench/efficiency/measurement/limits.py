@@ -1,0 +1,78 @@
+"""What this GPU can do at best, measured beside the cases: the rates of a large matrix product and of a large copy."""
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from mixers.support.precision import DTYPES
+
+# Large enough that a tensor core's pipeline and the memory's are full: an H200 takes 1.5 and 0.13 ms in bfloat16.
+_MATRIX = 8192
+_COPIED_BYTES = 2**28
+
+_RUNS = 8
+_WARM_UP = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Rates of a GPU.
+
+    Attributes:
+        tflops: Of a matrix product, in 10^12 floating-point operations a second.
+        tb_s: Of a copy, in 10^12 bytes read and written a second.
+    """
+
+    tflops: float
+    tb_s: float
+
+    def floor_ms(self, *, flops: int, minimum_bytes: int) -> float:
+        """Return the least time for so much arithmetic and so many bytes, whichever takes longer."""
+        return 1e3 * max(flops / self.tflops, minimum_bytes / self.tb_s) / 1e12
+
+
+def measure_limits(precision: str) -> Limits:
+    """Measure the current GPU, which must have nothing else to do.
+
+    Args:
+        precision: As for a case, and in force. In ``native`` it is the faster one of what the libraries use, TF32.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if precision == "native" else before)
+    try:
+        limits = Limits(tflops=_product_tflops(precision), tb_s=_copy_tb_s())
+    finally:
+        torch.set_float32_matmul_precision(before)
+        torch.cuda.empty_cache()  # or what the next case reserves would contain it
+    return limits
+
+
+def _product_tflops(precision: str) -> float:
+    if precision == "float32":  # on tensor cores as six products of bfloat16, which is how Triton multiplies
+        return max(_tflops(torch.float32, size=_MATRIX // 2), _tflops(torch.bfloat16, size=_MATRIX) / 6)
+    return _tflops(DTYPES[precision], size=_MATRIX)
+
+
+def _tflops(dtype: torch.dtype, *, size: int) -> float:
+    left, right = (torch.randn(size, size, device="cuda", dtype=dtype) for _ in range(2))
+    return 2 * size**3 / _median_s(lambda: left @ right) / 1e12
+
+
+def _copy_tb_s() -> float:
+    source, target = (torch.empty(_COPIED_BYTES, dtype=torch.uint8, device="cuda") for _ in range(2))
+    return 2 * _COPIED_BYTES / _median_s(lambda: target.copy_(source)) / 1e12
+
+
+def _median_s(call: Callable[[], object]) -> float:
+    times: list[float] = []
+    for run in range(_WARM_UP + _RUNS):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        start.record()
+        call()
+        end.record()
+        end.synchronize()
+        if run >= _WARM_UP:
+            times.append(start.elapsed_time(end) / 1e3)
+    return statistics.median(times)

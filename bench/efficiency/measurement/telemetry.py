@@ -1,0 +1,111 @@
+"""The GPU as NVML shows it while a case runs: clocks, temperature, throttling, energy, processes. Read, never set."""
+
+import statistics
+import time
+from dataclasses import dataclass
+
+from bench.gpu import POWER_CAP, Card
+
+# nvbench voids samples below this share of the clock, which a card does not fall to under a load of matrix products
+# alone.
+LOWEST_CLOCK = 0.75
+
+_READING_EVERY_S = 0.02  # a reading takes up to some milliseconds, in which nothing is measured
+
+# Under matrix products without a pause a card reaches its power cap within a tenth of a second, and then its times
+# depend on how warm it is and what it did before. So it gets a pause, as in nvbench, of up to three windows of samples.
+_LONGEST_REST_S = 0.06
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What the GPU was like while a case was timed. None where it was not read or NVML does not tell.
+
+    Attributes:
+        sm_clock_mhz: Median of the readings.
+        sm_clock_mhz_min: The lowest.
+        temperature_c: The highest.
+        throttle_reasons: All that were seen, with commas between them.
+        energy_j: Energy of one call, from the counter's first movement to its last while single calls were timed.
+        power_w: Mean power over that time.
+        energy_s: How long that was; the counter moves every 0.1 s or so, and each end is known to about 0.02 s.
+    """
+
+    sm_clock_mhz: float | None = None
+    sm_clock_mhz_min: float | None = None
+    temperature_c: float | None = None
+    throttle_reasons: str = ""
+    energy_j: float | None = None
+    power_w: float | None = None
+    energy_s: float | None = None
+
+
+class Monitor:
+    """Reads a card now and then while a case runs."""
+
+    def __init__(self, card: Card) -> None:
+        self._card = card
+        self._last_s = 0.0
+        self._calls = 0
+        self._clocks: list[int] = []
+        self._low_clocks: list[int] = []  # of void windows, which count where a card has no others
+        self._temperatures: list[int] = []
+        self._reasons: set[str] = set()
+        self._capped = False
+        self._energies: list[tuple[float, int, float]] = []  # joules, calls so far and time, at each movement
+
+    def observe(self, calls: int) -> int:
+        """Take a reading, unless the last one has only just been.
+
+        Args:
+            calls: Calls made since this was last asked, whose energy counts; 0 where that is not of interest.
+
+        Returns:
+            1 where the clock is below three quarters of the card's highest, else 0.
+        """
+        self._calls += calls
+        if time.perf_counter() - self._last_s < _READING_EVERY_S:
+            return 0
+        if calls:
+            energy, now = self._card.energy_j(), time.perf_counter()
+            if energy is not None and (not self._energies or energy > self._energies[-1][0]):
+                self._energies.append((energy, self._calls, now))
+        clock, temperature = self._card.sm_clock_mhz(), self._card.temperature_c()
+        reasons = self._card.throttle_reasons()
+        self._reasons |= reasons
+        self._capped = POWER_CAP in reasons
+        self._last_s = time.perf_counter()
+        if temperature is not None:
+            self._temperatures.append(temperature)
+        if clock is None:
+            return 0
+        if clock < LOWEST_CLOCK * (self._card.max_sm_clock_mhz or 0):
+            self._low_clocks.append(clock)
+            return 1  # and the window is void
+        self._clocks.append(clock)
+        return 0
+
+    def rest(self) -> None:
+        """Leave the card idle for as long as its power cap held it down at the last reading, up to 0.06 s."""
+        end = time.perf_counter() + _LONGEST_REST_S
+        while self._capped and time.perf_counter() < end:
+            time.sleep(_READING_EVERY_S)
+            self._capped = POWER_CAP in self._card.throttle_reasons()
+
+    def conditions(self) -> Conditions:
+        """Return what all readings say together."""
+        # The first value was read in the midst of an interval of the counter; from its first movement on it counts.
+        moved = self._energies[1:]
+        joules, calls, seconds = (
+            (last - first for first, last in zip(moved[0], moved[-1], strict=True)) if moved else (0.0, 0, 0.0)
+        )
+        clocks = self._clocks or self._low_clocks
+        return Conditions(
+            sm_clock_mhz=statistics.median(clocks) if clocks else None,
+            sm_clock_mhz_min=min(clocks, default=None),
+            temperature_c=max(self._temperatures, default=None),
+            throttle_reasons=", ".join(sorted(self._reasons)),
+            energy_j=joules / calls if calls else None,
+            power_w=joules / seconds if calls else None,
+            energy_s=seconds if calls else None,
+        )

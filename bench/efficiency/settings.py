@@ -1,0 +1,119 @@
+"""What a sweep measures: the axes of a setting, its contestants and its plan. Imports no torch."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from bench.validation import STRICT
+
+RANDOM_INPUT = "random features"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """The axes of a sweep: all that makes a case but the mixer, its implementation and the length.
+
+    Attributes:
+        preset: ``matched`` (a stack of about 20 M parameters), ``layer`` (one of its mixers alone) or ``released`` (the
+            paper's bare layers).
+        precision: ``bfloat16``, ``tf32``, ``float32`` (all bits of it) or ``native`` (float32 tensors, every library's
+            default).
+        execution: ``eager``, ``graph`` (a CUDA graph replayed) or ``compile`` (through torch.compile).
+        pass_: ``inference`` or ``training`` (forward and backward); the column is named ``pass``.
+        batch: Sequences in one call, B.
+        text_tokens: Frames of text that are appended to each sequence within the call.
+        cache: The state of the GPU's L2 cache before each call: ``warm``, or ``cold`` (overwritten).
+    """
+
+    __pydantic_config__ = STRICT
+
+    preset: str
+    precision: str
+    execution: str = "eager"
+    pass_: str = "inference"
+    batch: int = 1
+    text_tokens: int = 0
+    cache: str = "warm"
+
+    @property
+    def label(self) -> str:
+        """In words; an axis is named only where it is not at its default, but for preset, precision and pass."""
+        parts = [self.precision, f"{self.preset} preset", self.pass_]
+        parts += [] if self.execution == "eager" else [f"{self.execution} execution"]
+        parts += [] if self.batch == 1 else [f"batch {self.batch}"]
+        parts += [f"{self.text_tokens} text tokens"] if self.text_tokens else []
+        parts += [] if self.cache == "warm" else [f"{self.cache} cache"]
+        return ", ".join(parts)
+
+
+# Of text of one utterance, beside speech of any length: the paper's memory at 400 s is that of about 100 frames beyond
+# 19,999.
+RELEASED_TEXT_TOKENS = 100
+
+OF_THE_PAPER = Setting(preset="released", precision="native", text_tokens=RELEASED_TEXT_TOKENS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One point of a sweep; no two records of a sweep share theirs.
+
+    Attributes:
+        name: Mixer and implementation: ``sa/sdpa``.
+        setting: Where the case stands on each axis.
+        seconds: Length of the audio.
+    """
+
+    name: str
+    setting: Setting
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contestant:
+    """A mixer in one implementation and setting; what a curve of a figure shows."""
+
+    __pydantic_config__ = STRICT
+
+    mixer: str
+    implementation: str
+    setting: Setting
+
+    @property
+    def name(self) -> str:
+        """Without the setting, as the command line writes it: ``sa/sdpa``."""
+        return f"{self.mixer}/{self.implementation}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A sweep: every contestant at every length.
+
+    Attributes:
+        contestants: In the order in which they are measured, those of one setting together.
+        seconds: Lengths of audio, increasing.
+        device_type: ``cuda`` or ``cpu``.
+        seed: Seed of weights and input.
+        time_budget_s: Wall time for the whole sweep, shared evenly by the contestants; None for no limit.
+        audio: Folder of recordings; None for random features.
+        encoder: What makes features of the recordings; None for random features.
+    """
+
+    __pydantic_config__ = STRICT
+
+    contestants: tuple[Contestant, ...]
+    seconds: tuple[float, ...]
+    device_type: str
+    seed: int
+    time_budget_s: float | None
+    audio: str | None = None
+    encoder: str | None = None
+
+    def parts(self) -> "list[Plan]":
+        """Split the plan by setting, in the order of first appearance."""
+        settings = dict.fromkeys(contestant.setting for contestant in self.contestants)
+        budget = None if self.time_budget_s is None else self.time_budget_s / len(settings)
+        return [
+            dataclasses.replace(
+                self, contestants=tuple(each for each in self.contestants if each.setting == one), time_budget_s=budget
+            )
+            for one in settings
+        ]

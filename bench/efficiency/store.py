@@ -1,0 +1,241 @@
+"""The folder of a sweep: what was planned, what was measured, and the only code that reads and writes either.
+
+sweep.json     the plan and the environment, written once, before anything is measured
+records.jsonl  one line for each case, appended the moment it exists
+samples.jsonl  the raw samples behind the records, one line for each case that has any
+wall.json      how long an uninterrupted sweep took
+
+The samples of a case are written before its record. So a record always has its samples, and samples without a record
+are of a case that was cut off. Imports no torch.
+"""
+
+import dataclasses
+import errno
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.efficiency.records import SCHEMA_VERSION, Record, Samples
+from bench.efficiency.settings import Case, Plan
+from bench.files import check_new, make, write_atomically
+from bench.validation import STRICT, parse
+from mixers.support.errors import UserError
+
+SWEEP_FILE = "sweep.json"
+RECORDS_FILE = "records.jsonl"
+SAMPLES_FILE = "samples.jsonl"
+WALL_FILE = "wall.json"
+
+# What must be the same for two halves of a sweep to be one: the machine, the libraries and this suite's code.
+_BINDING = ("device", "device_type", "driver", "torch_build", "triton", "fla", "source")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What ``sweep.json`` holds.
+
+    Attributes:
+        plan: What is to be measured.
+        environment: The machine and the versions it began with, as `bench.environment.environment` returns them.
+    """
+
+    __pydantic_config__ = STRICT
+
+    plan: Plan
+    environment: dict[str, Any]
+
+    @property
+    def cases(self) -> list[Case]:
+        """The planned cases, in the order of the plan."""
+        return [
+            Case(name=contestant.name, setting=contestant.setting, seconds=seconds)
+            for contestant in self.plan.contestants
+            for seconds in self.plan.seconds
+        ]
+
+    def changes(self, now: Mapping[str, Any]) -> list[str]:
+        """Return a description of each binding fact of the environment that differs now."""
+        return [
+            f"{name} {self.environment.get(name)!r} then, {now.get(name)!r} now"
+            for name in _BINDING
+            if self.environment.get(name) != now.get(name)
+        ]
+
+
+def start(header: Header, folder: Path) -> None:
+    """Make the folder of a new sweep.
+
+    Raises:
+        UserError: It exists or cannot be written.
+    """
+    check_new(folder)
+    make(folder, file=SWEEP_FILE, content=f"{json.dumps(dataclasses.asdict(header), indent=1)}\n")
+
+
+def read_header(folder: Path) -> Header:
+    """Read the plan and the environment of a sweep.
+
+    Raises:
+        UserError: The file is missing or damaged.
+    """
+    path = folder / SWEEP_FILE
+    try:
+        return parse(Header, path.read_bytes())
+    except (OSError, ValueError):
+        raise UserError(
+            f"{path} is missing or damaged", hint="Give a whole folder, as `sbench sweep` left it."
+        ) from None
+
+
+def append_record(folder: Path, record: Record, samples: Samples | None = None) -> None:
+    """Append one record, and before it the samples behind it: whole lines or nothing.
+
+    Raises:
+        OSError: A file cannot be written, for instance because the disk is full.
+        ValueError: A figure is infinite or not a number; nothing is written.
+    """
+    line = json.dumps(record.to_row(), allow_nan=False)
+    if samples is not None:
+        _append_line(folder / SAMPLES_FILE, json.dumps(dataclasses.asdict(samples), allow_nan=False))
+    _append_line(folder / RECORDS_FILE, line)
+
+
+def _append_line(path: Path, text: str) -> None:
+    line = f"{text}\n".encode()
+    with path.open("ab", buffering=0) as file:
+        end = file.tell()
+        try:
+            if file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            file.truncate(end)
+            raise
+
+
+def read_records(folder: Path) -> list[Record]:
+    """Read the records of a sweep, in the order in which they were measured.
+
+    Raises:
+        UserError: The folder or its records are missing, truncated, empty or from another schema.
+    """
+    path = folder / RECORDS_FILE
+    if not folder.is_dir():
+        raise UserError(f"no such folder: {folder}", hint="Give the folder that `sbench sweep` printed.")
+    if not path.is_file():
+        raise UserError(f"{folder} holds no {RECORDS_FILE}", hint="Give a folder that `sbench sweep` made.")
+    try:
+        with path.open(encoding="utf-8") as file:
+            lines = list(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}", hint="Is it the file that `sbench sweep` wrote?") from None
+    records = [_parse_record(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+    if not records:
+        raise UserError(f"{path} holds no record", hint="The sweep ended before it had measured anything.")
+    return records
+
+
+_FAULTS = {"missing": "missing", "unexpected_keyword_argument": "unknown"}  # pydantic's word for each, and ours
+
+
+def _parse_record(line: str, place: str) -> Record:
+    """Return the record that one line of JSON holds."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        row = None
+    if not isinstance(row, dict) or not line.endswith("\n"):
+        raise UserError(f"{place}: not a whole record", hint="The file is truncated or damaged; remove that line.")
+    version = row.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise UserError(
+            f"{place}: schema version {version!r}, this sbench reads {SCHEMA_VERSION}",
+            hint="Read it with the version of sbench that wrote it.",
+        )
+    from pydantic import ValidationError
+
+    try:
+        return parse(Record, line)
+    except ValidationError as error:
+        faults: dict[str, list[str]] = {"missing": [], "unknown": [], "ill-typed": []}
+        for each in error.errors():
+            columns = faults[_FAULTS.get(each["type"], "ill-typed")]
+            columns += [str(each["loc"][0])] if str(each["loc"][0]) not in columns else []
+        found = "; ".join(f"{fault}: {', '.join(columns)}" for fault, columns in faults.items() if columns)
+        raise UserError(f"{place}: {found}", hint="The file does not hold a sweep's records.") from None
+
+
+def read_samples(folder: Path) -> list[Samples]:
+    """Read the raw samples of a sweep; those of a case that was cut off are left out.
+
+    Raises:
+        UserError: The records or the samples are damaged.
+    """
+    recorded = {record.case for record in read_records(folder)}
+    path = folder / SAMPLES_FILE
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    if lines and not lines[-1].endswith(b"\n"):
+        lines.pop()  # cut off while it was written, so it has no record
+    every = [_parse_samples(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+    return list({each.case: each for each in every if each.case in recorded}.values())
+
+
+def _parse_samples(line: bytes, place: str) -> Samples:
+    """Return the samples that one line of JSON holds."""
+    hint = "The file is damaged; compare without it, or measure again."
+    try:
+        samples = parse(Samples, line)
+    except ValueError:
+        raise UserError(f"{place}: no samples", hint=hint) from None
+    if not all(time > 0 for time in (*samples.latency_ms, *samples.issue_ms, *samples.gpu_ms)):
+        raise UserError(f"{place}: no samples", hint=hint)
+    return samples
+
+
+def mend(folder: Path) -> list[Record]:
+    """Remove what a killed process left behind (half a line, samples without their record); return the records.
+
+    Raises:
+        UserError: A record is damaged, or a file cannot be written.
+    """
+    try:
+        for path in (folder / RECORDS_FILE, folder / SAMPLES_FILE):
+            if path.exists():
+                with path.open("r+b") as file:
+                    file.truncate(file.read().rfind(b"\n") + 1)
+        records, path = folder / RECORDS_FILE, folder / SAMPLES_FILE
+        measured = records.exists() and records.stat().st_size > 0
+        if path.exists():
+            kept = read_samples(folder) if measured else []
+            content = "".join(json.dumps(dataclasses.asdict(each)) + "\n" for each in kept).encode()
+            if content != path.read_bytes():
+                write_atomically(path, content)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}", hint="Make room, then try again.") from None
+    return read_records(folder) if measured else []
+
+
+def record_wall_time(folder: Path, *, ready_s: Mapping[str, float], measured_s: float, total_s: float) -> None:
+    """Write what an uninterrupted sweep took, each from the start of the command, in seconds.
+
+    Args:
+        folder: The sweep's.
+        ready_s: For each contestant, until it was imported, built and compiled, where that was done ahead.
+        measured_s: Until the last record was written.
+        total_s: Until the figure was.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    wall = {
+        "ready_s": {name: round(seconds, 2) for name, seconds in ready_s.items()},
+        "measured_s": round(measured_s, 2),
+        "total_s": round(total_s, 2),
+    }
+    try:
+        (folder / WALL_FILE).write_text(json.dumps(wall) + "\n", encoding="utf-8")
+    except OSError as error:
+        hint = "The records and the report were written before."
+        raise UserError(f"{folder} cannot be written: {error.strerror}", hint=hint) from None

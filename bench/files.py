@@ -1,0 +1,87 @@
+"""Files and folders that commands write: each is whole or not there, and no new folder replaces an old one."""
+
+import contextlib
+import os
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from mixers.support.errors import UserError
+
+
+def check_new(folder: Path) -> None:
+    """Check that a folder is free for a new sweep or run.
+
+    Raises:
+        UserError: It exists.
+    """
+    if folder.exists():
+        kind = "folder" if folder.is_dir() else "file"
+        raise UserError(
+            f"the output {kind} {folder} exists", hint="Give another --output, or go on in it with --resume."
+        )
+
+
+def resume_command(command: str, folder: Path) -> str:
+    """Return what to type in a shell to go on in a folder: with ``sweep`` or ``train``."""
+    return f"sbench {command} --resume {shlex.quote(str(folder))}"
+
+
+@contextlib.contextmanager
+def whole(folder: Path) -> Iterator[Path]:
+    """Hand out where to write a new folder, which gets its name when all is written; what was written goes if not.
+
+    Raises:
+        OSError: The folder cannot get its name.
+    """
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def make(folder: Path, *, file: str, content: str) -> None:
+    """Make a new folder with one file in it, so that a folder of this name always holds that file, whole.
+
+    Raises:
+        UserError: It exists or cannot be written.
+    """
+    check_new(folder)
+    try:
+        with whole(folder) as partial:
+            partial.mkdir(parents=True)
+            (partial / file).write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}", hint="Give another --output.") from None
+
+
+def make_folder_for(file: Path) -> None:
+    """Make the folder that a file will be written into, where it is missing.
+
+    Raises:
+        UserError: It cannot be made, or the file is a folder.
+    """
+    if file.is_dir():
+        raise UserError(f"{file} is a folder", hint="Give the name of a file as --output.")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        hint = "Give another --output."
+        raise UserError(f"{file.parent} cannot be written: {error.strerror}", hint=hint) from None
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file under another name in the same folder, then rename it; an older file stays until then.
+
+    Raises:
+        OSError: The file cannot be written; what was at ``path`` before is still there.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""The accuracy table and its pictures, from predictions."""

@@ -1,0 +1,264 @@
+"""Table 1 as files and on the terminal. Needs no torch."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+from tabulate import tabulate
+
+from bench.accuracy.evaluation import metrics
+from bench.files import write_atomically
+from bench.reporting.accuracy import published
+from bench.reporting.accuracy.table1 import Cell, Table1, read
+from bench.reporting.formats import write_table
+from mixers.support.errors import UserError
+
+TABLE_FILES = "table1"
+PAIRS_FILES = "pairs"
+
+DEMONSTRATION = "DEMONSTRATION: a synthetic corpus and random encoders; these figures say nothing about the mixers."
+
+_NOTHING = "-"
+
+_SPLITS_IN_A_ROW = 3  # as many as fit 80 columns
+
+
+def write(runs: Sequence[Path], output: Path) -> Table1:
+    """Write the table of some runs as CSV, Markdown and LaTeX (booktabs), and beside it all comparisons in pairs.
+
+    Args:
+        runs: Folders that `sbench train` made, evaluated.
+        output: A folder, made if need be.
+
+    Returns:
+        The table.
+
+    Raises:
+        UserError: There is no table, as `read` says, or a file cannot be written.
+    """
+    table = read(runs)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        write_atomically(output / f"{TABLE_FILES}.csv", _csv(table).encode())
+        write_atomically(output / f"{TABLE_FILES}.md", _markdown(table).encode())
+        write_atomically(output / f"{TABLE_FILES}.tex", _latex(table).encode())
+        if table.pairs:
+            write_table(_pairs(table), output / PAIRS_FILES)
+    except OSError as error:
+        raise UserError(
+            f"the table cannot be written into {output}: {error.strerror}", hint="Give another --output."
+        ) from None
+    return table
+
+
+def render(table: Table1) -> Group:
+    """Return what the terminal shows: a block for each encoder that was measured, the pairs told apart, the notes."""
+    parts: list[Text | Table] = [Text(DEMONSTRATION, style="bold yellow")] if table.demo else []
+    measured = {column: splits for column in table.columns if (splits := _measured(table, column))}
+    for column, splits in measured.items():
+        for first in range(0, len(splits), _SPLITS_IN_A_ROW):
+            parts += [_block(table, column, splits[first : first + _SPLITS_IN_A_ROW]), Text()]
+    missing = [column for column in table.columns if column not in measured]
+    parts += [Text(f"not measured: {', '.join(missing)}")] if missing else []
+    parts += [Text(line) for line in _told_apart(table)]
+    parts += [Text(note, style="dim") for note in table.notes]
+    return Group(*parts)
+
+
+def _csv(table: Table1) -> str:
+    """Return a row for each cell, in full precision; empty fields where there is no figure."""
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(
+        (
+            *("mixer", "parameters", "encoder", "split", "paper_percent", "macro_f_percent", "spread_percent", "seeds"),
+            *("low_percent", "high_percent", "difference_points", "preset", "demonstration"),
+        )
+    )
+    for (mixer, column, split), cell in table.cells.items():
+        parameters = " to ".join(str(count) for count in _ends(table.parameters[mixer]))
+        figures = (cell.paper, cell.ours, cell.spread, cell.seeds, cell.low, cell.high, cell.difference)
+        writer.writerow((mixer, parameters, column, split, *figures, table.preset, table.demo))
+    return buffer.getvalue()
+
+
+def _markdown(table: Table1) -> str:
+    columns = [f"{column} {_split(split)}" for column in table.columns for split in table.splits]
+    lines = [line for mixer in table.mixers for line in _lines(table, mixer)]
+    alignment = ("left", "right", "left", *("right" for _ in columns))
+    grid = tabulate(
+        lines,
+        headers=["Mechanism", "Parameters (M)", "", *columns],
+        tablefmt="github",
+        disable_numparse=True,
+        colalign=alignment,
+    )
+    demo = f"**{DEMONSTRATION}**\n\n" if table.demo else ""
+    return demo + grid + "\n\n" + "".join(f"- {note}\n" for note in table.notes)
+
+
+def _latex(table: Table1) -> str:
+    """Return a tabular of booktabs under a head of two lines, the notes below it."""
+    splits = len(table.splits)
+    width = 3 + splits * len(table.columns)
+    heads = [f"\\multicolumn{{{splits}}}{{c}}{{{_escape(column)}}}" for column in table.columns]
+    rules = [f"\\cmidrule(lr){{{first}-{first + splits - 1}}}" for first in range(4, width, splits)]
+    names = [_escape(_split(split)) for split in table.splits] * len(table.columns)
+    blocks = [
+        "\n".join(f"{' & '.join(map(_escape, line))} \\\\" for line in _lines(table, mixer)) for mixer in table.mixers
+    ]
+    notes = [*([DEMONSTRATION] if table.demo else []), *table.notes]
+    return "\n".join(
+        [
+            f"\\begin{{tabular}}{{lrl*{{{width - 3}}}{{r}}}}",
+            "\\toprule",
+            f" & & & {' & '.join(heads)} \\\\",
+            "".join(rules),
+            f"Mechanism & Parameters (M) & & {' & '.join(names)} \\\\",
+            "\\midrule",
+            "\n\\addlinespace\n".join(blocks),
+            "\\bottomrule",
+            *(f"\\multicolumn{{{width}}}{{l}}{{{_escape(note)}}} \\\\" for note in notes),
+            "\\end{tabular}\n",
+        ]
+    )
+
+
+def _lines(table: Table1, mixer: str) -> list[list[str]]:
+    """Return what Markdown and LaTeX say of a mixer: a line for each kind of figure, two where it was not measured."""
+    cells = [table.cells[mixer, column, split] for column in table.columns for split in table.splits]
+    lines = [
+        [_name(mixer), _millions(table.parameters[mixer]), "paper", *(_figure(cell.paper) for cell in cells)],
+        ["", "", "ours", *(_figure(cell.ours) for cell in cells)],
+    ]
+    if any(cell.seeds for cell in cells):
+        lines += [
+            ["", "", "spread", *(_spread(cell) for cell in cells)],
+            ["", "", f"{1 - metrics.ALPHA:.0%}", *(_interval(cell) for cell in cells)],
+            ["", "", "difference", *(_signed(cell.difference) for cell in cells)],
+        ]
+    return lines
+
+
+def _block(table: Table1, column: str, splits: Sequence[str]) -> Table:
+    """Return one column of the table for the terminal, narrow enough for 80 characters."""
+    block = Table(title=Text(column), box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    block.add_column("mixer", no_wrap=True)
+    block.add_column("params\n(M)", justify="right", no_wrap=True)
+    for split in splits:
+        block.add_column(f"{_split(split)}\n95 % interval\npaper (difference)", justify="right", no_wrap=True)
+    for mixer in table.mixers:
+        cells = [table.cells[mixer, column, split] for split in splits]
+        block.add_row(_name(mixer), _millions(table.parameters[mixer]), *map(_stacked, cells))
+    return block
+
+
+def _stacked(cell: Cell) -> str:
+    """Return a cell of the terminal's table, a line for each kind of figure that there is."""
+    lines = [_NOTHING] if cell.ours is None else [f"{_figure(cell.ours)} {_spread(cell)}", _interval(cell)]
+    if cell.paper is not None:
+        difference = "" if cell.difference is None else f" ({_signed(cell.difference)})"
+        lines.append(f"{_figure(cell.paper)}{difference}")
+    return "\n".join(lines)
+
+
+def _told_apart(table: Table1) -> Iterator[str]:
+    """Yield how many pairs of mixers can be told apart, then each of them."""
+    if not table.pairs:
+        return
+    told = [pair for pair in table.pairs if pair.comparison.verdict != "no difference told"]
+    yield (
+        f"{len(told)} of {len(table.pairs)} pairs of mixers told apart, each at {metrics.ALPHA:.0%}: of so many that "
+        f"are alike, up to {metrics.ALPHA * len(table.pairs):.1f} may be"
+    )
+    for pair in told:
+        of = pair.comparison.difference
+        yield (
+            f"  {pair.column}, {_split(pair.split)}: {_name(pair.first)} {pair.comparison.verdict} than "
+            f"{_name(pair.second)} by {100 * abs(of.value):.2f} points ({100 * of.low:+.2f} to {100 * of.high:+.2f}), "
+            f"{_seeds(pair.seeds)}"
+        )
+
+
+def _pairs(table: Table1) -> pd.DataFrame:
+    """Return a row for each pair; the interval over speakers is of the difference in points."""
+    rows = [
+        {
+            "encoder": pair.column,
+            "split": pair.split,
+            "mixer": pair.first,
+            "other": pair.second,
+            "seeds": pair.seeds,
+            "difference (points)": 100 * pair.comparison.difference.value,
+            "low": 100 * pair.comparison.difference.low,
+            "high": 100 * pair.comparison.difference.high,
+            "p (speakers)": pair.comparison.p,
+            "p (seeds)": pair.comparison.p_seeds,
+            "mixer is": pair.comparison.verdict,
+            **({"note": DEMONSTRATION} if table.demo else {}),
+        }
+        for pair in table.pairs
+    ]
+    return pd.DataFrame(rows)
+
+
+def _measured(table: Table1, column: str) -> list[str]:
+    """Return the splits that any mixer was measured on with an encoder."""
+    return [split for split in table.splits if any(table.cells[mixer, column, split].seeds for mixer in table.mixers)]
+
+
+def _name(mixer: str) -> str:
+    return published.MIXERS.get(mixer, mixer)
+
+
+def _split(split: str) -> str:
+    return published.SPLITS.get(split, split)
+
+
+def _ends(counts: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys((counts[0], counts[-1]))) if counts else ()
+
+
+def _millions(counts: tuple[int, ...]) -> str:
+    return " to ".join(f"{count / 1e6:.2f}" for count in _ends(counts)) or _NOTHING
+
+
+def _figure(value: float | None) -> str:
+    return _NOTHING if value is None else f"{value:.2f}"
+
+
+def _signed(value: float | None) -> str:
+    return _NOTHING if value is None else f"{value:+.2f}"
+
+
+def _spread(cell: Cell) -> str:
+    """Return ``± 0.41 (3)``: the spread and how many seeds it is of; of a single seed only that it is one."""
+    if cell.spread is None:
+        return f"({_seeds(cell.seeds)})" if cell.seeds else _NOTHING
+    return f"± {cell.spread:.2f} ({cell.seeds})"
+
+
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"
+
+
+def _interval(cell: Cell) -> str:
+    """Return the ends of the interval; a dash where there were too few speakers for one."""
+    none = cell.low is None or (cell.low, cell.high) == (0, 100)
+    return _NOTHING if none else f"{_figure(cell.low)} to {_figure(cell.high)}"
+
+
+def _escape(text: str) -> str:
+    """Return text as LaTeX writes it, numbers with a minus instead of a hyphen."""
+    escaped = re.sub(r"[&%$#_{}~^\\]", lambda found: _LATEX.get(found[0], f"\\{found[0]}"), text)
+    return re.sub(r"^([+-])(?=\d)", r"$\1$", escaped).replace("±", r"$\pm$")
+
+
+_LATEX = {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}

@@ -1,0 +1,1 @@
+"""Figures, tables and comparisons from a sweep's records."""

@@ -1,0 +1,221 @@
+"""The paper's Figure 2: latency and peak memory over the length of the audio, with and without the baseline.
+
+Drawn with matplotlib's objects on the Agg canvas, never through pyplot, so that nothing here is global.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from bench.efficiency.records import Record
+from bench.reporting.efficiency.overview import baseline_name, names_of, title_of
+from bench.reporting.efficiency.tables import to_frame
+from bench.reporting.figures import save, style_of
+
+# Cases that were tried, or would have been had they fitted; an unavailable mixer is named in the legend instead.
+_CROSSED = {"oom": "out of memory", "skipped": "skipped", "failed": "failed"}
+
+# Shares of the panel's height: the margin above the data, and the most that the crosses above that may take.
+_MARGIN = 0.05
+_CROSSES = 0.5
+
+# Launch-bound cases. At short lengths all mixers are, so that their regions lie upon each other: they must be light,
+# and each needs a line to tell where it ends. The line's ticks show the GPU's time where there is but one length.
+_HOLLOW: dict[str, Any] = {"linestyle": "none", "markersize": 5, "markerfacecolor": "white"}
+_SHADE: dict[str, Any] = {"alpha": 0.1, "linewidth": 0, "zorder": 1}
+_GPU_LINE: dict[str, Any] = {"linestyle": (0, (2, 1.5)), "linewidth": 0.9, "marker": "_", "markersize": 4}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Quantity:
+    """What a panel shows: a column of the records and, where it has them, those of its spread and of the GPU's part."""
+
+    label: str
+    column: str
+    spread: tuple[str, str] | None = None
+    gpu: str | None = None
+
+
+_LATENCY = _Quantity(
+    label="Latency (ms)", column="latency_ms", spread=("latency_ms_p05", "latency_ms_p95"), gpu="gpu_ms"
+)
+_MEMORY = _Quantity(label="Peak memory (GiB)", column="peak_memory_gib")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Series:
+    """One mixer/implementation: its rows in the order of length, and how every panel draws it."""
+
+    name: str
+    rows: pd.DataFrame
+    colour: str
+    marker: str
+
+    @property
+    def available(self) -> bool:
+        return bool((self.rows["status"] != "unavailable").any())
+
+    @property
+    def label(self) -> str:
+        return self.name if self.available else f"{self.name} (unavailable)"
+
+    @property
+    def launch_bound(self) -> "pd.Series[bool]":
+        """Which rows are known to be launch-bound."""
+        return self.rows["launch_bound"].fillna(False).astype(bool)
+
+    @property
+    def shaded(self) -> "pd.Series[bool]":
+        """Which rows bound a shaded region: the launch-bound ones, and their neighbours, at which it closes."""
+        return _with_neighbours(self.launch_bound)
+
+    def crossed(self, quantity: _Quantity) -> pd.DataFrame:
+        """Return the rows that have no figure and get a cross for it."""
+        return self.rows[self.rows["status"].isin(list(_CROSSED)) & self.rows[quantity.column].isna()]
+
+
+def _with_neighbours(rows: "pd.Series[bool]") -> "pd.Series[bool]":
+    return rows | rows.shift(1, fill_value=False) | rows.shift(-1, fill_value=False)
+
+
+def draw_figure2(records: Sequence[Record], stem: Path, *, formats: Sequence[str] = ("png",)) -> None:
+    """Draw latency and peak memory over the length; the same records give the same bytes.
+
+    Panels (a) and (b) show every mixer, (c) and (d) all but the baseline; without a baseline there is one row. Where a
+    case is launch-bound its marker is hollow, and a shade reaches from the curve down to the GPU's own time.
+
+    Raises:
+        OSError: The file cannot be written; what was there before is still there.
+    """
+    series = _series(records)
+    baseline = baseline_name(records)
+    others = [one for one in series if one.name != baseline and one.available]
+    heights = [4.0] if baseline is None else [4.0, 4.0 if others else 0.4]
+
+    figure = Figure(figsize=(10, sum(heights) + 1), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
+    FigureCanvasAgg(figure)
+    figure.suptitle(title_of(records), weight="bold")
+    grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
+    _panel(figure.add_subplot(grid[0, 0]), series, _LATENCY, title="(a) Latency, all mixers")
+    _panel(figure.add_subplot(grid[0, 1]), series, _MEMORY, title="(b) Peak memory, all mixers")
+    if baseline and others:
+        _panel(figure.add_subplot(grid[1, 0]), others, _LATENCY, title=f"(c) Latency, without {baseline}")
+        _panel(figure.add_subplot(grid[1, 1]), others, _MEMORY, title=f"(d) Peak memory, without {baseline}")
+    elif baseline:
+        note = figure.add_subplot(grid[1, :])
+        note.set_axis_off()
+        note.text(0.5, 0.5, f"Only {baseline} was measured: nothing to compare it with", ha="center", va="center")
+    _legend(figure, series)
+    figure.align_ylabels()
+    save(figure, stem, formats=formats)
+
+
+def _series(records: Sequence[Record]) -> list[_Series]:
+    """Return the mixers/implementations in the order of first appearance, each with a colour and a marker."""
+    frame = to_frame(records).sort_values("seconds", kind="stable")
+    names, every = frame["mixer"] + "/" + frame["implementation"], names_of(records)
+    return [
+        _Series(
+            name=name,
+            rows=frame[names == name],
+            colour=style_of(name, every)[0],
+            marker=style_of(name, every)[1],
+        )
+        for name in every
+    ]
+
+
+def _panel(axes: Axes, series: Sequence[_Series], quantity: _Quantity, *, title: str) -> None:
+    """Draw one quantity over the length on linear axes from zero."""
+    for one in series:
+        axes.plot(one.rows["seconds"], one.rows[quantity.column], color=one.colour, marker=one.marker, markersize=5)
+        if quantity.spread:
+            _spread(axes, one, *quantity.spread)
+        if quantity.gpu:
+            _launch_bound(axes, one, quantity.column, quantity.gpu)
+    covered = _crosses(axes, series, quantity)
+
+    axes.set_title(title)
+    axes.set_xlabel("Length of audio (s)")
+    axes.set_ylabel(quantity.label)
+    axes.grid(alpha=0.3)
+    axes.set_xlim(0, 1.04 * max(one.rows["seconds"].max() for one in series))
+    highest = axes.dataLim.y1
+    if math.isfinite(highest):
+        axes.set_ylim(0, (highest or 1.0) / (1 - covered - _MARGIN))
+    else:
+        axes.set_yticks([])
+        axes.text(0.5, (1 - covered) / 2, "No case gave a figure", transform=axes.transAxes, ha="center", va="center")
+
+
+def _spread(axes: Axes, one: _Series, low: str, high: str) -> None:
+    """Draw the spread of a series as bars, and between them as a band, except where the launch-bound region is shaded.
+
+    There a second shade of the same colour would hide where either ends. A length without neighbours has nothing to
+    span a band with: its spread shows as a bar.
+    """
+    seconds, lower, upper = one.rows["seconds"], one.rows[low], one.rows[high]
+    banded = _with_neighbours(~one.shaded)
+    axes.fill_between(seconds, lower, upper, where=banded, color=one.colour, alpha=0.2, linewidth=0, zorder=1)
+    axes.vlines(seconds, lower, upper, color=one.colour, alpha=0.3, linewidth=3, zorder=1)
+
+
+def _launch_bound(axes: Axes, one: _Series, column: str, gpu: str) -> None:
+    """Make the markers of the launch-bound cases hollow, and shade from the curve down to the GPU's own time."""
+    rows, bound = one.rows, one.rows[one.launch_bound]
+    if bound.empty:
+        return
+    axes.plot(bound["seconds"], bound[column], color=one.colour, marker=one.marker, **_HOLLOW)
+    axes.fill_between(rows["seconds"], rows[gpu], rows[column], where=one.shaded, color=one.colour, **_SHADE)
+    axes.plot(rows["seconds"], rows[gpu].where(one.shaded), color=one.colour, **_GPU_LINE)
+
+
+def _crosses(axes: Axes, series: Sequence[_Series], quantity: _Quantity) -> float:
+    """Mark the cases without a figure along the top edge and return the share of the panel that this covers.
+
+    Each mixer has a line of its own, so that no cross hides another.
+    """
+    crossed = [(one, rows["seconds"]) for one in series if len(rows := one.crossed(quantity))]
+    spacing = min(_MARGIN, _CROSSES / max(1, len(crossed)))
+    for line, (one, seconds) in enumerate(crossed):
+        axes.plot(
+            seconds,
+            [1 - (line + 0.7) * spacing] * len(seconds),
+            transform=axes.get_xaxis_transform(),  # lengths across, shares of the panel upwards
+            color=one.colour,
+            marker="x",
+            markeredgewidth=2,
+            linestyle="none",
+        )
+    return len(crossed) * spacing
+
+
+def _legend(figure: Figure, series: Sequence[_Series]) -> None:
+    """Put one legend for all panels below them; it explains the band, the shade and the crosses where there are any."""
+    entries: list[tuple[Artist | tuple[Artist, ...], str]] = [
+        (Line2D([], [], color=one.colour, marker=one.marker), one.label) for one in series
+    ]
+    if any(one.rows["latency_ms_p05"].notna().any() for one in series):
+        entries.append((Patch(color="gray", alpha=0.3, linewidth=0), "5th to 95th percentile"))
+    if any(one.launch_bound.any() for one in series):
+        shade = Patch(color="gray", alpha=0.2, linewidth=0)
+        hollow = Line2D([], [], color="gray", marker="o", **_HOLLOW)
+        entries.append(((shade, hollow), "launch-bound (hollow): shaded down to the GPU's own time"))
+    crossed = pd.concat([one.crossed(quantity)["status"] for one in series for quantity in (_LATENCY, _MEMORY)])
+    if len(crossed):
+        reasons = ", ".join(text for status, text in _CROSSED.items() if status in set(crossed))
+        cross = Line2D([], [], color="gray", marker="x", markeredgewidth=2, linestyle="none")
+        entries.append((cross, f"no figure: {reasons}"))
+    handles, labels = zip(*entries, strict=True)
+    figure.legend(handles=handles, labels=labels, loc="outside lower center", ncols=3)

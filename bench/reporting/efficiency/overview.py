@@ -1,0 +1,57 @@
+"""What the records of one sweep say about the sweep as a whole. Tables and figures both ask here."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+from bench.efficiency.records import Record
+from bench.efficiency.settings import RANDOM_INPUT, Setting
+
+# What the others are compared with: softmax attention as the paper measured it, else its plain equations.
+BASELINES = ("sa/eager", "sa/reference")
+
+CPU_NOTICE = "Measured on the CPU, in plain PyTorch: no guide to GPU speed"
+
+
+def names_of(records: Sequence[Record]) -> list[str]:
+    """Return each mixer/implementation once, in the order of first appearance."""
+    return list(dict.fromkeys(record.name for record in records))
+
+
+def baseline_name(records: Sequence[Record]) -> str | None:
+    """Return the name that the others are compared with; None where the sweep had no such case."""
+    names = names_of(records)
+    return next((name for name in BASELINES if name in names), None)
+
+
+def distinguish(settings: Iterable[Setting]) -> dict[Setting, str]:
+    """Return for each setting, once and in order, what tells it from the others: ``float32 training``; nothing for one.
+
+    Of batch and text, only the number is no word: ``batch 8``, ``100 text tokens``.
+    """
+    distinct = list(dict.fromkeys(settings))
+    rows = [dataclasses.asdict(setting) for setting in distinct]
+    varying = [axis for axis in rows[0] if len({row[axis] for row in rows}) > 1] if rows else []
+    words = {"batch": "batch {}", "text_tokens": "{} text tokens", "cache": "{} cache"}
+    return {
+        setting: " ".join(words.get(axis, "{}").format(row[axis]) for axis in varying)
+        for setting, row in zip(distinct, rows, strict=True)
+    }
+
+
+def by_setting(records: Sequence[Record]) -> dict[Setting, list[Record]]:
+    """Return the records of each setting, in the order of first appearance."""
+    groups: dict[Setting, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record.setting, []).append(record)
+    return groups
+
+
+def title_of(records: Sequence[Record]) -> str:
+    """Return what all cases of one setting share, and on a CPU a second line that says what that means.
+
+    Execution, cache and input are named only where they are not the default: eager, warm and random.
+    """
+    first = records[0]
+    setting = f"{first.device}, {first.setting.label}"
+    setting += "" if first.input == RANDOM_INPUT else f", {first.input}"
+    return f"{setting}\n{CPU_NOTICE}" if first.device_type == "cpu" else setting

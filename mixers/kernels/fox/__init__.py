@@ -1,0 +1,1 @@
+"""FoX's attention as Triton kernels."""

@@ -1,0 +1,1 @@
+"""LightNet's keys and decays as Triton kernels."""

@@ -1,0 +1,160 @@
+"""RAVDESS and CREMA-D, whose file names say everything; the recordings written here are empty files."""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bench.accuracy.corpora import crema_d, load, ravdess
+from mixers.support.errors import UserError
+
+HAPPY = "03-01-03-02-02-01-12.wav"
+
+
+@pytest.fixture(scope="module")
+def ravdess_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ravdess")
+    for actor in range(1, 25):
+        (folder / f"Actor_{actor:02d}").mkdir()
+    for name in ravdess.expected_names():
+        (folder / f"Actor_{name[18:20]}" / name).touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def crema_d_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As many names as the corpus has, of the kinds that it has."""
+    folder = tmp_path_factory.mktemp("crema-d")
+    (folder / "AudioWAV").mkdir()
+    usual = (f"{a}_{s}_{e}_XX.wav" for a, s, e in itertools.product(crema_d.ACTORS, crema_d.SENTENCES, crema_d.CLASSES))
+    levels = (f"{a}_IEO_{e}_{i}.wav" for a, e, i in itertools.product(crema_d.ACTORS, crema_d.CLASSES, ["LO", "HI"]))
+    names = sorted({"1040_ITH_SAD_X.wav", crema_d.SILENT, *usual} - {"1040_ITH_SAD_XX.wav"})
+    for name in [*names, *itertools.islice(levels, 7442 - len(names))]:
+        (folder / "AudioWAV" / name).touch()
+    return folder
+
+
+@contextmanager
+def one_more(*files: Path) -> Iterator[None]:
+    for file in files:
+        file.touch()
+    yield
+    for file in files:
+        file.unlink()
+
+
+@contextmanager
+def one_less(file: Path) -> Iterator[None]:
+    file.unlink()
+    yield
+    file.touch()
+
+
+def test_ravdess_is_read_from_its_file_names(ravdess_folder: Path) -> None:
+    corpus = load(f"ravdess:{ravdess_folder}")
+    assert len(corpus.utterances) == 1440
+    assert corpus.left_out == ()
+    assert corpus.classes == ("neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise")
+    assert Counter(utterance.label for utterance in corpus.utterances) == {
+        label: 96 if label == "neutral" else 192 for label in corpus.classes
+    }
+    (happy,) = (utterance for utterance in corpus.utterances if utterance.name == HAPPY)
+    assert happy.audio == ravdess_folder / "Actor_12" / HAPPY
+    assert (happy.label, happy.speaker, happy.split) == ("happiness", "ravdess-12", "train")
+    assert happy.text == "Dogs are sitting by the door"
+
+
+def test_crema_d_is_read_from_its_file_names(crema_d_folder: Path) -> None:
+    corpus = load(f"crema-d:{crema_d_folder}")
+    assert len(corpus.utterances) == 7441
+    assert corpus.classes == ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
+    utterances = {utterance.name: utterance for utterance in corpus.utterances}
+    angry = utterances["1001_DFA_ANG_XX.wav"]
+    assert (angry.label, angry.speaker, angry.split) == ("anger", "crema-d-1001", "train")
+    assert angry.text == "Don't forget a jacket"
+    assert utterances["1040_ITH_SAD_X.wav"].label == "sadness"
+
+
+def test_pitfall_5_what_is_silent_in_crema_d_or_has_no_codes_is_listed(crema_d_folder: Path) -> None:
+    with one_more(crema_d_folder / "AudioWAV" / "take two.wav"):
+        silent, other = load(f"crema-d:{crema_d_folder}").left_out
+    assert (silent.name, silent.split, silent.reason) == ("1076_MTI_SAD_XX.wav", "development", "silent, as published")
+    assert (other.name, other.split) == ("take two.wav", "")
+    assert other.reason.startswith("no label")
+
+
+def test_pitfall_5_what_is_no_speech_in_ravdess_or_has_no_codes_is_listed(ravdess_folder: Path) -> None:
+    with one_more(*(ravdess_folder / "Actor_20" / name for name in ("03-02-01-01-01-01-20.wav", "take two.wav"))):
+        song, other = load(f"ravdess:{ravdess_folder}").left_out
+    assert (song.name, song.split) == ("03-02-01-01-01-01-20.wav", "development")
+    assert song.reason.startswith("no speech")
+    assert (other.name, other.split) == ("take two.wav", "")
+    assert other.reason.startswith("no label")
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("ravdess", {"train": 16, "development": 4, "test1": 4}),
+        ("crema-d", {"train": 63, "development": 14, "test1": 14}),
+    ],
+)
+def test_pitfall_9_no_actor_is_in_two_splits(request: pytest.FixtureRequest, name: str, sizes: dict[str, int]) -> None:
+    corpus = load(f"{name}:{request.getfixturevalue(name.replace('-', '_') + '_folder')}")
+    speakers = {split: {utterance.speaker for utterance in corpus.split(split)} for split in corpus.splits}
+    assert {split: len(names) for split, names in speakers.items()} == sizes
+    assert not any(first & second for first, second in itertools.combinations(speakers.values(), 2))
+    for split in corpus.splits:
+        assert {utterance.label for utterance in corpus.split(split)} == set(corpus.classes)
+
+
+def test_the_splits_of_ravdess_have_as_many_women_as_men() -> None:
+    splits = Counter((ravdess.split_of(actor), actor % 2) for actor in range(1, 25))
+    assert all(splits[split, 0] == splits[split, 1] for split in ("train", "development", "test1"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "file", "message"),
+    [
+        ("ravdess", "Actor_12/03-01-09-01-01-01-12.wav", "has the unknown emotion 09"),
+        ("ravdess", "Actor_12/03-01-05-01-03-01-12.wav", "has the unknown statement 03"),
+        ("ravdess", "Actor_12/03-01-05-01-01-01-25.wav", "has the unknown actor 25"),
+        ("crema-d", "AudioWAV/1001_DFA_BOR_XX.wav", "has the unknown emotion BOR"),
+        ("crema-d", "AudioWAV/1001_XYZ_ANG_XX.wav", "has the unknown sentence XYZ"),
+        ("crema-d", "AudioWAV/2001_DFA_ANG_XX.wav", "has the unknown actor 2001"),
+    ],
+)
+def test_an_unknown_code_is_named(tmp_path: Path, spec: str, file: str, message: str) -> None:
+    (tmp_path / file).parent.mkdir()
+    (tmp_path / file).touch()
+    with pytest.raises(UserError, match=f"{file} {message}") as caught:
+        load(f"{spec}:{tmp_path}")
+    assert caught.value.hint.startswith("Known are")
+
+
+def test_half_of_ravdess_is_not_ravdess(ravdess_folder: Path) -> None:
+    with (
+        one_less(ravdess_folder / "Actor_12" / HAPPY),
+        pytest.raises(UserError, match=f"1 of 1,440 utterances .* have no recording: {HAPPY}"),
+    ):
+        load(f"ravdess:{ravdess_folder}")
+
+
+def test_half_of_crema_d_is_not_crema_d(crema_d_folder: Path) -> None:
+    with (
+        one_less(crema_d_folder / "AudioWAV" / "1001_DFA_ANG_XX.wav"),
+        pytest.raises(UserError, match="AudioWAV holds 7,440 of CREMA-D's 7,441 recordings with sound") as caught,
+    ):
+        load(f"crema-d:{crema_d_folder}")
+    assert "manifest" in caught.value.hint
+
+
+def test_ravdess_unpacked_twice_has_names_twice(tmp_path: Path) -> None:
+    for folder in ("Actor_12", "Actor_12 (copy)"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / HAPPY).touch()
+    with pytest.raises(UserError, match=f"two utterances are called {HAPPY}: .* and .*copy"):
+        load(f"ravdess:{tmp_path}")

@@ -1,0 +1,118 @@
+"""Many learners on one pass of the encoders learn what each learns alone, interrupted or not."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from accelerate import Accelerator
+
+from bench.accuracy import run as runs
+from bench.accuracy.corpora.base import Corpus
+from bench.accuracy.inputs.features import SpeechFeatures, TextFeatures
+from bench.accuracy.run import Place, Run
+from bench.accuracy.training.loop import Scored, Stepped, Training, class_weights
+from bench.encoders import SpeechEncoder
+
+Train = Callable[..., list[Stepped | Scored]]
+
+
+@pytest.fixture
+def train(
+    corpus: Corpus, encoders: tuple[SpeechEncoder, TextFeatures], speech: SpeechFeatures, accelerator: Accelerator
+) -> Train:
+    """Train a run in a folder, up to a number of events; return them."""
+
+    def work(run: Run, folder: Path, *, stop_after: int | None = None, workers: int = 0) -> list[Stepped | Scored]:
+        if not folder.exists():
+            runs.start(run, folder)
+        all_layers = run.preset == "released"
+        training = Training(
+            run,
+            folder,
+            corpus,
+            speech=SpeechFeatures(encoders[0], scale=run.scale, all_layers=all_layers) if all_layers else speech,
+            text=encoders[1] if run.text else None,
+            accelerator=accelerator,
+            workers=workers,
+            checkpoint_steps=2,
+        )
+        events = []
+        for event in training.work():
+            events.append(event)
+            if len(events) == stop_after:
+                break
+        return events
+
+    return work
+
+
+def losses(events: list[Stepped | Scored], name: str) -> list[float]:
+    return [event.losses[name] for event in events if isinstance(event, Stepped)]
+
+
+def weights(folder: Path, name: str) -> dict[str, torch.Tensor]:
+    place = runs.last_place(folder)
+    assert place is not None
+    return safetensors.torch.load_file(runs.checkpoint(place, folder) / f"{name}.safetensors")
+
+
+def test_one_pass_of_the_encoders_feeds_all_as_if_each_were_alone(
+    train: Train, make_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    together = train(make_run(mixers=("sa/sdpa", "retnet/reference"), seeds=(0, 1)), tmp_path / "together")
+    for mixer in ("sa/sdpa", "retnet/reference"):
+        for seed in (0, 1):
+            folder, name = tmp_path / f"{mixer[:2]}{seed}", f"{mixer.partition('/')[0]}-{seed}"
+            alone = train(make_run(mixers=(mixer,), seeds=(seed,)), folder)
+            assert losses(together, name) == pytest.approx(losses(alone, name), rel=1e-5)
+            one, other = weights(tmp_path / "together", name), weights(folder, name)
+            assert all(torch.allclose(one[key], other[key], atol=1e-6) for key in one)
+    assert losses(together, "sa-0") != losses(together, "sa-1")
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3, 4, 5, 7])
+def test_a_run_that_was_killed_comes_to_the_same(
+    train: Train, make_run: Callable[..., Run], tmp_path: Path, stop_after: int
+) -> None:
+    """Three steps and an evaluation an epoch; checkpoints after every second step and every epoch."""
+    run = make_run()
+    whole = train(run, tmp_path / "whole")
+    train(run, tmp_path / "killed", stop_after=stop_after)
+    place = runs.last_place(tmp_path / "killed") or Place(epoch=0, step=0)
+    rest = train(runs.read(tmp_path / "killed"), tmp_path / "killed")
+    assert rest == whole[len(whole) - len(rest) :]
+    assert (place.epoch, place.step) == {1: (0, 0), 2: (0, 0), 3: (0, 2), 4: (0, 2), 5: (1, 0), 7: (1, 2)}[stop_after]
+    for name in ("sa-0", "retnet-0"):
+        one, other = weights(tmp_path / "whole", name), weights(tmp_path / "killed", name)
+        assert all(torch.equal(one[key], other[key]) for key in one)
+        best = [(tmp_path / folder / name / "best.safetensors").read_bytes() for folder in ("whole", "killed")]
+        assert best[0] == best[1]
+    metrics = [(tmp_path / folder / runs.METRICS_FILE).read_text() for folder in ("whole", "killed")]
+    assert metrics[0] == metrics[1]
+
+
+def test_crops_do_not_depend_on_the_number_of_workers(
+    train: Train, make_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    run = make_run(mixers=("sa/sdpa",), epochs=1)
+    assert train(run, tmp_path / "none") == train(run, tmp_path / "two", workers=2)
+
+
+@pytest.mark.parametrize("changes", [{"preset": "released", "scale": None}, {"text": None}])
+def test_the_other_ways_to_train(
+    train: Train, make_run: Callable[..., Run], tmp_path: Path, changes: dict[str, object]
+) -> None:
+    events = train(make_run(mixers=("sa/sdpa",), **changes), tmp_path / "run")
+    assert [type(event) for event in events] == [Stepped, Stepped, Stepped, Scored] * 2
+
+
+def test_it_learns_what_is_easy(train: Train, make_run: Callable[..., Run], tmp_path: Path) -> None:
+    events = train(make_run(mixers=("sa/sdpa",), epochs=10, learning_rate=3e-3), tmp_path / "run")
+    assert max(event.scores["sa-0"] for event in events if isinstance(event, Scored)) == 1.0
+
+
+def test_rare_classes_weigh_more_and_absent_ones_nothing(corpus: Corpus) -> None:
+    weights = class_weights(corpus.split("train"), ("high", "low", "never"))
+    assert weights.tolist() == pytest.approx([13 / 21, 13 / 18, 0])

@@ -1,0 +1,151 @@
+"""Each reference against flash-linear-attention: its own plain functions, and its parameters' names and shapes."""
+
+import dataclasses
+import importlib
+import subprocess
+import sys
+import warnings
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import mixers
+from mixers.autotuning.fla import _compiling_when_called
+from mixers.kda import _convolve, _unit_length
+from mixers.retnet import _rotate
+from tests.mixers.test_contract import NUM_HEADS, features, small
+from tests.mixers.test_equations import normalised
+
+FRAMES = 64  # of which flash-linear-attention's chunked delta rule takes multiples only
+
+
+def library(name: str) -> ModuleType:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns that Triton finds no GPU
+        return importlib.import_module(f"fla.{name}")
+
+
+def heads(projected: Tensor) -> Tensor:
+    """(B, L, H W) -> (B, L, H, W), the library's order."""
+    return projected.unflatten(-1, (NUM_HEADS, -1))
+
+
+def retention(layer: Any, x: Tensor) -> Tensor:
+    q, k, v = _rotate(heads(layer.q_proj(x))), _rotate(heads(layer.k_proj(x))), heads(layer.v_proj(x))
+    naive = library("ops.retention.naive").naive_retention
+    o = naive(*(z.transpose(1, 2) for z in (q, k, v))).transpose(1, 2)
+    o = normalised(o, layer.g_norm_swish_gate.weight, 1e-5) * F.silu(heads(layer.g_proj(x)))
+    return layer.o_proj(o.flatten(2))
+
+
+def lightnet(layer: Any, x: Tensor) -> Tensor:
+    logit = heads(layer.k_proj(x))
+    total = logit.logcumsumexp(1)
+    log_decay = F.pad(total, (0, 0, 0, 0, 1, 0))[:, :-1] - total
+    naive = library("ops.gla.naive").naive_recurrent_gla
+    o, _ = naive(F.silu(heads(layer.q_proj(x))), (logit - total).exp(), heads(layer.v_proj(x)), log_decay)
+    return layer.o_proj(normalised(o.flatten(2), layer.g_norm.weight, 1e-6) * F.silu(layer.g_proj(x)))
+
+
+def slots(layer: Any, x: Tensor) -> Tensor:
+    log_keep = F.logsigmoid(heads(layer.f_proj(x))) / 8
+    q, k, v = (F.silu(heads(p(x))) for p in (layer.q_proj, layer.k_proj, layer.v_proj))
+    naive = library("ops.gsa.naive").naive_recurrent_gsa
+    o, _ = naive(q, k, v, 1 - log_keep.exp(), log_keep, scale=1.0)
+    return layer.o_proj(normalised(F.silu(o.flatten(2)), layer.g_norm.weight, 1e-5))
+
+
+def forgetting(layer: Any, x: Tensor) -> Tensor:
+    naive = library("ops.forgetting_attn.naive").naive_forgetting_attn
+    q, k, v = (heads(p(x)) for p in (layer.q_proj, layer.k_proj, layer.v_proj))
+    return layer.o_proj(naive(q, k, v, F.logsigmoid(layer.f_proj(x))).flatten(2))
+
+
+def delta_rule(layer: Any, x: Tensor, *, form: str) -> Tensor:
+    q, k, v = (
+        heads(F.silu(_convolve(proj(x), conv.weight)))
+        for proj, conv in (
+            (layer.q_proj, layer.q_conv1d),
+            (layer.k_proj, layer.k_conv1d),
+            (layer.v_proj, layer.v_conv1d),
+        )
+    )
+    log_keep = library("ops.kda.gate").naive_kda_gate(heads(layer.f_proj(x)), layer.A_log, layer.dt_bias)
+    naive = getattr(library("ops.kda.naive"), f"naive_{form}_kda")
+    o, _ = naive(_unit_length(q), _unit_length(k), v, log_keep, layer.b_proj(x).sigmoid())
+    o = normalised(o, layer.o_norm.weight, 1e-5) * heads(layer.g_proj(x)).sigmoid()
+    return layer.o_proj(o.flatten(2))
+
+
+NAIVE = {
+    "retnet": retention,
+    "lightnet": lightnet,
+    "gsa": slots,
+    "fox": forgetting,
+    "kda-recurrent": lambda layer, x: delta_rule(layer, x, form="recurrent"),
+    "kda-chunk": lambda layer, x: delta_rule(layer, x, form="chunk"),
+}
+
+
+@pytest.mark.parametrize("case", NAIVE)
+def test_reference_equals_the_library_s_plain_function(case: str) -> None:
+    """In float32, in which those functions compute whatever they are given."""
+    mixer, x = small(case.partition("-")[0]).float(), features(2, FRAMES).float()
+    with torch.no_grad():
+        torch.testing.assert_close(mixer(x), NAIVE[case](mixer.layer, x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("preset", ["matched", "released"])
+@pytest.mark.parametrize("name", [name for name in mixers.names() if "fla" in mixers.load(name).implementations])
+def test_the_library_s_layer_has_the_reference_s_parameters(name: str, preset: str) -> None:
+    """So a checkpoint moves from one implementation to the other, and both have the same count."""
+    library("layers")
+    mixer = mixers.load(name)
+    config = dataclasses.replace(mixer.presets[preset], width=128)
+    shapes = [
+        {key: (tuple(value.shape), value.dtype) for key, value in mixer(config, implementation=i).named_parameters()}
+        for i in ("reference", "fla")
+    ]
+    assert shapes[0] == shapes[1]
+
+
+def test_importing_it_leaves_out_the_compiler_and_the_language_models() -> None:
+    unwanted = "torch._inductor.compile_fx", "fla.models", "transformers.modeling_utils"
+    code = f"""
+import sys
+from mixers.autotuning.fla import fla_layers
+assert fla_layers().GatedSlotAttention
+print([name for name in {unwanted} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_what_it_decorates_is_compiled_when_it_is_called() -> None:
+    compiled: list[object] = []
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> torch.fx.GraphModule:
+        compiled.append(graph)
+        return graph
+
+    with _compiling_when_called():
+
+        @torch.compile(backend=backend)
+        def twice(x: Tensor) -> Tensor:
+            """Double."""
+            return 2 * x
+
+        @torch.compile
+        def never_called(x: Tensor) -> Tensor:
+            return x
+
+    assert (twice.__name__, twice.__doc__, never_called.__name__) == ("twice", "Double.", "never_called")
+    assert compiled == []
+    for _ in range(2):
+        assert torch.equal(twice(torch.ones(3)), torch.full((3,), 2.0))
+    assert len(compiled) == 1
+    assert torch.compile.__module__ == "torch"

@@ -1,0 +1,336 @@
+import csv
+import itertools
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from bench.accuracy.evaluation.metrics import macro_f, score_mixer
+from bench.accuracy.evaluation.predictions import Predictions
+from bench.reporting.accuracy import formats as table_formats
+from bench.reporting.accuracy import published
+from bench.reporting.accuracy import table1 as table
+from bench.reporting.accuracy.formats import DEMONSTRATION
+from bench.reporting.accuracy.table1 import Table1
+from mixers.support.errors import UserError
+from tests.accuracy.made_up import EMOTIONS, draw, write_run
+
+SPLITS = ("development", "test1", "test2")
+
+Results = dict[tuple[str, str, int], Predictions]
+
+
+def results(
+    *mixers: str, seeds: int = 1, splits: tuple[str, ...] = SPLITS, first_seed: int = 0, truth: int = 0
+) -> Results:
+    """Return predictions of each mixer with each seed: the further back in the list, the better."""
+    return {
+        (split, mixer, seed): draw(
+            truth_seed=truth + index, seed=100 * place + seed, accuracy=0.4 + 0.1 * place, consistency=0.1
+        )
+        for index, split in enumerate(splits)
+        for place, mixer in enumerate(mixers)
+        for seed in range(first_seed, first_seed + seeds)
+    }
+
+
+def shown(found: Table1, *, width: int = 80) -> str:
+    console = Console(width=width, file=None, force_terminal=False)
+    with console.capture() as captured:
+        console.print(table_formats.render(found))
+    return captured.get()
+
+
+def rows(folder: Path) -> dict[tuple[str, str, str], dict[str, str]]:
+    with (folder / "table1.csv").open(newline="") as file:
+        return {(row["mixer"], row["encoder"], row["split"]): row for row in csv.DictReader(file)}
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_the_papers_means_are_those_of_its_columns() -> None:
+    assert len(published.MACRO_F) == 6 * 5 * 3
+    for mixer, split in itertools.product(published.MIXERS, published.SPLITS):
+        columns = [published.MACRO_F[mixer, column, split] for column in published.COLUMNS]
+        assert published.MACRO_F[mixer, "Mean", split] == pytest.approx(sum(columns) / 4, abs=0.005 + 1e-9)
+
+
+def test_the_papers_figures_are_in_their_places() -> None:
+    """As its text says: LightNet on Wav2Vec2XLSR is the best of all on Dev, SA leads on T1, GSA is the last on T2."""
+    best = max(published.MACRO_F.items(), key=lambda item: item[1])
+    assert best == (("lightnet", "Wav2Vec2XLSR", "development"), 38.11)
+    for column in (*published.COLUMNS, "Mean"):
+        figures = {mixer: published.MACRO_F[mixer, column, "test1"] for mixer in published.MIXERS}
+        assert max(figures, key=figures.__getitem__) == "sa"
+    assert published.MACRO_F["gsa", "Mean", "test2"] == 21.73
+    assert published.MACRO_F["kda", "WavLM", "test2"] == 23.13
+    assert published.MACRO_F["fox", "HuBERT", "development"] == 36.22
+
+
+def test_a_cell_is_the_papers_figure_and_ours(tmp_path: Path) -> None:
+    made = results("sa", "kda", seeds=3)
+    found = table_formats.write([write_run(tmp_path / "run", made)], tmp_path / "table")
+    sets = [made["test1", "kda", seed] for seed in range(3)]
+    score = score_mixer(sets)
+    cell = found.cells["kda", "WavLM", "test1"]
+    assert cell.paper == 32.95
+    assert cell.ours == pytest.approx(
+        100 * sum(macro_f(each.labels, each.predictions, classes=EMOTIONS) for each in sets) / 3
+    )
+    assert cell.difference == pytest.approx((cell.ours or math.nan) - 32.95)
+    assert (cell.low, cell.high) == (100 * score.estimate.low, 100 * score.estimate.high)
+    assert found.mixers == ("sa", "retnet", "lightnet", "gsa", "fox", "kda")
+    assert found.columns == ("Wav2Vec2XLSR", "WavLM", "Wav2Vec2", "HuBERT", "Mean")
+    assert found.splits == SPLITS
+
+    row = rows(tmp_path / "table")["kda", "WavLM", "test1"]
+    assert float(row["macro_f_percent"]) == cell.ours
+    assert float(row["difference_points"]) == cell.difference
+    assert (row["paper_percent"], row["seeds"], row["parameters"]) == ("32.95", "3", "20012345")
+    assert "20.01" in shown(found)
+    for text in (*outputs(tmp_path / "table").values(), shown(found)):
+        assert "DEMONSTRATION" not in text
+
+
+def test_cells_not_measured_are_dashes(tmp_path: Path) -> None:
+    found = table_formats.write([write_run(tmp_path / "run", results("sa", splits=("test1",)))], tmp_path / "table")
+    measured = [key for key, cell in found.cells.items() if cell.ours is not None]
+    assert measured == [("sa", "WavLM", "test1")]
+    lines = (tmp_path / "table" / "table1.md").read_text().splitlines()
+    ours = [[field.strip() for field in line.split("|")[4:-1]] for line in lines if "| ours " in line]
+    assert len(ours) == 6
+    assert [len(line) - line.count("-") for line in ours] == [1, 0, 0, 0, 0, 0]
+    assert rows(tmp_path / "table")["kda", "WavLM", "test1"]["macro_f_percent"] == ""
+    assert "not measured: Wav2Vec2XLSR, Wav2Vec2, HuBERT, Mean" in shown(found)
+
+
+def test_pitfall_10_seeds_are_averaged_and_the_spread_is_shown(tmp_path: Path) -> None:
+    found = table_formats.write([write_run(tmp_path / "run", results("sa", seeds=3))], tmp_path / "table")
+    cell = found.cells["sa", "WavLM", "development"]
+    assert cell.seeds == 3
+    assert cell.spread is not None
+    assert f"± {cell.spread:.2f} (3)" in shown(found)
+    assert f"± {cell.spread:.2f} (3)" in (tmp_path / "table" / "table1.md").read_text()
+    assert f"$\\pm$ {cell.spread:.2f} (3)" in (tmp_path / "table" / "table1.tex").read_text()
+    assert float(rows(tmp_path / "table")["sa", "WavLM", "development"]["spread_percent"]) == cell.spread
+
+
+def test_pitfall_10_a_single_seed_is_marked(tmp_path: Path) -> None:
+    found = table_formats.write([write_run(tmp_path / "run", results("sa"))], tmp_path / "table")
+    assert found.cells["sa", "WavLM", "test2"].spread is None
+    for text in (shown(found), *(outputs(tmp_path / "table")[name] for name in ("table1.md", "table1.tex"))):
+        assert text.count("(1 seed)") == 3
+        assert "±" not in text
+    row = rows(tmp_path / "table")["sa", "WavLM", "test2"]
+    assert (row["seeds"], row["spread_percent"]) == ("1", "")
+
+
+def test_seeds_of_several_runs_come_together(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / f"run{seed}", results("sa", first_seed=seed)) for seed in range(2)]
+    whole = table.read([write_run(tmp_path / "whole", results("sa", seeds=2))])
+    assert table.read(runs).cells == whole.cells
+
+
+def test_the_mean_is_of_the_papers_four_encoders(tmp_path: Path) -> None:
+    encoders = ["microsoft/wavlm-large", "wav2vec2-xlsr", "facebook/wav2vec2-large-lv60", "hubert-large"]
+    runs = [
+        write_run(tmp_path / str(index), results("sa", seeds=2, first_seed=10 * index), speech=speech)
+        for index, speech in enumerate(encoders)
+    ]
+    assert table.read(runs[:3]).cells["sa", "Mean", "test1"].ours is None
+    found = table.read(runs)
+    columns = [found.cells["sa", column, "test1"] for column in published.COLUMNS]
+    mean = found.cells["sa", "Mean", "test1"]
+    assert mean.ours == pytest.approx(sum(cell.ours or math.nan for cell in columns) / 4)
+    assert mean.spread == pytest.approx(math.hypot(*(cell.spread or math.nan for cell in columns)) / 4)
+    assert mean.paper == 36.42
+    assert mean.low is not None
+    assert mean.high is not None
+    assert mean.ours is not None
+    assert mean.low < mean.ours < mean.high
+
+
+@pytest.mark.parametrize(
+    ("speech", "text", "column"),
+    [
+        ("microsoft/wavlm-large", "google-bert/bert-large-uncased", "WavLM"),
+        ("wavlm-large", None, "WavLM, no text"),
+        ("wavlm-large", "roberta-large", "WavLM + roberta-large"),
+        ("facebook/data2vec-audio-large", "bert-large-uncased", "facebook/data2vec-audio-large + bert-large-uncased"),
+        ("/models/my_wavlm", None, "my_wavlm, no text"),
+    ],
+)
+def test_encoders_have_the_papers_column_or_one_of_their_own(
+    tmp_path: Path, speech: str, text: str | None, column: str
+) -> None:
+    found = table_formats.write(
+        [write_run(tmp_path / "run", results("sa"), speech=speech, text=text)], tmp_path / "table"
+    )
+    cell = found.cells["sa", column, "test1"]
+    assert cell.ours is not None
+    assert (cell.paper is None) == (column != "WavLM")
+    assert column.replace("_", "\\_") in (tmp_path / "table" / "table1.tex").read_text()
+    assert column in shown(found)
+
+
+def test_folders_of_one_name_stay_apart(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / name, results("sa"), speech=f"/{name}/encoder", text=None) for name in ("one", "other")
+    ]
+    assert {"/one/encoder, no text", "/other/encoder, no text"} < set(table.read(runs).columns)
+
+
+def test_other_mixers_and_splits_follow_the_papers(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", results("mine", splits=("test3", "test1")), parameters={"mine": 1_234_567})
+    found = table_formats.write([run], tmp_path / "table")
+    assert found.mixers[6:] == ("mine",)
+    assert found.splits == (*SPLITS, "test3")
+    assert "1.23" in shown(found)
+    assert "test3" in (tmp_path / "table" / "table1.tex").read_text()
+
+
+def test_parameters_that_differ_are_a_range(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / speech, results("sa"), speech=speech, parameters={"sa": count})
+        for speech, count in (("wavlm-large", 20_020_000), ("mine", 19_500_000))
+    ]
+    found = table.read(runs)
+    assert found.parameters["sa"] == (19_500_000, 20_020_000)
+    assert "19.50 to 20.02" in shown(found, width=120)
+
+
+def test_the_terminals_table_fits_80_columns(tmp_path: Path) -> None:
+    made = results("sa", "kda", seeds=3, splits=(*SPLITS, "test3"))
+    text = shown(table.read([write_run(tmp_path / "run", made)]))
+    assert all(name in text for name in ("Dev", "T1", "T2", "test3"))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+
+
+def test_a_demonstration_says_so_on_every_output(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / "real", results("sa", "kda")),
+        write_run(tmp_path / "demo", results("sa", "kda"), speech="/tmp/demo-speech", demo=True),
+    ]
+    found = table_formats.write(runs, tmp_path / "table")
+    texts = outputs(tmp_path / "table")
+    assert set(texts) == {f"{name}.{suffix}" for name in ("table1", "pairs") for suffix in ("csv", "md", "tex")}
+    assert all(row["demonstration"] == "True" for row in rows(tmp_path / "table").values())
+    for name, text in texts.items():
+        assert name == "table1.csv" or DEMONSTRATION in text
+    assert DEMONSTRATION in " ".join(shown(found).split())
+
+
+def test_how_many_utterances_were_left_out_is_told(tmp_path: Path) -> None:
+    found = table_formats.write([write_run(tmp_path / "run", results("sa"), left_out=2)], tmp_path / "table")
+    for text in (shown(found), (tmp_path / "table" / "table1.md").read_text()):
+        assert "test1: 200 of 202 utterances, 2 left out" in text
+
+
+def test_runs_that_were_not_trained_alike_are_said_to_differ(tmp_path: Path) -> None:
+    alike: dict[str, Any] = {"epochs": 20, "learning_rate": 1e-4, "utterances": "a" * 64}
+    one = write_run(tmp_path / "one", results("sa"), **alike)
+    same = write_run(tmp_path / "same", results("kda"), **alike)
+    other = write_run(tmp_path / "other", results("fox"), **alike | {"epochs": 3, "utterances": "b" * 64})
+    assert not any("NOT ALIKE" in note for note in table.read([one, same]).notes)
+    epochs, utterances = [note for note in table.read([one, same, other]).notes if "NOT ALIKE" in note]
+    assert "the runs differ in epochs (20 and 3)" in epochs
+    assert "in utterances of training or development (aaaaaaaaaaaa and bbbbbbbbbbbb)" in utterances
+
+
+def test_other_classes_are_not_compared_with_the_papers(tmp_path: Path) -> None:
+    made = draw(truth_seed=0, seed=0, classes=("calm", *EMOTIONS[1:]))
+    found = table.read([write_run(tmp_path / "run", {("test1", "sa", 0): made})])
+    assert all(cell.paper is None for cell in found.cells.values())
+    assert "nothing to compare" in shown(found)
+
+
+def test_mixers_are_compared_in_pairs_over_the_seeds_that_both_have(tmp_path: Path) -> None:
+    made = results("sa", "fox", "kda", seeds=3, splits=("test1",))
+    del made["test1", "fox", 2]
+    found = table_formats.write([write_run(tmp_path / "run", made)], tmp_path / "table")
+    assert [(pair.first, pair.second, pair.seeds) for pair in found.pairs] == [
+        ("sa", "fox", 2),
+        ("sa", "kda", 3),
+        ("fox", "kda", 2),
+    ]
+    assert found.pairs[1].comparison.verdict == "worse"
+    assert "WavLM, T1: SA worse than KDA by" in shown(found)
+    with (tmp_path / "table" / "pairs.csv").open(newline="") as file:
+        assert [row["mixer is"] for row in csv.DictReader(file)] == [pair.comparison.verdict for pair in found.pairs]
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        (lambda run: (run / "run.json").unlink(), "is no run"),
+        (lambda run: (run / "run.json").write_text("{"), "run.json is damaged"),
+        (lambda run: (run / "run.json").write_text("[]"), "run.json is damaged"),
+        (lambda run: (run / "run.json").write_text('{"preset": "paper"}'), "run.json is damaged"),
+        (lambda run: (run / "evaluation").rename(run / "elsewhere"), "has no evaluation"),
+        (lambda run: (run / "evaluation/test1/sa-0.csv").write_text("utterance\n"), "sa-0.csv is damaged in line 1"),
+        (lambda run: (run / "evaluation/test1/utterances.json").unlink(), "utterances.json is missing or damaged"),
+        (
+            lambda run: (run / "evaluation/test1/utterances.json").write_text(
+                json.dumps({"expected": 201, "used": 201, "left_out": []})
+            ),
+            "has 200 utterances where 201 were evaluated",
+        ),
+    ],
+)
+def test_a_damaged_run_is_refused(tmp_path: Path, damage: Callable[[Path], object], what: str) -> None:
+    run = write_run(tmp_path / "run", results("sa"))
+    damage(run)
+    with pytest.raises(UserError, match=what) as refusal:
+        table_formats.write([run], tmp_path / "table")
+    assert str(run) in str(refusal.value)
+    assert refusal.value.hint
+    assert not (tmp_path / "table").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [
+        ({"speech": "hubert-large", "preset": "released"}, "differ in preset: paper and released"),
+        ({"speech": "hubert-large", "classes": [*EMOTIONS, "boredom"]}, "differ in classes"),
+        ({"speech": "microsoft/wavlm-large"}, "are of the same encoders, mixer, seed and split"),
+        ({}, "are of the same encoders, mixer, seed and split"),
+    ],
+)
+def test_runs_that_do_not_belong_together_are_refused(tmp_path: Path, fields: dict[str, object], what: str) -> None:
+    runs = [
+        write_run(tmp_path / "one", results("sa")),
+        write_run(tmp_path / "other", results("sa"), **fields),  # type: ignore[arg-type]
+    ]
+    with pytest.raises(UserError, match=what) as refusal:
+        table.read(runs)
+    assert str(runs[1]) in str(refusal.value)
+    assert refusal.value.hint
+
+
+def test_a_split_of_other_utterances_is_refused(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / "one", results("sa")),
+        write_run(tmp_path / "other", results("sa", truth=50), speech="hubert-large"),
+    ]
+    with pytest.raises(UserError, match="are on different utterances") as refusal:
+        table.read(runs)
+    assert "same release" in refusal.value.hint
+
+
+def test_no_runs_make_no_table() -> None:
+    with pytest.raises(UserError, match="needs runs"):
+        table.read([])
+
+
+def test_a_table_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", results("sa"))
+    (tmp_path / "table").write_text("in the way")
+    with pytest.raises(UserError, match="cannot be written into"):
+        table_formats.write([run], tmp_path / "table")

@@ -1,0 +1,161 @@
+"""What is read from the records comes out of made-up records as it was put in."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.efficiency.records import Record
+from bench.reporting.efficiency import analysis
+from tests.reporting.efficiency.conftest import LENGTHS, MakeRecord
+
+powers = st.floats(0.5, 2.5)
+
+
+def curve(
+    make_record: MakeRecord, name: str, ms: Callable[[float], float], gib: Callable[[float], float] = lambda s: s / 100
+) -> list[Record]:
+    return [
+        make_record(
+            name, seconds, latency_ms=ms(seconds), peak_memory_gib=gib(seconds), latency_error=0.001, weights_gib=0.5
+        )
+        for seconds in LENGTHS
+    ]
+
+
+def row(table: pd.DataFrame, **where: object) -> dict[str, object]:
+    for column, value in where.items():
+        table = table[table[column] == value]
+    (found,) = table.to_dict("records")
+    return {str(key): value for key, value in found.items()}
+
+
+@given(time_power=powers, memory_power=powers, factor=st.floats(1e-3, 10))
+def test_a_power_of_the_length_is_found(
+    make_record: MakeRecord, time_power: float, memory_power: float, factor: float
+) -> None:
+    records = curve(make_record, "kda/fla", lambda s: factor * s**time_power, lambda s: 1e-4 * s**memory_power)
+    table = analysis.growth([dataclasses.replace(each, gpu_ms=each.latency_ms) for each in records])
+    for quantity, power in (("GPU time", time_power), ("peak memory", memory_power)):
+        found = row(table, quantity=quantity)
+        assert found["exponent"] == pytest.approx(power)
+        assert found["high"] == pytest.approx(found["low"], abs=1e-6)
+        assert (found["from (s)"], found["to (s)"]) == (100.0, 400.0)
+
+
+def test_the_interval_of_an_exponent_is_wide_where_the_curve_is_no_power(make_record: MakeRecord) -> None:
+    found = row(analysis.growth(curve(make_record, "kda/fla", lambda s: 5 + s / 100)), quantity="latency")
+    assert isinstance(found["low"], float)
+    assert isinstance(found["high"], float)
+    assert found["high"] - found["low"] > 0.01
+    assert 0 < found["low"] < found["high"] < 1
+
+
+@pytest.mark.parametrize("quantity", ["latency", "GPU time"])
+@given(at=st.floats(30, 300))
+def test_a_crossing_is_found_within_its_interval(make_record: MakeRecord, quantity: str, at: float) -> None:
+    linear = curve(make_record, "kda/fla", lambda s: s)
+    square = curve(make_record, "sa/sdpa", lambda s: s**2 / at)
+    records = [*square, *linear]
+    if quantity == "GPU time":  # and the host takes as long whatever the length
+        records = [
+            dataclasses.replace(each, gpu_ms=each.latency_ms, gpu_error=0.001, latency_ms=500.0, latency_error=0.1)
+            for each in records
+        ]
+    found = row(analysis.crossings(records), quantity=quantity)
+    assert (found["ahead"], found["behind"], found["finding"]) == ("kda/fla", "sa/sdpa", "overtakes")
+    assert found["from (s)"] == pytest.approx(at, rel=0.002)
+    # Both medians are known to 0.1 %, and two processes agree to 1.5 %; the curves part by 1 % in 1 % of the length.
+    half = 0.015 + 1.96 * math.hypot(0.001, 0.001)
+    assert found["low (s)"] == pytest.approx(at * math.exp(-half), rel=0.003)
+    assert found["high (s)"] == pytest.approx(at * math.exp(half), rel=0.003)
+
+
+def test_who_never_crosses_is_ahead_at_every_length(make_record: MakeRecord) -> None:
+    records = curve(make_record, "kda/fla", lambda s: 2 * s) + curve(make_record, "gsa/fla", lambda s: s)
+    found = row(analysis.crossings(records), quantity="latency")
+    assert (found["ahead"], found["behind"], found["from (s)"]) == ("gsa/fla", "kda/fla", None)
+    assert found["finding"] == "ahead at every length"
+
+
+@pytest.mark.parametrize("slope", [0.0, 1e-5], ids=["apart", "crossing"])
+def test_what_never_differs_by_more_than_the_noise_is_no_difference(make_record: MakeRecord, slope: float) -> None:
+    records = curve(make_record, "kda/fla", lambda _: 1.0)
+    records += curve(make_record, "gsa/fla", lambda s: 1.001 - s * slope)
+    found = row(analysis.crossings(records), quantity="latency")
+    assert (found["finding"], found["low (s)"], found["high (s)"]) == ("no difference at any length", 10.0, 400.0)
+
+
+def test_the_same_memory_puts_nobody_ahead(make_record: MakeRecord) -> None:
+    records = curve(make_record, "fox/triton", lambda s: s) + curve(make_record, "sa/sdpa", lambda s: 2 * s)
+    found = row(analysis.crossings(records), quantity="peak memory")
+    assert found["finding"] == "no difference at any length"
+
+
+@pytest.mark.parametrize(
+    ("other", "finding"),
+    [
+        (lambda s: s * (1 + 2 / s), "within the noise up to the longest length"),
+        (lambda s: s * (1 + s / 2000), "ahead outside the interval"),
+        (lambda s: s * (10 / s) ** 0.01 * 1.036, "within the noise up to the longest length"),
+    ],
+    ids=["ends alike", "begins alike", "ends crossed"],
+)
+def test_who_is_ahead_only_here_or_there_is_not_ahead_at_every_length(
+    make_record: MakeRecord, other: Callable[[float], float], finding: str
+) -> None:
+    records = curve(make_record, "kda/fla", lambda s: s) + curve(make_record, "gsa/fla", other)
+    found = row(analysis.crossings(records), quantity="latency")
+    assert found["finding"] == finding
+    assert isinstance(found["low (s)"], float)
+    assert isinstance(found["high (s)"], float)
+    assert 10.0 <= found["low (s)"] < found["high (s)"] <= 400.0
+
+
+def test_cases_without_a_figure_are_left_out(make_record: MakeRecord) -> None:
+    records = [make_record("sa/eager", 10.0, status="oom"), make_record("kda/fla", 10.0, status="failed")]
+    for make in (analysis.costs, analysis.growth, analysis.crossings, analysis.floors, analysis.capacities):
+        assert make(records).empty
+    assert analysis.choices(records).empty
+
+
+@given(slope=st.floats(1e-4, 0.1), square=st.sampled_from([0.0, 1e-6, 1e-4]))
+def test_the_longest_audio_that_fits_uses_up_the_card(make_record: MakeRecord, slope: float, square: float) -> None:
+    records = curve(make_record, "kda/fla", lambda s: s, lambda s: slope * s + square * s**2)
+    found = row(analysis.capacities(records))
+    for card in analysis.CARDS_GIB:
+        seconds = found[f"{card} GiB"]
+        assert isinstance(seconds, float)
+        used = 0.5 + slope * seconds + square * seconds**2  # 0.5 of weights
+        if square * 400 >= 0.02 * slope or not square:
+            assert used == pytest.approx(card - analysis.CONTEXT_GIB, rel=0.01)
+
+
+def test_costs_are_those_of_the_longest_length(make_record: MakeRecord) -> None:
+    found = row(analysis.costs(curve(make_record, "kda/fla", lambda s: 2 * s, lambda s: s * 1e6 / 2**30)))
+    assert found["seconds"] == 400.0
+    assert found["latency (ms)"] == 800.0
+    assert found["real-time factor"] == pytest.approx(0.002)
+    assert found["MB per s"] == pytest.approx(1.0)
+
+
+def test_the_floor_divides_the_gpus_time(gpu_sweep: Sequence[Record]) -> None:
+    record = dataclasses.replace(gpu_sweep[0], gpu_ms=3.0, floor_ms=2.0)
+    assert row(analysis.floors([record]))["ratio"] == 1.5
+
+
+def test_the_choice_is_the_fastest_and_the_fastest_that_fits(make_record: MakeRecord) -> None:
+    fast_and_large = curve(make_record, "sa/sdpa", lambda s: s, lambda s: 0.1 * s)
+    slow_and_small = curve(make_record, "kda/fla", lambda s: 1.5 * s, lambda s: 0.001 * s)
+    table = analysis.choices([*fast_and_large, *slow_and_small], limit_gib=2.0)
+    assert list(table["clip (s)"]) == [10.0, 30.0, 60.0, 300.0]  # nothing was measured at 5 s
+    short, long = row(table, **{"clip (s)": 10.0}), row(table, **{"clip (s)": 300.0})
+    assert (short["fastest"], short["within 2 GiB"]) == ("sa/sdpa", "sa/sdpa")
+    assert (long["fastest"], long["within 2 GiB"]) == ("sa/sdpa", "kda/fla")
+    assert long["fastest: ms"] == pytest.approx(300)
+    assert long["fastest: margin"] == pytest.approx(0.5)
+    assert row(table, **{"clip (s)": 30.0})["fastest: ms"] == pytest.approx(30)  # between 25 and 50 s

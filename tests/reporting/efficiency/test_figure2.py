@@ -1,0 +1,273 @@
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+
+from bench.efficiency.records import Record
+from bench.reporting.efficiency.figure2 import draw_figure2
+from bench.reporting.efficiency.grids import draw_overview
+from tests.reporting.efficiency.conftest import COSTS, LENGTHS, MakeRecord, gpu_times
+
+Draw = Callable[[Sequence[Record]], Figure]
+
+# Opacity of a launch-bound region and of the band between the percentiles.
+SHADE, BAND = 0.1, 0.2
+
+
+@pytest.fixture
+def saved(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Return where every figure goes that is saved."""
+    figures: list[Figure] = []
+    savefig = Figure.savefig
+
+    def keep(figure: Figure, *arguments: Any, **options: Any) -> None:
+        figures.append(figure)
+        savefig(figure, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return figures
+
+
+@pytest.fixture
+def draw(saved: list[Figure], tmp_path: Path) -> Draw:
+    """Return a function that draws Figure 2 and hands over what went into the picture."""
+
+    def draw(records: Sequence[Record]) -> Figure:
+        path = tmp_path / "figure2.png"
+        draw_figure2(records, tmp_path / "figure2")
+        assert matplotlib.image.imread(path).shape[1] == 1500
+        return saved[-1]
+
+    return draw
+
+
+def titles(figure: Figure) -> list[str]:
+    return [axes.get_title() for axes in figure.axes if axes.get_title()]
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def notes(figure: Figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def crosses(axes: Axes) -> dict[object, list[float]]:
+    """Return the lengths that are crossed out, by colour."""
+    return {line.get_color(): np.asarray(line.get_xdata()).tolist() for line in axes.lines if line.get_marker() == "x"}
+
+
+def hollow(axes: Axes) -> dict[object, list[float]]:
+    """Return the lengths with a hollow marker, by colour."""
+    return {
+        line.get_color(): np.asarray(line.get_xdata()).tolist()
+        for line in axes.lines
+        if line.get_markerfacecolor() == "white"
+    }
+
+
+def regions(axes: Axes, *, alpha: float) -> list[set[tuple[float, float]]]:
+    """Return the corners of every filled region of this opacity that is not empty, in the order of drawing."""
+    filled = [artist for artist in axes.collections if artist.get_alpha() == alpha and artist.get_paths()]
+    areas = [artist for artist in filled if isinstance(artist, PolyCollection)]
+    return [{(x, y) for path in area.get_paths() for x, y in np.asarray(path.vertices).tolist()} for area in areas]
+
+
+def styles(axes: Axes) -> list[tuple[object, object]]:
+    curves = [line for line in axes.lines if line.get_linestyle() == "-"]
+    return [(line.get_color(), line.get_marker()) for line in curves]
+
+
+def test_four_panels_with_units_from_zero(draw: Draw, sweep: Sequence[Record]) -> None:
+    figure = draw(sweep)
+    assert figure.get_suptitle() == "NVIDIA H200, bfloat16, matched preset, inference"
+    assert titles(figure) == [
+        "(a) Latency, all mixers",
+        "(b) Peak memory, all mixers",
+        "(c) Latency, without sa/eager",
+        "(d) Peak memory, without sa/eager",
+    ]
+    assert {axes.get_xlabel() for axes in figure.axes} == {"Length of audio (s)"}
+    assert [axes.get_ylabel() for axes in figure.axes] == ["Latency (ms)", "Peak memory (GiB)"] * 2
+    assert all(axes.get_xlim()[0] == axes.get_ylim()[0] == 0 for axes in figure.axes)
+    assert all(axes.get_xscale() == axes.get_yscale() == "linear" for axes in figure.axes)
+
+
+def test_a_mixer_looks_the_same_in_all_panels_and_like_no_other(draw: Draw, sweep: Sequence[Record]) -> None:
+    every, memory, others, others_memory = map(styles, draw(sweep).axes)
+    assert len(set(every)) == 7
+    assert every == memory
+    assert every[1:] == others == others_memory
+
+
+def test_one_legend_covers_no_panel(draw: Draw, sweep: Sequence[Record]) -> None:
+    figure = draw(sweep)
+    names = list(dict.fromkeys(record.name for record in sweep))
+    assert legend(figure) == [*names, "5th to 95th percentile"]
+    box = figure.legends[0].get_window_extent()
+    assert not any(box.overlaps(extent) for axes in figure.axes if (extent := axes.get_tightbbox()))
+    assert all(axes.get_legend() is None for axes in figure.axes)
+
+
+@pytest.mark.parametrize("settings", [1, 2, 3])
+def test_the_legend_of_an_overview_is_no_wider_than_the_picture(
+    saved: list[Figure], tmp_path: Path, make_record: MakeRecord, settings: int
+) -> None:
+    precisions = ("bfloat16", "tf32", "float32")[:settings]
+    records = [make_record(name, s, precision=each) for name in COSTS for s in LENGTHS for each in precisions]
+    draw_overview(records, tmp_path / "overview")
+    box = saved[-1].legends[0].get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= saved[-1].bbox.width
+
+
+def test_cases_without_a_figure_are_crossed_above_the_data(
+    draw: Draw, sweep: Sequence[Record], make_record: MakeRecord
+) -> None:
+    failed = {("sa/eager", 300.0): "oom", ("sa/eager", 400.0): "skipped", ("kda/fla", 400.0): "failed"}
+    records = [make_record(r.name, r.seconds, status=failed.get((r.name, r.seconds), "ok")) for r in sweep]
+    figure = draw(records)
+    every, _, others, _ = figure.axes
+    eager, kda = styles(every)[0][0], styles(every)[-1][0]
+    assert crosses(every) == {eager: [300.0, 400.0], kda: [400.0]}
+    assert crosses(others) == {kda: [400.0]}
+    assert legend(figure)[-1] == "no figure: out of memory, skipped, failed"
+    for axes in figure.axes:
+        heights = [float(y) for line in axes.lines if line.get_marker() == "x" for y in np.asarray(line.get_ydata())]
+        assert axes.dataLim.y1 / axes.get_ylim()[1] < min(heights) <= max(heights) < 1
+
+
+def test_an_unavailable_mixer_is_named_and_not_crossed(draw: Draw, make_record: MakeRecord) -> None:
+    figure = draw([make_record("sa/eager"), make_record("gsa/fla"), make_record("kda/fla", status="unavailable")])
+    assert "kda/fla (unavailable)" in legend(figure)
+    assert not any(crosses(axes) for axes in figure.axes)
+
+
+def test_a_single_length_is_visible_with_its_spread(draw: Draw, sweep: Sequence[Record]) -> None:
+    latency = draw([record for record in sweep if record.seconds == 100.0]).axes[0]
+    assert all(np.asarray(line.get_xdata()).tolist() == [100.0] and line.get_marker() for line in latency.lines)
+    assert latency.get_xlim()[1] > 100
+
+
+def test_a_latency_without_a_spread_is_drawn_without_a_band(draw: Draw, make_record: MakeRecord) -> None:
+    record = make_record("kda/fla", latency_ms_p05=None, latency_ms_p95=None)
+    assert legend(draw([record])) == ["kda/fla"]
+
+
+def test_launch_bound_cases_are_hollow_and_shaded_down_to_the_gpus_own_time(
+    draw: Draw, gpu_sweep: Sequence[Record]
+) -> None:
+    every, memory, others, others_memory = draw(gpu_sweep).axes
+    bound = {
+        colour: [record.seconds for record in gpu_sweep if record.name == name and record.launch_bound]
+        for name, (colour, _) in zip(COSTS, styles(every), strict=True)
+    }
+    eager, *_, kda = bound
+    assert bound[eager] == [10.0, 25.0]
+    assert bound[kda] == list(LENGTHS)
+    assert hollow(every) == bound
+    assert hollow(others) == {colour: lengths for colour, lengths in bound.items() if colour != eager}
+    shaded = regions(every, alpha=SHADE)
+    assert len(shaded) == len(bound)
+    assert shaded[1:] == regions(others, alpha=SHADE)
+    for name, corners, lengths in zip(COSTS, shaded, bound.values(), strict=True):
+        for record in gpu_sweep:
+            if record.name == name and record.seconds in lengths:
+                assert {(record.seconds, record.gpu_ms), (record.seconds, record.latency_ms)} <= corners
+    for axes in (memory, others_memory):
+        assert not hollow(axes)
+        assert not regions(axes, alpha=SHADE)
+
+
+def test_a_shade_closes_at_the_next_length_and_takes_the_bands_place(draw: Draw, gpu_sweep: Sequence[Record]) -> None:
+    latency = draw([record for record in gpu_sweep if record.name == "sa/eager"]).axes[0]
+    [shaded], [band] = regions(latency, alpha=SHADE), regions(latency, alpha=BAND)
+    assert {x for x, _ in shaded} == {10.0, 25.0, 50.0}
+    assert {x for x, _ in band} == set(LENGTHS) - {10.0, 25.0}
+    latency = draw([record for record in gpu_sweep if record.name == "kda/fla"]).axes[0]
+    assert {x for x, _ in regions(latency, alpha=SHADE)[0]} == set(LENGTHS)
+    assert not regions(latency, alpha=BAND)
+
+
+def test_the_legend_explains_the_shade_only_where_there_is_one(
+    draw: Draw, sweep: Sequence[Record], gpu_sweep: Sequence[Record]
+) -> None:
+    shade = "launch-bound (hollow): shaded down to the GPU's own time"
+    figure = draw(gpu_sweep)
+    assert legend(figure) == [*COSTS, "5th to 95th percentile", shade]
+    box = figure.legends[0].get_window_extent()
+    assert 0 < box.x0 < box.x1 < figure.bbox.x1
+    assert shade not in legend(draw(sweep))
+    assert shade not in legend(draw([record for record in gpu_sweep if not record.launch_bound]))
+
+
+def test_a_single_launch_bound_length_shows_the_gpus_time(draw: Draw, make_record: MakeRecord) -> None:
+    record = make_record("kda/fla", 100.0, **gpu_times("kda/fla", 100.0))
+    latency = draw([record]).axes[0]
+    [tick] = [line for line in latency.lines if line.get_marker() == "_"]
+    assert np.asarray(tick.get_ydata()).tolist() == [record.gpu_ms]
+
+
+def test_a_failure_among_launch_bound_cases_leaves_a_gap(
+    draw: Draw, gpu_sweep: Sequence[Record], make_record: MakeRecord
+) -> None:
+    records = [
+        make_record(record.name, record.seconds, status="failed") if record.seconds == 100.0 else record
+        for record in gpu_sweep
+        if record.name == "kda/fla"
+    ]
+    latency = draw(records).axes[0]
+    [lengths] = hollow(latency).values()
+    assert lengths == [length for length in LENGTHS if length != 100.0]
+    [shaded] = regions(latency, alpha=SHADE)
+    assert {x for x, _ in shaded} == set(lengths)
+
+
+def test_nothing_but_the_baseline_gives_a_note_in_place_of_panels(draw: Draw, sweep: Sequence[Record]) -> None:
+    figure = draw([record for record in sweep if record.name == "sa/eager"])
+    assert len(titles(figure)) == 2
+    assert notes(figure) == ["Only sa/eager was measured: nothing to compare it with"]
+
+
+def test_without_a_baseline_there_is_one_row(draw: Draw, sweep: Sequence[Record]) -> None:
+    figure = draw([record for record in sweep if record.name != "sa/eager"])
+    assert len(figure.axes) == len(titles(figure)) == 2
+
+
+@pytest.mark.parametrize("status", ["oom", "skipped", "unavailable", "failed"])
+def test_a_sweep_that_failed_throughout_says_so(draw: Draw, make_record: MakeRecord, status: str) -> None:
+    figure = draw([make_record(name, status=status) for name in ("kda/fla", "gsa/fla")])
+    assert notes(figure) == ["No case gave a figure"] * 2
+    assert not any(list(axes.get_yticks()) for axes in figure.axes)
+
+
+def test_many_failing_mixers_leave_half_the_panel_to_the_data(draw: Draw, make_record: MakeRecord) -> None:
+    records = [make_record(f"mixer{number}/fla", status="oom") for number in range(30)]
+    latency = draw([*records, make_record("kda/fla")]).axes[0]
+    assert len(latency.lines) == 61
+    assert 0.4 < latency.dataLim.y1 / latency.get_ylim()[1] < 0.6
+
+
+def test_figures_of_zero_are_drawn(draw: Draw, make_record: MakeRecord) -> None:
+    assert notes(draw([make_record("kda/fla", peak_memory_gib=0.0)])) == []
+
+
+def test_a_cpu_is_no_gpu(draw: Draw, make_record: MakeRecord) -> None:
+    figure = draw([make_record("kda/reference", device="AMD EPYC", device_type="cpu", precision="float32")])
+    setting, notice = figure.get_suptitle().splitlines()
+    assert setting == "AMD EPYC, float32, matched preset, inference"
+    assert notice == "Measured on the CPU, in plain PyTorch: no guide to GPU speed"
+    assert not any(hollow(axes) or regions(axes, alpha=SHADE) for axes in figure.axes)
+
+
+def test_the_same_records_give_the_same_bytes(sweep: Sequence[Record], tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        draw_figure2(sweep, tmp_path / name, formats=("png", "pdf"))
+    for suffix in ("png", "pdf"):
+        assert (tmp_path / f"first.{suffix}").read_bytes() == (tmp_path / f"second.{suffix}").read_bytes()
