@@ -1,5 +1,7 @@
 """The models that are measured: the matched stack, which makes all mixers equal in size, and the bare layers."""
 
+import dataclasses
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -80,15 +82,33 @@ def sizes(mixer: type[Mixer], preset: str) -> MixerConfig:
     return mixer.presets[_SIZES_OF[preset]]
 
 
-def build(name: str, *, implementation: str, preset: str, seed: int = 0) -> SequenceModel:
+def build(name: str, *, implementation: str, preset: str, width: int | None = None, seed: int = 0) -> SequenceModel:
     """Build the model that a preset means, on the default device, with seeded weights, ready for inference.
 
     Args:
         name: A mixer.
         implementation: One of its implementations.
-        preset: ``matched``, a stack of 20 M parameters; ``layer``, one of its mixers alone; or ``released``, the bare
-            layer of the paper's code.
+        preset: One of `PRESETS`, as `assemble` says.
+        width: D; None for that of the preset.
         seed: Seed of the weights; the global random state is left as it was.
+
+    Raises:
+        UserError: There is no such mixer, implementation or preset.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return assemble(name, implementation=implementation, preset=preset, width=width).eval()
+
+
+def assemble(name: str, *, implementation: str, preset: str, width: int | None = None) -> SequenceModel:
+    """Build the model that a preset means, its weights drawn from the global random state.
+
+    Args:
+        name: A mixer.
+        implementation: One of its implementations.
+        preset: ``matched``, a stack of 20 M parameters at a width of 1,024, in proportion to its square at others;
+            ``layer``, one of its mixers alone; or ``released``, the bare layer of the paper's code.
+        width: D; None for that of the preset.
 
     Raises:
         UserError: There is no such mixer, implementation or preset.
@@ -96,11 +116,14 @@ def build(name: str, *, implementation: str, preset: str, seed: int = 0) -> Sequ
     mixer = mixers.load(name)
     if preset not in PRESETS:
         raise unknown_name("preset", preset, PRESETS)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        depth = DEPTH if preset == "matched" else 1
-        layers = [mixer(sizes(mixer, preset), implementation=implementation) for _ in range(depth)]
-        return (MixerStack(layers) if preset == "matched" else layers[0]).eval()
+    config = sizes(mixer, preset)
+    share = 1.0 if width is None else width / config.width
+    config = config if width is None else dataclasses.replace(config, width=width)
+    depth = DEPTH if preset == "matched" else 1
+    layers = [mixer(config, implementation=implementation) for _ in range(depth)]
+    return (
+        MixerStack(layers, target_parameters=round(TARGET_PARAMETERS * share**2)) if preset == "matched" else layers[0]
+    )
 
 
 def count_parameters(name: str, *, preset: str) -> int:

@@ -6,7 +6,6 @@ Two presets, since the paper's text and its code disagree (`DIFFERENCES` says wh
 stack of 20 M parameters; `released` is the code, around a bare mixer.
 """
 
-import dataclasses
 import itertools
 import math
 from typing import Literal
@@ -16,10 +15,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import mixers
 from bench.accuracy.run import ModelConfig
 from mixers import stack
-from mixers.base import Mixer, SequenceModel
 from mixers.support.errors import unknown_name
 
 Preset = Literal["paper", "released"]
@@ -76,7 +73,9 @@ class EmotionModel(nn.Module):
         self.layers = WeightedSum(config.speech_layers) if released else nn.Identity()
         self.speech_norm, self.text_norm = (nn.LayerNorm(width) if released else nn.Identity() for _ in range(2))
         self.dropout = nn.Dropout(_DROPOUT["mixer"]) if released else nn.Identity()  # the stack has its own
-        self.mixer = build_mixer(config)
+        self.mixer = stack.assemble(
+            config.mixer, implementation=config.implementation, preset=STACKS[config.preset], width=width
+        )
         self.pooling = AttentionPooling(width, scaled=not released)
         self.classifier = _classifier(width, config.num_classes, hidden=_RELEASED_LAYERS if released else 0)
 
@@ -120,18 +119,6 @@ def build(config: ModelConfig, *, seed: int) -> EmotionModel:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return EmotionModel(config)
-
-
-def build_mixer(config: ModelConfig) -> SequenceModel:
-    """Build what mixes: a stack of 20 M parameters or a bare layer, scaled where the encoders are not 1,024 wide."""
-    mixer = mixers.load(config.mixer)
-    sizes = mixer.presets[STACKS[config.preset]]
-    share = config.width / sizes.width
-    sizes = dataclasses.replace(sizes, width=config.width)
-    if config.preset == "released":
-        return mixer(sizes, implementation=config.implementation)
-    layers: list[Mixer] = [mixer(sizes, implementation=config.implementation) for _ in range(stack.DEPTH)]
-    return stack.MixerStack(layers, target_parameters=round(stack.TARGET_PARAMETERS * share**2))
 
 
 def _classifier(width: int, num_classes: int, *, hidden: int) -> nn.Sequential:
