@@ -79,7 +79,10 @@ def test_the_rules_see_imports() -> None:
             (
                 *("bench.efficiency.records", "bench.efficiency.settings", "bench.efficiency.store"),
                 *("bench.efficiency.noise", "bench.accuracy.run", "bench.accuracy.corpora"),
-                *("bench.accuracy.evaluation.metrics", "bench.accuracy.evaluation.predictions"),
+                *(
+                    f"bench.accuracy.evaluation.{name}"
+                    for name in ("metrics", "intervals", "comparison", "predictions")
+                ),
                 *("bench.files", "mixers.support.errors"),
             ),
         ),
