@@ -88,6 +88,23 @@ def test_the_rules_see_imports() -> None:
         ),
         ("bench.reporting.efficiency", ("bench.reporting", "bench.efficiency", "bench.files", "mixers.support.errors")),
         ("bench.reporting.accuracy", ("bench.reporting", "bench.accuracy", "bench.files", "mixers.support.errors")),
+        (
+            "bench.accuracy.corpora.readers",
+            ("bench.accuracy.corpora.base", "bench.accuracy.corpora.files", "mixers.support.errors"),
+        ),
+        ("bench.accuracy.corpora", ("bench.audio", "bench.files", "bench.speech", "mixers.support.errors")),
+        ("bench.accuracy.run", ("bench.files", "bench.validation", "mixers.support.errors")),
+        (
+            "bench.accuracy.inputs",
+            (
+                *("bench.accuracy.corpora", "bench.accuracy.run", "bench.audio", "bench.encoders", "bench.speech"),
+                "mixers.support",
+            ),
+        ),
+        (
+            "bench.accuracy.evaluation",
+            ("bench.accuracy.corpora", "bench.accuracy.inputs", "bench.files", "mixers.support.errors"),
+        ),
         *(
             (
                 f"bench.{half}",
