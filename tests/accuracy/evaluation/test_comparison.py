@@ -133,7 +133,7 @@ def test_mixers_are_compared_seed_by_seed(first: int, second: int) -> None:
 
 @settings(deadline=None)
 @given(values=st.lists(st.floats(0, 1), min_size=2, max_size=9))
-def test_pitfall_10_seeds_are_averaged_and_their_spread_is_told(values: list[float]) -> None:
+def test_pitfall_10_seeds_are_averaged_and_their_spread_is_reported(values: list[float]) -> None:
     found = over_seeds(values)
     assert found.mean == pytest.approx(statistics.fmean(values))
     assert found.deviation == pytest.approx(statistics.stdev(values), abs=1e-12)
@@ -145,7 +145,7 @@ def test_pitfall_10_one_seed_has_no_spread() -> None:
     assert (found.deviation, found.seeds) == (None, 1)
 
 
-def test_pitfall_10_a_difference_that_seeds_explain_is_not_told() -> None:
+def test_pitfall_10_a_difference_that_seeds_explain_is_no_ranking() -> None:
     """The first seed of the first mixer beats the second mixer on all speakers, yet the other two do not."""
     sure, good, bad = (
         [
