@@ -1,6 +1,6 @@
 """The frozen speech encoder in front of the mixers: a waveform goes in, its features (1, L, D) come out.
 
-transformers is imported where it is used: it takes seconds, and most sweeps need no encoder.
+transformers is imported where it is used: the import takes seconds, and most sweeps need no encoder.
 """
 
 import math
@@ -19,13 +19,13 @@ from mixers.support.errors import UserError
 
 XLSR_RANDOM = "xlsr-random"
 
-# What transformers' Wav2Vec2FeatureExtractor adds to the variance; it also keeps silence from becoming 0 / 0.
+# What transformers' Wav2Vec2FeatureExtractor adds to the variance. It also avoids 0 / 0 for silence.
 _VARIANCE_FLOOR = 1e-7
 
-# The hub must answer within this many seconds: left alone, transformers retries for 23 s where there is no network.
+# The hub must answer within this time. Otherwise transformers would retry for 23 s without a network.
 _HUB_TIMEOUT_S = 5
 
-# Where transformers keeps a feature extractor: alone, or, since 5.0, as part of a processor.
+# The files in which transformers saves a feature extractor: alone, or, since 5.0, as part of a processor.
 _EXTRACTOR_FILES = ("preprocessor_config.json", "processor_config.json")
 
 _HINT = (
@@ -39,9 +39,9 @@ class SpeechEncoder:
     """A frozen speech encoder, in evaluation mode.
 
     Attributes:
-        name: What it was asked for by: an id on the Hugging Face hub, a folder or ``xlsr-random``.
+        name: The name that it was loaded by: an id on the Hugging Face hub, a folder or ``xlsr-random``.
         width: Features per frame, D.
-        normalises: Whether it takes waveforms of zero mean and unit variance.
+        normalises: Whether it needs waveforms of zero mean and unit variance.
         model: The network.
     """
 
@@ -51,16 +51,16 @@ class SpeechEncoder:
     model: nn.Module
 
     def __call__(self, waveform: Float[Tensor, " samples"]) -> Float[Tensor, "1 L D"]:
-        """Return a waveform's features: the last layer's, after its final normalisation, float32.
+        """Return the features of a waveform: the last layer, after its final normalisation, float32.
 
         Args:
             waveform: At 16 kHz, on any device, at least 400 samples.
 
         Returns:
-            Features on the encoder's device; an ordinary tensor, which a training step may save for its backward.
+            Features on the encoder's device, as an ordinary tensor that a training step may save for its backward pass.
 
         Raises:
-            UserError: The encoder does not make floor((samples - 400) / 320) + 1 frames of the waveform.
+            UserError: The encoder does not return floor((samples - 400) / 320) + 1 frames.
             torch.OutOfMemoryError: The waveform is too long for the device.
         """
         parameter = next(self.model.parameters())
@@ -72,13 +72,13 @@ class SpeechEncoder:
             features: Tensor = self.model(batch).last_hidden_state  # (1, L, D)
         expected = (1, frames_of(waveform.shape[0]), self.width)
         if features.shape != expected:
-            message = f"{self.name} makes features {tuple(features.shape)} of a waveform where {expected} are due"
+            message = f"{self.name} returns features of shape {tuple(features.shape)} instead of {expected}"
             raise UserError(message, hint=_HINT)
         return features.to(torch.float32, copy=True)
 
 
 def normalise(waveform: Float[Tensor, " samples"]) -> Float[Tensor, " samples"]:
-    """Return a waveform with zero mean and unit variance, as XLS-R's own feature extractor makes it."""
+    """Return a waveform with zero mean and unit variance, as XLS-R's feature extractor does."""
     variance, mean = torch.var_mean(waveform, correction=0)
     return (waveform - mean) / torch.sqrt(variance + _VARIANCE_FLOOR)
 
@@ -91,14 +91,14 @@ def load_encoder(
     Args:
         name: An id on the Hugging Face hub, the folder of a saved model, or ``xlsr-random``: XLS-R 300M's architecture
             with random weights.
-        width: Features per frame that the mixers take, D; None for whatever the encoder has.
-        device: Where it runs.
-        dtype: What it computes in.
-        seed: Of the random weights of ``xlsr-random``; torch's global generators are left as they are.
+        width: Features per frame that the mixers need, D; None for any width.
+        device: The device it runs on.
+        dtype: The type it computes in.
+        seed: Seed of the random weights of ``xlsr-random``; torch's global generators are not changed.
 
     Raises:
-        UserError: Nothing of that name can be loaded, it encodes no waveforms under XLSR's frame law, some of its
-            weights are missing, or it has another width.
+        UserError: No encoder of that name can be loaded, it does not encode waveforms into XLS-R's frames, it lacks
+            weights, or it has another width.
     """
     if name == XLSR_RANDOM:
         model, normalises = _random_model(width=width, seed=seed), True
@@ -131,14 +131,14 @@ def _random_model(*, width: int | None, seed: int) -> nn.Module:
     config = xlsr_300m_config()
     _check_config(XLSR_RANDOM, config, width=width)
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs' generators too
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the GPUs' generators
         model = Wav2Vec2Model(config)
     model.set_attn_implementation("sdpa")  # eager would hold an L x L matrix per head: 26 GB in float32 at 400 s
     return model
 
 
 def _saved_model(name: str, *, width: int | None, dtype: torch.dtype) -> tuple[nn.Module, bool]:
-    """Return a saved model, all of whose weights were found, and whether it takes normalised waveforms."""
+    """Return a saved model with all its weights, and whether it needs normalised waveforms."""
     from transformers import AutoConfig, AutoModel
 
     local_files_only = Path(name).is_dir() or not _hub_answers(name)
@@ -148,7 +148,7 @@ def _saved_model(name: str, *, width: int | None, dtype: torch.dtype) -> tuple[n
     _check_config(name, config, width=width)
     with _one_line(name):
         model, report = AutoModel.from_pretrained(name, config=config, dtype=dtype, output_loading_info=True, **options)
-    missing = sorted(set(report["missing_keys"]) - {"masked_spec_embed"})  # which only training reads
+    missing = sorted(set(report["missing_keys"]) - {"masked_spec_embed"})  # used only in training
     if missing:
         message = f"{name} lacks {len(missing)} of the encoder's weights, for instance {missing[0]}"
         raise UserError(message, hint=_HINT)
@@ -156,9 +156,9 @@ def _saved_model(name: str, *, width: int | None, dtype: torch.dtype) -> tuple[n
 
 
 def _normalises(name: str, *, local_files_only: bool) -> bool:
-    """Tell whether a saved encoder takes normalised waveforms.
+    """Return whether a saved encoder needs normalised waveforms.
 
-    A folder without a feature extractor (only the model was saved) gets the default of transformers' own: it does.
+    A folder with only the model has no feature extractor. It gets transformers' default, which is yes.
     """
     from transformers import Wav2Vec2FeatureExtractor
 
@@ -167,12 +167,12 @@ def _normalises(name: str, *, local_files_only: bool) -> bool:
     with _one_line(name):
         extractor = Wav2Vec2FeatureExtractor.from_pretrained(name, local_files_only=local_files_only)
     if extractor.sampling_rate != SAMPLE_RATE:
-        raise UserError(f"{name} takes audio at {extractor.sampling_rate} Hz, not {SAMPLE_RATE}", hint=_HINT)
+        raise UserError(f"{name} needs audio at {extractor.sampling_rate} Hz, not {SAMPLE_RATE}", hint=_HINT)
     return bool(extractor.do_normalize)
 
 
 def _check_config(name: str, config: Any, *, width: int | None) -> None:
-    """Check that a model makes `width` features of every 320 samples, before its weights are loaded."""
+    """Check that a model returns `width` features for every 320 samples, before its weights are loaded."""
     kernels, strides = getattr(config, "conv_kernel", None), getattr(config, "conv_stride", None)
     if not isinstance(kernels, list | tuple) or not isinstance(strides, list | tuple):
         raise UserError(f"{name} is a {config.model_type} model, not an encoder of waveforms", hint=_HINT)
@@ -185,10 +185,10 @@ def _check_config(name: str, config: Any, *, width: int | None) -> None:
 
 
 def _hub_answers(name: str) -> bool:
-    """Ask the hub once for a model; where it cannot be reached, False: only what was downloaded before can be loaded.
+    """Ask the hub once for a model. False if it cannot be reached: only earlier downloads can then be loaded.
 
     Raises:
-        UserError: The name cannot be an id, or the hub has no such model.
+        UserError: The name is no valid id, or the hub has no such model.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
@@ -196,16 +196,16 @@ def _hub_answers(name: str) -> bool:
     try:
         HfApi().model_info(name, timeout=_HUB_TIMEOUT_S)
     except HFValidationError:
-        raise UserError(f"no such encoder: {name!r} is no folder and cannot be an id", hint=_HINT) from None
+        raise UserError(f"no such encoder: {name!r} is neither a folder nor a valid id", hint=_HINT) from None
     except RepositoryNotFoundError:
         raise UserError(f"no such encoder on the Hugging Face hub: {name!r}", hint=_HINT) from None
-    except Exception:  # the HTTP client's own, which differ with huggingface_hub's version
+    except Exception:  # the type depends on the HTTP client, and so on huggingface_hub's version
         return False
     return True
 
 
 def hide_progress_bars() -> None:
-    """Let transformers draw no progress bars from now on: they would run through our own."""
+    """Turn off transformers' progress bars from now on: they would disturb ours."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -213,7 +213,7 @@ def hide_progress_bars() -> None:
 
 @contextmanager
 def _one_line(name: str) -> Iterator[None]:
-    """Turn whatever transformers and the libraries below it raise into one line; there is no common type to catch."""
+    """Turn any error of transformers and the libraries below it into one line; they have no common type."""
     try:
         yield
     except Exception as error:

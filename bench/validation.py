@@ -23,6 +23,17 @@ def parse(kind: type[Value], text: str | bytes) -> Value:
     return _adapter(kind).validate_json(text)  # type: ignore[no-any-return, arg-type]
 
 
+def first_fault(error: ValueError) -> str:
+    """Return the first fault that `parse` found, as one line with the field's name."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return str(error)
+    fault = error.errors()[0]
+    place = ".".join(str(part) for part in fault["loc"])
+    return f"{place}: {fault['msg']}" if place else fault["msg"]
+
+
 @functools.cache
 def _adapter(kind: Any) -> Any:
     from pydantic import TypeAdapter  # takes a tenth of a second, which `--help` need not wait for

@@ -176,15 +176,15 @@ def save_damaged(folder: Path) -> None:
     ("save", "message"),
     [
         (lambda folder: folder.mkdir(), "Unrecognized model"),
-        (lambda folder: folder.write_text("a file"), "no folder and cannot be an id"),
-        (lambda _: None, "no folder and cannot be an id"),
+        (lambda folder: folder.write_text("a file"), "neither a folder nor a valid id"),
+        (lambda _: None, "neither a folder nor a valid id"),
         (save_bert, "is a bert model, not an encoder of waveforms"),
         (save_configuration_only, "no file named model.safetensors"),
         (save_damaged, "cannot load the encoder"),
         (save_without_a_layer, r"lacks \d+ of the encoder's weights, for instance encoder\.layers\.1\."),
         (lambda folder: save_tiny(folder, hidden_size=48), "has 48 features per frame, the mixers 32"),
         (lambda folder: save_tiny(folder, conv_stride=[5, 2, 2, 2, 2, 2, 1]), "sees 400 samples every 160, not 400"),
-        (lambda folder: save_tiny(folder, sampling_rate=8_000), "takes audio at 8000 Hz, not 16000"),
+        (lambda folder: save_tiny(folder, sampling_rate=8_000), "needs audio at 8000 Hz, not 16000"),
     ],
 )
 def test_what_is_no_encoder_is_refused_in_one_line(
@@ -206,7 +206,7 @@ def test_xlsr_random_of_another_width_is_refused() -> None:
 
 def test_an_adapter_that_breaks_the_frame_law_is_refused(tmp_path: Path) -> None:
     encoder = load(save_tiny(tmp_path, add_adapter=True, output_hidden_size=WIDTH))
-    with pytest.raises(UserError, match=r"\(1, 49, 32\) are due"):
+    with pytest.raises(UserError, match=r"instead of \(1, 49, 32\)"):
         encoder(noise(16_000))
 
 

@@ -79,12 +79,32 @@ def test_the_rules_see_imports() -> None:
             (
                 *("bench.efficiency.records", "bench.efficiency.settings", "bench.efficiency.store"),
                 *("bench.efficiency.noise", "bench.accuracy.run", "bench.accuracy.corpora"),
-                *("bench.accuracy.evaluation.metrics", "bench.accuracy.evaluation.predictions"),
+                *(
+                    f"bench.accuracy.evaluation.{name}"
+                    for name in ("metrics", "intervals", "comparison", "predictions")
+                ),
                 *("bench.files", "mixers.support.errors"),
             ),
         ),
         ("bench.reporting.efficiency", ("bench.reporting", "bench.efficiency", "bench.files", "mixers.support.errors")),
         ("bench.reporting.accuracy", ("bench.reporting", "bench.accuracy", "bench.files", "mixers.support.errors")),
+        (
+            "bench.accuracy.corpora.readers",
+            ("bench.accuracy.corpora.base", "bench.accuracy.corpora.files", "mixers.support.errors"),
+        ),
+        ("bench.accuracy.corpora", ("bench.audio", "bench.files", "bench.speech", "mixers.support.errors")),
+        ("bench.accuracy.run", ("bench.files", "bench.validation", "mixers.support.errors")),
+        (
+            "bench.accuracy.inputs",
+            (
+                *("bench.accuracy.corpora", "bench.accuracy.run", "bench.audio", "bench.encoders", "bench.speech"),
+                "mixers.support",
+            ),
+        ),
+        (
+            "bench.accuracy.evaluation",
+            ("bench.accuracy.corpora", "bench.accuracy.inputs", "bench.files", "mixers.support.errors"),
+        ),
         *(
             (
                 f"bench.{half}",

@@ -1,1 +1,1 @@
-"""What a mixer is good for: emotion recognition trained with it, on corpora of speech."""
+"""How well a mixer recognises emotions: corpora, training and evaluation of the full model."""

@@ -1,27 +1,34 @@
-"""The folder of a run: what is trained and how, what it has come to, and what was left when it was interrupted.
+"""What a training run is: its model, data and schedule, and the run.json that holds them. Imports no torch.
 
-run.json                                  what this is; written once
-metrics.jsonl, tensorboard/               losses and scores, as they come
-<mixer>-<seed>/best.safetensors           the weights with the best development macro-F, and best.json
-checkpoint-<epoch>-<step>/, state.json    all that going on needs; state.json names the folder that is whole
-evaluation/<split>/                       predictions and scores, by `sbench evaluate`
+A run's folder:
+
+run.json                                  what is trained and how; written once
+metrics.jsonl, tensorboard/               losses and scores, written during training
+<mixer>-<seed>/best.safetensors           the weights with the best development macro-F; best.json says which epoch
+checkpoint-<epoch>-<step>/, state.json    what resuming needs; state.json names the complete checkpoint
+evaluation/<split>/                       predictions and scores, written by `sbench evaluate`
 """
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from bench.files import make, write_atomically
-from mixers.support.errors import UserError
+from bench.files import make
+from bench.validation import STRICT, first_fault, parse
+from mixers.support.errors import UserError, unknown_name
 
 RUN_FILE = "run.json"
-STATE_FILE = "state.json"
-METRICS_FILE = "metrics.jsonl"
 VERSION = 2
+
+Preset = Literal["matched", "released"]
+PRESETS: tuple[Preset, ...] = get_args(Preset)
+
+_FORMER_PRESETS = {"paper": "matched"}  # names in earlier runs and commands
+
+_HINT = "Give a folder that `sbench train` made."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +38,15 @@ class ModelConfig:
     Attributes:
         mixer: One of `mixers.names`.
         implementation: One of its implementations.
-        preset: ``paper`` or ``released``.
-        width: D, of both encoders' features.
+        preset: ``matched`` or ``released``.
+        width: D, the width of both encoders' features.
         num_classes: C.
-        speech_layers: Z, the hidden layers that the speech encoder gives; ``released`` weighs them.
+        speech_layers: Z, the number of hidden layers of the speech encoder; ``released`` sums them with weights.
     """
 
     mixer: str
     implementation: str
-    preset: str
+    preset: Preset
     width: int
     num_classes: int
     speech_layers: int
@@ -47,11 +54,13 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class WaveformScale:
-    """What makes waveforms of zero mean and unit variance: figures of the training set, computed once.
+    """What scales waveforms to zero mean and unit variance, computed once on the training set.
 
     Attributes:
-        mean, deviation: Over all samples of all training utterances, full scale being 1.
+        mean, deviation: Over all samples of all training utterances. Full scale is 1.
     """
+
+    __pydantic_config__ = STRICT
 
     mean: float
     deviation: float
@@ -65,29 +74,31 @@ class Run:
         corpus: Its specification: ``msp-podcast:/data/MSP-Podcast-2.0``.
         classes: In the order of the logits.
         speech, text: Names of the encoders; text is None for speech alone.
-        preset: Of the model: ``paper`` or ``released``.
+        preset: The preset of the model: ``matched`` or ``released``.
         mixers: With their implementations: ``sa/sdpa``.
         seeds: Each mixer is trained with each.
-        data_seed: Of crops and order, which all mixers and seeds share.
+        data_seed: Seed of crops and order, which all mixers and seeds share.
         epochs: Passes through the training set.
-        batch: Utterances in a step of all processes together.
+        batch: Utterances in one step, over all processes.
         learning_rate: At the beginning.
         crop_seconds: Length of a training utterance.
         precision: ``bfloat16`` or ``float32``.
-        missing_text: What a missing transcript is: ``error`` or ``empty``.
+        missing_text: How a missing transcript is treated: ``error`` or ``empty``.
         width: D of the encoders.
         speech_layers: Z of the speech encoder.
-        scale: Mean and deviation of the training waveforms; None where each is normalised by itself.
-        utterances: A digest of those of training and development, which must stay the same.
-        parameters: For each mixer how many are trained.
-        demo: Whether this is a demonstration, which says so everywhere.
+        scale: Mean and deviation of the training waveforms; None if each waveform is normalised by itself.
+        utterances: A digest of the training and development utterances, which must stay the same.
+        parameters: The number of trainable parameters of each mixer's model.
+        demo: Whether this is a demonstration; every output then says so.
     """
+
+    __pydantic_config__ = STRICT
 
     corpus: str
     classes: tuple[str, ...]
     speech: str
     text: str | None
-    preset: str
+    preset: Preset
     mixers: tuple[str, ...]
     seeds: tuple[int, ...]
     data_seed: int
@@ -119,6 +130,19 @@ class Run:
             yield from ((config, seed) for seed in self.seeds)
 
 
+def choose_preset(name: str) -> Preset:
+    """Return the preset of this name; ``paper``, the former name of ``matched``, is also accepted.
+
+    Raises:
+        UserError: There is no such preset.
+    """
+    name = _FORMER_PRESETS.get(name, name)
+    for preset in PRESETS:
+        if preset == name:
+            return preset
+    raise unknown_name("preset", name, PRESETS)
+
+
 def start(run: Run, folder: Path) -> None:
     """Make the folder of a new run.
 
@@ -136,86 +160,68 @@ def start(run: Run, folder: Path) -> None:
 
 
 def read(folder: Path) -> Run:
-    """Return what a folder's run is.
+    """Return the run of a folder.
 
     Raises:
-        UserError: The folder is no run's, or one of another version.
+        UserError: There is no run.json, it is damaged, or it is of another version.
     """
-    hint = "Give a folder that `sbench train` made."
+    path = folder / RUN_FILE
     try:
-        fields: dict[str, Any] = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-        version = fields.pop("version")
-        if version != VERSION:
-            mend = "Use it with the sbench that trained it, or train it again."
-            raise UserError(f"{folder} is a run of version {version!r}, this sbench reads {VERSION}", hint=mend)
-        implementations, encoders = fields.pop("implementations"), fields.pop("encoders")
-        fields["mixers"] = tuple(f"{name}/{implementations[name]}" for name in fields["mixers"])
-        fields |= {"classes": tuple(fields["classes"]), "seeds": tuple(fields["seeds"])}
-        fields["scale"] = WaveformScale(**fields["scale"]) if fields["scale"] else None
-        return Run(speech=encoders["speech"], text=encoders["text"], **fields)
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{folder} holds no run: its {RUN_FILE} is missing or damaged", hint=hint) from None
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{folder} is no run: it has no {RUN_FILE}", hint=_HINT) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}", hint=_HINT) from None
+    try:
+        version = parse(_Version, text).version
+        if version == VERSION:
+            return _run(text)
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {first_fault(error)}", hint=_HINT) from None
+    hint = "Use the sbench version that trained it, or train it again."
+    raise UserError(f"{folder} is a run of version {version}, this sbench reads {VERSION}", hint=hint)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """A point in a run: so many steps of an epoch are done, both counted from 0."""
+class _Version:
+    """The part of run.json that every version has."""
 
-    epoch: int
-    step: int
+    version: int
 
 
-def save_place(place: Place, folder: Path) -> None:
-    """Make a checkpoint the one to go on from, and remove the others.
+@dataclass(frozen=True, kw_only=True)
+class _Encoders:
+    __pydantic_config__ = STRICT
+
+    speech: str
+    text: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Names:
+    """The parts of run.json that `Run` holds in another form."""
+
+    preset: str
+    mixers: tuple[str, ...]
+    implementations: dict[str, str]
+    encoders: _Encoders
+
+
+def _run(text: bytes) -> Run:
+    """Return the run that a run.json describes.
 
     Raises:
-        OSError: It cannot be written.
+        ValueError: A field is missing, unknown or of the wrong type.
     """
-    write_atomically(folder / STATE_FILE, json.dumps(dataclasses.asdict(place)).encode())
-    current = checkpoint(place, folder)
-    for other in folder.glob("checkpoint-*"):
-        if other != current:
-            shutil.rmtree(other, ignore_errors=True)
-
-
-def last_place(folder: Path) -> Place | None:
-    """Return where to go on; None at the beginning.
-
-    Raises:
-        UserError: The state is damaged.
-    """
-    path = folder / STATE_FILE
-    if not path.exists():
-        return None
-    try:
-        return Place(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
-        raise UserError(f"{path} is damaged", hint="Begin a new run.") from None
-
-
-def checkpoint(place: Place, folder: Path) -> Path:
-    """Return the folder of a checkpoint."""
-    return folder / f"checkpoint-{place.epoch}-{place.step}"
-
-
-def append_metrics(place: Place, values: dict[str, Any], folder: Path) -> None:
-    """Append a line of figures to a run's metrics."""
-    with (folder / METRICS_FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({**dataclasses.asdict(place), **values}) + "\n")
-
-
-def forget_metrics_after(place: Place | None, folder: Path) -> None:
-    """Remove what was noted after a place, since it will be noted again: half a line too."""
-    path = folder / METRICS_FILE
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        try:
-            fields = json.loads(line)
-        except ValueError:
-            break
-        if place is None or (fields["epoch"], fields["step"]) > (place.epoch, place.step):
-            break
-        kept.append(line)
-    write_atomically(path, "".join(kept).encode())
+    names = parse(_Names, text)
+    if names.implementations.keys() != set(names.mixers):
+        raise ValueError("mixers and implementations differ")
+    fields = parse(dict[str, Any], text)
+    for key in ("version", "implementations", "encoders"):
+        del fields[key]
+    fields |= {
+        **dataclasses.asdict(names.encoders),
+        "preset": _FORMER_PRESETS.get(names.preset, names.preset),
+        "mixers": [f"{name}/{names.implementations[name]}" for name in names.mixers],
+    }
+    return parse(Run, json.dumps(fields))

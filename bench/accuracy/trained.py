@@ -1,4 +1,4 @@
-"""Scores what was trained: whole files, one at a time, each encoded once for all mixers and seeds."""
+"""Uses what was trained: scores whole files, each encoded once for all learners, and classifies single recordings."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -11,14 +11,15 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from bench.accuracy import run as runs
-from bench.accuracy.corpora.base import Corpus, Utterance
+from bench.accuracy.corpora.base import TRAIN, Corpus, Utterance
 from bench.accuracy.evaluation.metrics import Summary, summarise
 from bench.accuracy.evaluation.predictions import Predictions, write_predictions
 from bench.accuracy.evaluation.scoring import predict
 from bench.accuracy.inputs.features import SpeechFeatures, TextFeatures, open_encoders
 from bench.accuracy.run import Run
+from bench.accuracy.training.computing import choose_precision, start_accelerator
+from bench.accuracy.training.implementations import choose_implementation
 from bench.accuracy.training.learner import Learner, read_tensors
-from bench.accuracy.training.setup import choose_implementation, choose_precision, start_accelerator
 from bench.audio import read_encodable
 from bench.files import write_atomically
 from mixers import autotuning
@@ -27,29 +28,62 @@ from mixers.support.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A run that can be used: its encoders, and every learner with its best weights."""
+    """A run that is ready for use: its encoders, and every learner with its best weights."""
 
     run: Run
+    folder: Path
     speech: SpeechFeatures
     text: TextFeatures | None
     learners: tuple[Learner, ...]
     accelerator: Accelerator
 
 
+@dataclass(frozen=True, kw_only=True)
+class SplitStarted:
+    """The prediction of a split begins.
+
+    Attributes:
+        split: Its name.
+        used: The number of utterances that are predicted.
+        left_out: The number that the corpus leaves out.
+    """
+
+    split: str
+    used: int
+    left_out: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnerScored:
+    """The predictions and scores of a learner were written.
+
+    Attributes:
+        split: The split.
+        learner: The mixer and seed: ``kda-0``.
+        stem: The path of its files without suffix.
+        summary: Its scores.
+    """
+
+    split: str
+    learner: str
+    stem: Path
+    summary: Summary
+
+
 def open_run(folder: Path, *, device: str) -> Trained:
     """Load a run's encoders and best weights, and compute in its precision from now on.
 
-    A mixer whose implementation does not run here is taken in one that does, with the same weights.
+    If an implementation does not run here, the mixer uses another one with the same weights.
 
     Args:
         folder: The run's.
         device: ``cuda`` or ``cpu``.
 
     Raises:
-        UserError: It is no run, was never evaluated on the development set, or a file is damaged.
+        UserError: The folder is no run, the run has no best weights yet, or a file is damaged.
     """
     run = runs.read(folder)
-    run = replace(run, mixers=tuple(_usable(name, run, device=device) for name in run.mixers))
+    run = replace(run, mixers=tuple(_runnable(name, run, device=device) for name in run.mixers))
     choose_precision(run.precision, device=device)
     accelerator = start_accelerator(device)
     speech, text = open_encoders(run, device=str(accelerator.device))
@@ -68,12 +102,12 @@ def open_run(folder: Path, *, device: str) -> Trained:
         try:
             learner.model.load_state_dict(weights)
         except RuntimeError:
-            raise UserError(f"{path} holds the weights of another model", hint="Is it this run's?") from None
+            raise UserError(f"{path} holds the weights of another model", hint="Is it of this run?") from None
         learners.append(learner)
-    return Trained(run=run, speech=speech, text=text, learners=tuple(learners), accelerator=accelerator)
+    return Trained(run=run, folder=folder, speech=speech, text=text, learners=tuple(learners), accelerator=accelerator)
 
 
-def _usable(name: str, run: Run, *, device: str) -> str:
+def _runnable(name: str, run: Run, *, device: str) -> str:
     choose = partial(choose_implementation, preset=run.preset, device=device, width=run.width)
     try:
         return choose(name)
@@ -81,29 +115,40 @@ def _usable(name: str, run: Run, *, device: str) -> str:
         return choose(name.partition("/")[0])
 
 
+def choose_splits(corpus: Corpus, names: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the splits to score: those named, or all but train.
+
+    Raises:
+        UserError: The corpus lacks a split, or has only train.
+    """
+    chosen = tuple(split for split in corpus.splits if split != TRAIN) if names is None else tuple(names)
+    if not chosen:
+        raise UserError(f"{corpus.spec} has only training utterances", hint="Give --splits train to score these.")
+    for split in chosen:
+        corpus.split(split)
+    return chosen
+
+
 def evaluate(
-    trained: Trained, folder: Path, corpus: Corpus, splits: Sequence[str], *, workers: int
-) -> Iterator[tuple[str, str, Summary]]:
-    """Predict splits and write predictions and scores into the run's folder.
+    trained: Trained, corpus: Corpus, splits: Sequence[str], *, workers: int
+) -> Iterator[SplitStarted | LearnerScored]:
+    """Predict splits, and write predictions and scores into the run's folder.
 
     Args:
         trained: What `open_run` returned.
-        folder: The run's.
         corpus: Any release with the run's classes.
-        splits: Each is predicted.
-        workers: Processes that read audio, beside this one.
-
-    Yields:
-        Split, learner and scores, as soon as they are written.
+        splits: The splits to predict.
+        workers: Additional processes that read audio.
 
     Raises:
         UserError: The corpus has other classes, lacks a split or cannot be read, or a file cannot be written.
     """
     if corpus.classes != trained.run.classes:
-        hint = f"It was trained on {trained.run.corpus}."
-        raise UserError(f"{corpus.spec} has other classes than {folder}: {', '.join(corpus.classes)}", hint=hint)
-    chosen = {split: corpus.split(split) for split in splits}
-    for split, utterances in chosen.items():
+        message = f"{corpus.spec} has other classes than {trained.folder}: {', '.join(corpus.classes)}"
+        raise UserError(message, hint=f"The run was trained on {trained.run.corpus}.")
+    for split, utterances in {split: corpus.split(split) for split in splits}.items():
+        left_out = [each for each in corpus.left_out if each.split == split]
+        yield SplitStarted(split=split, used=len(utterances), left_out=len(left_out))
         if trained.text is not None:
             trained.text.prepare([each.text for each in utterances])
         with autotuning.compiling_side_by_side(settling=True):
@@ -116,18 +161,19 @@ def evaluate(
                 accelerator=trained.accelerator,
                 workers=workers,
             )
-        output = folder / "evaluation" / split
+        output = trained.folder / "evaluation" / split
         try:
             output.mkdir(parents=True, exist_ok=True)
             _write_utterances(corpus, split, used=len(utterances), path=output / "utterances.json")
             for name, probabilities in found.items():
-                yield split, name, _write(utterances, probabilities, corpus.classes, output / name)
+                summary = _write(utterances, probabilities, corpus.classes, output / name)
+                yield LearnerScored(split=split, learner=name, stem=output / name, summary=summary)
         except OSError as error:
             raise UserError(f"{output} cannot be written: {error.strerror}", hint="Is the disk full?") from None
 
 
 def classify(trained: Trained, recording: Path, text: str) -> dict[str, dict[str, float]]:
-    """Return for each learner the probability of each class for one recording.
+    """Return the probability of each class for one recording, by learner and class.
 
     Raises:
         UserError: The recording cannot be read, or is shorter than a frame.
@@ -145,6 +191,7 @@ def classify(trained: Trained, recording: Path, text: str) -> dict[str, dict[str
 
 
 def _write(utterances: Sequence[Utterance], probabilities: Tensor, classes: tuple[str, ...], stem: Path) -> Summary:
+    """Write the predictions and scores of a learner."""
     predictions = Predictions(
         classes=classes,
         utterances=tuple(each.name for each in utterances),
@@ -160,6 +207,7 @@ def _write(utterances: Sequence[Utterance], probabilities: Tensor, classes: tupl
 
 
 def _write_utterances(corpus: Corpus, split: str, *, used: int, path: Path) -> None:
+    """Write how many utterances of a split were used, and which were left out."""
     left_out = [{"name": each.name, "reason": each.reason} for each in corpus.left_out if each.split == split]
     content = {"corpus": corpus.spec, "expected": used + len(left_out), "used": used, "left_out": left_out}
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())

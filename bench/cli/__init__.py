@@ -2,7 +2,7 @@
 
 import sys
 
-from bench.cli import accuracy, efficiency  # noqa: F401 - their commands
+from bench.cli import corpora, efficiency, evaluate, throughput, train  # noqa: F401 - their commands
 from bench.cli.app import INTERRUPTED, app
 from mixers.support.errors import UserError
 

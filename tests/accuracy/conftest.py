@@ -75,7 +75,7 @@ def make_run(corpus: Corpus, encoder_folders: tuple[Path, Path]) -> Callable[...
             "classes": corpus.classes,
             "speech": str(encoder_folders[0]),
             "text": str(encoder_folders[1]),
-            "preset": "paper",
+            "preset": "matched",
             "mixers": ("sa/sdpa", "retnet/reference"),
             "seeds": (0,),
             "data_seed": 0,

@@ -17,6 +17,7 @@ import torch
 
 from bench.accuracy import run as runs
 from bench.accuracy.corpora.base import Corpus
+from bench.accuracy.training import checkpoints
 from bench.accuracy.training.learner import Learner
 from tests.conftest import Sbench
 
@@ -72,7 +73,7 @@ def started(folder: Path, *arguments: object) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
 
 
-def test_killed_and_gone_on_with(tmp_path: Path, arguments: list[object]) -> None:
+def test_a_killed_run_resumes_to_the_same_result(tmp_path: Path, arguments: list[object]) -> None:
     whole = started(tmp_path, *arguments, "--output", "whole")
     whole.communicate(timeout=100)
     killed = started(tmp_path, *arguments, "--output", "killed")
@@ -81,9 +82,7 @@ def test_killed_and_gone_on_with(tmp_path: Path, arguments: list[object]) -> Non
         time.sleep(0.02)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
-    place = runs.last_place(tmp_path / "killed")
-    assert place is not None
-    assert place.epoch < 2
+    assert checkpoints.last_place(tmp_path / "killed").epoch < 2
     options = ("--workers", 0, "--device", "cpu", "--checkpoint-steps", 1)
     resumed = started(tmp_path, "--resume", "killed", *options)
     assert resumed.communicate(timeout=100)[0] == "killed\n"
@@ -94,7 +93,7 @@ def test_killed_and_gone_on_with(tmp_path: Path, arguments: list[object]) -> Non
 def test_explain_needs_no_corpus(sbench: Sbench) -> None:
     code, out, _ = sbench("train", "--explain", "--preset", "released")
     assert code == 0
-    assert "--preset released is the one in use" in out
+    assert "--preset released is in use" in out
     assert "five hidden layers" in " ".join(out.split())
 
 
@@ -102,21 +101,21 @@ BAD_INPUT = {
     "no corpus": ([], "no corpus was given", "--demo"),
     "unknown corpus": (["--corpus", "msp-podcst:."], "msp-podcst", "Did you mean 'msp-podcast'?"),
     "missing corpus": (["--corpus", "ravdess:nowhere"], "nowhere", ""),
-    "unknown preset": (["--preset", "papr"], "unknown preset 'papr'", "Did you mean 'paper'?"),
+    "unknown preset": (["--preset", "mached"], "unknown preset 'mached'", "Did you mean 'matched'?"),
     "unknown mixer": (["--mixers", "sa,kdaa"], "unknown mixer 'kdaa'", "Did you mean 'kda'?"),
     "a mixer twice": (["--mixers", "sa,retnet,sa/reference"], "one mixer is given twice", "in one implementation"),
-    "resume with epochs": (["--resume", "there", "--epochs", "9"], "goes on with the run as it was", "--epochs"),
-    "demo with a corpus": (["--demo", "--corpus", "ravdess:x"], "--demo has a corpus", "--corpus"),
+    "resume with epochs": (["--resume", "there", "--epochs", "9"], "continues the run", "--epochs"),
+    "demo with a corpus": (["--demo", "--corpus", "ravdess:x"], "--demo uses its own corpus", "--corpus"),
     "demo of no mixer": (["--demo", "--mixers", "saa", "--output", "x"], "unknown mixer 'saa'", "Did you mean 'sa'?"),
     "demo nowhere": (["--demo", "--output", "/proc/x"], "/proc/x-materials cannot be written", "--output"),
     "unknown implementation": (["--mixers", "sa/spda"], "unknown implementation of sa 'spda'", "sdpa"),
-    "cannot run here": (["--mixers", "kda/fla"], "kda/fla cannot be trained here: needs a CUDA GPU", "Give kda alone"),
+    "cannot run here": (["--mixers", "kda/fla"], "kda/fla cannot be trained here: needs a CUDA GPU", "Give only kda"),
     "unknown precision": (["--precision", "float16"], "unknown precision 'float16'", "bfloat16"),
     "learning rate": (["--learning-rate", "0"], "--learning-rate 0.0", "1e-4"),
     "crop": (["--crop", "0"], "0 s", ""),
     "batch": (["--batch", "64"], "13 training utterances are less than a batch of 64", "--batch"),
     "output exists": (["--output", "there"], "the output folder there exists", "--resume"),
-    "resume nothing": (["--resume", "there"], "there holds no run", "sbench train"),
+    "resume nothing": (["--resume", "there"], "there is no run", "sbench train"),
 }
 
 
@@ -152,7 +151,7 @@ def changed(path: Path, **fields: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
 
-def test_a_run_of_a_gpu_can_be_used_without_one_but_not_gone_on_with(
+def test_a_run_of_a_gpu_can_be_used_without_one_but_not_resumed(
     sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus
 ) -> None:
     sbench("train", *arguments, "--output", "run")
@@ -170,15 +169,15 @@ def test_a_run_of_a_gpu_can_be_used_without_one_but_not_gone_on_with(
     assert "retnet/fla cannot be trained here: needs a CUDA GPU" in err
 
 
-def test_whoever_takes_up_a_run_computes_in_its_precision(
+def test_every_use_of_a_run_computes_in_its_precision(
     sbench: Sbench, arguments: list[object], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bench.accuracy import trained as evaluation
+    from bench.accuracy import trained
     from bench.accuracy.training import setup
 
     sbench("train", *arguments, "--precision", "bfloat16", "--output", "run")
     chosen: list[str] = []
-    for module in (setup, evaluation):
+    for module in (setup, trained):
         monkeypatch.setattr(module, "choose_precision", lambda name, **_: chosen.append(name))
     recording = corpus.split("test1")[0].audio
     assert sbench("train", "--resume", "run", "--device", "cpu")[0] == 0
@@ -189,7 +188,7 @@ def test_whoever_takes_up_a_run_computes_in_its_precision(
 
 def test_accelerate_is_not_asked_how_to_compute() -> None:
     code = (
-        "from bench.accuracy.training.setup import start_accelerator as start; a = start('cpu'); "
+        "from bench.accuracy.training.computing import start_accelerator as start; a = start('cpu'); "
         "print(a.mixed_precision, a.gradient_accumulation_steps, a.state.dynamo_plugin.backend.value)"
     )
     elsewhere = {
@@ -214,7 +213,7 @@ def test_another_corpus_than_a_run_was_begun_with(
     (tmp_path / "own.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in moved[1:]))
     code, _, err = sbench("train", "--resume", "run", "--device", "cpu")
     assert code == 2
-    assert "own.jsonl is not what run was begun with" in err
+    assert "own.jsonl has changed" in err
 
 
 def test_an_unknown_split_is_refused_before_any_is_scored(
@@ -255,9 +254,9 @@ def test_predicting_less_than_a_frame(sbench: Sbench, tmp_path: Path, arguments:
 
 
 @pytest.mark.parametrize(
-    "writer", ["bench.accuracy.training.learner.write_atomically", "bench.accuracy.run.append_metrics"]
+    "writer", ["bench.accuracy.training.learner.write_atomically", "bench.accuracy.training.checkpoints.append_metrics"]
 )
-def test_a_full_disk_is_told_how_to_go_on(
+def test_a_full_disk_names_the_command_to_continue(
     sbench: Sbench, arguments: list[object], monkeypatch: pytest.MonkeyPatch, writer: str
 ) -> None:
     def refuse(*_: object) -> None:
@@ -270,7 +269,7 @@ def test_a_full_disk_is_told_how_to_go_on(
     assert "sbench train --resume run" in err
 
 
-def test_ctrl_c_before_the_first_step_says_how_to_go_on(
+def test_ctrl_c_before_the_first_step_names_the_command_to_continue(
     sbench: Sbench, tmp_path: Path, arguments: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object, **__: object) -> None:
@@ -280,7 +279,7 @@ def test_ctrl_c_before_the_first_step_says_how_to_go_on(
         patch.setattr(Learner, "__init__", interrupt)
         code, _, err = sbench("train", *arguments, "--output", "a run")
     assert code == 130
-    assert "To go on: sbench train --resume 'a run'" in err
+    assert "To continue: sbench train --resume 'a run'" in err
     assert sbench("train", "--resume", tmp_path / "a run", "--workers", 0, "--device", "cpu")[0] == 0
 
 

@@ -14,8 +14,8 @@ from bench.accuracy.inputs.batches import Inputs
 from bench.accuracy.inputs.random_encoders import WIDTH
 from bench.accuracy.run import ModelConfig
 from bench.accuracy.training.compiling import compiling_ahead
+from bench.accuracy.training.implementations import choose_implementation
 from bench.accuracy.training.learner import Learner
-from bench.accuracy.training.setup import choose_implementation
 from bench.efficiency import isolation
 from mixers.autotuning import compiling_side_by_side
 
@@ -26,11 +26,11 @@ BATCH, FRAMES, TOKENS, CLASSES, STEPS = 4, 100, 12, 8, 3
 
 def losses(mixer: str, precision: str, width: int = 1024) -> list[float]:
     """Of some steps on one batch."""
-    name, _, implementation = choose_implementation(mixer, "paper", device="cuda", width=width).partition("/")
+    name, _, implementation = choose_implementation(mixer, "matched", device="cuda", width=width).partition("/")
     config = ModelConfig(
         mixer=name,
         implementation=implementation,
-        preset="paper",
+        preset="matched",
         width=width,
         num_classes=CLASSES,
         speech_layers=1,
@@ -86,7 +86,7 @@ def test_a_captured_learner_learns_what_an_uncaptured_one_does(mixer: str) -> No
 def test_a_learner_that_waits_for_the_gpu_learns_without_a_graph() -> None:
     waiting, plain = (learner("sa", precision="bfloat16") for _ in range(2))
     waiting.model.register_forward_hook(lambda *given: print(float(given[-1].sum())))
-    message = "sa-0 learns without a CUDA graph"
+    message = "sa-0 trains without a CUDA graph"
     with pytest.warns(UserWarning, match=message) as warned:
         assert_they_learn_alike(waiting, plain, tokens=(16,) * 4)
     assert sum(message in str(each.message) for each in warned) == 1
@@ -106,9 +106,9 @@ def assert_they_learn_alike(one: Learner, plain: Learner, *, tokens: Sequence[in
 
 
 def learner(mixer: str, *, precision: str) -> Learner:
-    name, _, implementation = choose_implementation(mixer, "paper", device="cuda").partition("/")
+    name, _, implementation = choose_implementation(mixer, "matched", device="cuda").partition("/")
     config = ModelConfig(
-        mixer=name, implementation=implementation, preset="paper", width=1024, num_classes=CLASSES, speech_layers=1
+        mixer=name, implementation=implementation, preset="matched", width=1024, num_classes=CLASSES, speech_layers=1
     )
     return Learner(
         config, seed=0, learning_rate=1e-4, precision=precision, class_weights=None, accelerator=Accelerator()
@@ -126,7 +126,7 @@ def batch_of(tokens: int, generator: torch.Generator) -> Inputs:
 def test_what_was_compiled_ahead_need_not_be_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     config = ModelConfig(
-        mixer="retnet", implementation="fla", preset="paper", width=1024, num_classes=8, speech_layers=1
+        mixer="retnet", implementation="fla", preset="matched", width=1024, num_classes=8, speech_layers=1
     )
     ahead: dict[str, Any] = {
         "products": "bfloat16",

@@ -1,4 +1,4 @@
-"""What a corpus is once read: its utterances, and everything that was left out of them with the reason."""
+"""What a corpus is once it is read: its utterances, and what was left out with the reason."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,10 +8,11 @@ from mixers.support.errors import UserError, unknown_name
 
 TRAIN, DEVELOPMENT = "train", "development"
 
-# Of a file of predictions, before those of the classes, which must have other names.
+# The first columns of a file of predictions. One column for each class follows, so no class may have these names.
 PREDICTION_COLUMNS = ("utterance", "speaker", "label", "prediction")
 
-# Whom MSP-Podcast's annotators could not name. Two such utterances may or may not be by the same person.
+# The speaker of utterances whose speaker MSP-Podcast's annotators did not know. Two such utterances may or may not be
+# of the same person.
 UNKNOWN_SPEAKER = "Unknown"
 
 
@@ -20,11 +21,11 @@ class Utterance:
     """A recording of one speaker with one label.
 
     Attributes:
-        name: Its file name, of which there is one in a corpus.
+        name: Its file name, which is unique in a corpus.
         audio: The recording.
-        text: What is said, on one line; empty where a missing transcript was allowed.
-        label: One of the corpus's classes, in words: ``"anger"``.
-        speaker: Who speaks, or ``"Unknown"``.
+        text: The transcript, on one line; empty where a missing transcript was allowed.
+        label: One of the corpus's classes, as a word: ``"anger"``.
+        speaker: The speaker's name, or ``"Unknown"``.
         split: ``"train"``, ``"development"``, ``"test1"``, ...
     """
 
@@ -38,7 +39,7 @@ class Utterance:
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """What is in a corpus's files and not among its utterances; the split is empty where nothing states one."""
+    """An item of a corpus that is not among its utterances; the split is empty where none is stated."""
 
     name: str
     split: str
@@ -47,12 +48,12 @@ class LeftOut:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What a reader found, whole or not: `load` refuses what lacks something, `check` reports on it.
+    """What a reader found, complete or not: `load` refuses an incomplete one, `check` reports on it.
 
     Attributes:
         source: The file or folder that names the labels.
         classes: The classes, in the corpus's fixed order.
-        utterances: Those with a recording, in the source's order; a missing transcript is an empty text.
+        utterances: Those with a recording, in the source's order. A missing transcript is an empty text.
         left_out: What was left out on purpose.
         without_audio: The names of utterances whose recording is missing.
     """
@@ -66,13 +67,13 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """A corpus that lacks nothing.
+    """A complete corpus.
 
     Attributes:
-        spec: What it was asked for by: ``"msp-podcast:/data/MSP-Podcast-2.0"``.
+        spec: The specification that it was loaded by: ``"msp-podcast:/data/MSP-Podcast-2.0"``.
         classes: The classes, in the corpus's fixed order.
-        utterances: All that may be trained on or tested with.
-        left_out: All that may not, with the reasons.
+        utterances: All that can be used for training or testing.
+        left_out: All that cannot, with the reasons.
     """
 
     spec: str
@@ -108,22 +109,22 @@ def ordered_splits(splits: Iterable[str]) -> tuple[str, ...]:
 
 
 def one_line(text: str) -> str:
-    """Return a text with each run of white space, line ends included, as one space."""
+    """Return a text with each run of white space, including line ends, as one space."""
     return " ".join(text.split())
 
 
 def note_name(name: str, where: str, seen: dict[str, str]) -> None:
-    """Note where a name is given.
+    """Record where a name occurs, so that a second occurrence is refused.
 
     Args:
-        name: An utterance's.
+        name: The name of an utterance.
         where: The file, with a line number if it has many names.
-        seen: What was noted before; it is added to.
+        seen: The names so far; this one is added.
 
     Raises:
-        UserError: It was given before.
+        UserError: The name occurred before.
     """
     if name in seen:
-        hint = "Every utterance needs a name of its own: remove one of the two, or rename it."
+        hint = "Every utterance needs a unique name: remove one of the two, or rename it."
         raise UserError(f"two utterances are called {name}: {seen[name]} and {where}", hint=hint)
     seen[name] = where

@@ -1,21 +1,21 @@
-"""Folders and text files of a corpus, read with one line to the user where that fails."""
+"""Reads the folders and text files of a corpus; a failure is one line for the user."""
 
 import os
 from pathlib import Path
 
 from mixers.support.errors import UserError
 
-_HALF_COPIED = "The corpus is half copied, or another folder was meant: {layout}."
+_PARTLY_COPIED = "The corpus is only partly copied, or this is the wrong folder: {layout}."
 
 
 def missing(path: Path, *, layout: str) -> UserError:
-    """Return the error for what a corpus should hold and does not.
+    """Return the error for a missing part of a corpus.
 
     Args:
         path: The file or folder.
         layout: What the corpus looks like, in words.
     """
-    return UserError(f"{path} is missing", hint=_HALF_COPIED.format(layout=layout))
+    return UserError(f"{path} is missing", hint=_PARTLY_COPIED.format(layout=layout))
 
 
 def require_folder(folder: Path, *, layout: str) -> None:
@@ -26,13 +26,13 @@ def require_folder(folder: Path, *, layout: str) -> None:
     """
     if not folder.is_dir():
         message = f"{folder} is not a folder" if folder.exists() else f"no such folder: {folder}"
-        raise UserError(message, hint=f"Give the corpus's own folder: {layout}.")
+        raise UserError(message, hint=f"Give the folder of the corpus: {layout}.")
 
 
 def list_files(folder: Path) -> dict[str, Path]:
-    """Return the files directly in a folder by name, in alphabetical order; nothing if there is no such folder.
+    """Return the files directly in a folder by name, in alphabetical order; none if there is no such folder.
 
-    Not `Path.iterdir`, which asks the disk about every entry again: MSP-Podcast 2.0 has 264,705 recordings.
+    `Path.iterdir` would ask the disk about every entry again: MSP-Podcast 2.0 has 264,705 recordings.
 
     Raises:
         UserError: The folder cannot be listed.
@@ -48,7 +48,7 @@ def list_files(folder: Path) -> dict[str, Path]:
 
 
 def read_text(path: Path) -> str:
-    """Return the content of a UTF-8 file; a byte order mark is no part of it.
+    """Return the content of a UTF-8 file, without a byte order mark.
 
     Raises:
         UserError: It cannot be read or is not UTF-8.
@@ -56,7 +56,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}", hint="Check that it is there, whole.") from None
+        raise UserError(f"{path} cannot be read: {error.strerror}", hint="Check that it exists, complete.") from None
     except UnicodeDecodeError as error:
-        hint = "Save it as UTF-8; if it was damaged, copy it again."
+        hint = "Save it as UTF-8. If it is damaged, copy it again."
         raise UserError(f"{path} is not UTF-8 at byte {error.start}", hint=hint) from None

@@ -1,7 +1,7 @@
-"""What one trained mixer said of each utterance of a split: written once, and all that any figure is made from.
+"""The predictions of one learner for each utterance of a split: all scores and tables are made from these files.
 
-The file is CSV, a row an utterance, with as many digits as the numbers have. Its reader trusts nothing: a file that was
-cut off or edited is refused with the line, since a score of what is left would look like any other.
+A file is CSV with one row for each utterance and all digits of the numbers. The reader checks everything. It refuses a
+truncated or edited file and names the line, since a score of the rest would look like any other.
 """
 
 import csv
@@ -19,17 +19,17 @@ from bench.accuracy.corpora.base import PREDICTION_COLUMNS, UNKNOWN_SPEAKER
 from bench.files import write_atomically
 from mixers.support.errors import UserError
 
-_HINT = "Make it again with `sbench evaluate`."
+_HINT = "Write it again with `sbench evaluate`."
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predictions:
-    """Those of one (mixer, seed, split), in any order of the utterances.
+    """The predictions of one mixer and seed for one split, in any order of the utterances.
 
     Attributes:
-        classes: All of the corpus, whether or not the split has them.
+        classes: All classes of the corpus, including those that the split lacks.
         utterances: Their names, each once.
-        speakers: Who speaks, or ``Unknown``.
+        speakers: The speakers' names, or ``Unknown``.
         labels: The true classes.
         predictions: The predicted ones.
         probabilities: (utterances, classes).
@@ -47,15 +47,15 @@ class Predictions:
 
     @functools.cached_property
     def truth(self) -> frozenset[tuple[str, str, str]]:
-        """Utterance, speaker and label of each: what those of another mixer must share to be compared in pairs."""
+        """Utterance, speaker and label of each. Two mixers can only be compared in pairs if these are equal."""
         return frozenset(zip(self.utterances, self.speakers, self.labels, strict=True))
 
     @functools.cached_property
     def speaker_confusions(self) -> NDArray[np.int64]:
         """A confusion matrix for each speaker, (speakers, classes, classes), rows true, columns predicted.
 
-        The same truth gives the same order of speakers. Who is unknown may be anyone, so each such utterance counts as
-        a speaker of its own.
+        The same truth gives the same order of speakers. An unknown speaker may be anyone, so each utterance of one
+        counts as a separate speaker.
         """
         voices = [
             (speaker, utterance if speaker == UNKNOWN_SPEAKER else "")
@@ -68,7 +68,7 @@ class Predictions:
         return np.bincount(cell, minlength=len(order) * size**2).reshape(len(order), size, size)
 
     def indices(self, names: Sequence[str]) -> NDArray[np.int64]:
-        """Return the place of each class in ``classes``."""
+        """Return the index of each class in ``classes``."""
         places = {name: place for place, name in enumerate(self.classes)}
         return np.array([places[name] for name in names], dtype=np.int64)
 
@@ -77,7 +77,7 @@ def write_predictions(predictions: Predictions, path: Path) -> None:
     """Write a file that reads back exactly.
 
     Raises:
-        OSError: It cannot be written; what was there before is still there.
+        OSError: It cannot be written; an older file is kept.
     """
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
@@ -93,26 +93,26 @@ def read_predictions(path: Path, *, classes: Sequence[str]) -> Predictions:
 
     Args:
         path: The file.
-        classes: Those of the run, in its order.
+        classes: The classes of the run, in its order.
 
     Raises:
-        UserError: The file is missing, cut off or damaged.
+        UserError: The file is missing, truncated or damaged.
     """
     try:
         text = path.read_bytes().decode()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}", hint=_HINT) from None
     except UnicodeDecodeError:
-        raise UserError(f"{path} is damaged: it is no text", hint=_HINT) from None
+        raise UserError(f"{path} is damaged: it is not UTF-8", hint=_HINT) from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         rows = list(_rows(reader, classes))
         if not text.endswith("\n"):
-            raise ValueError("the file ends within it")
+            raise ValueError("the file ends in the middle of it")
     except (csv.Error, ValueError) as error:
         raise UserError(f"{path} is damaged in line {reader.line_num}: {error}", hint=_HINT) from None
     if not rows:
-        raise UserError(f"{path} is empty: it has no utterance", hint=_HINT)
+        raise UserError(f"{path} is empty", hint=_HINT)
     utterances, speakers, labels, predictions, probabilities = zip(*rows, strict=True)
     return Predictions(
         classes=tuple(classes),
@@ -125,10 +125,10 @@ def read_predictions(path: Path, *, classes: Sequence[str]) -> Predictions:
 
 
 def _rows(reader: Iterator[list[str]], classes: Sequence[str]) -> Iterator[tuple[str, str, str, str, list[float]]]:
-    """Yield what each line says.
+    """Yield the fields of each line.
 
     Raises:
-        ValueError: The line that was read last is not as it should be.
+        ValueError: The last line that was read is invalid.
     """
     columns = (*PREDICTION_COLUMNS, *classes)
     header = next(reader, [])
@@ -136,18 +136,18 @@ def _rows(reader: Iterator[list[str]], classes: Sequence[str]) -> Iterator[tuple
     if missing := [name for name in columns if name not in places]:
         raise ValueError(f"no column {', '.join(missing)}")
     if len(header) != len(columns):
-        raise ValueError(f"columns beyond {', '.join(columns)}")
+        raise ValueError(f"more columns than {', '.join(columns)}")
     seen: set[str] = set()
     for fields in reader:
         if len(fields) != len(columns):
             raise ValueError(f"{len(fields)} fields instead of {len(columns)}")
         utterance, speaker, label, prediction, *probabilities = (fields[places[name]] for name in columns)
         if utterance in seen:
-            raise ValueError(f"utterance {utterance!r} a second time")
+            raise ValueError(f"utterance {utterance!r} occurs twice")
         seen.add(utterance)
         for name in (label, prediction):
             if name not in classes:
-                raise ValueError(f"unknown class {name!r}; those of the run are {', '.join(classes)}")
+                raise ValueError(f"unknown class {name!r}; the run has {', '.join(classes)}")
         yield utterance, speaker, label, prediction, [_probability(text) for text in probabilities]
 
 
@@ -156,6 +156,6 @@ def _probability(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 <= value <= 1:  # nor is NaN
+    if not 0 <= value <= 1:  # this also refuses NaN
         raise ValueError(f"{text!r} is no probability")
     return value

@@ -1,1 +1,1 @@
-"""What classifiers learn from: batches of audio, and their features by frozen encoders."""
+"""The inputs of classifiers: batches of audio, and their features from frozen encoders."""

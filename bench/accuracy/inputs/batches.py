@@ -1,12 +1,11 @@
 """Utterances as batches: random crops of 5.5 s for training, whole files for evaluation.
 
-Where a crop lies, and the order of an epoch, follow from the seed, the epoch and the utterance alone: neither how many
-workers load, nor how many GPUs there are, nor an interruption changes them.
+The place of a crop depends only on seed, epoch and utterance, the order of an epoch only on seed and epoch. The number
+of workers, the number of GPUs and interruptions do not change them.
 """
 
 import random
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,12 +16,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from bench.accuracy.corpora.base import Utterance
 from bench.accuracy.inputs.features import SpeechFeatures, TextFeatures
-from bench.accuracy.run import WaveformScale
 from bench.audio import read_encodable, read_recording
 from bench.speech import crop_or_repeat, samples_of
 from mixers.support.errors import UserError
 
-_TOKENS = 16  # texts of a training batch are padded to a multiple of so many, so that kernels meet few lengths
+_TOKENS = 16  # texts of a training batch are padded to a multiple of this, so that kernels see few lengths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +28,8 @@ class Batch:
     """Utterances of equal length.
 
     Attributes:
-        names: Of the utterances.
-        texts: What is said in them.
+        names: The names of the utterances.
+        texts: Their transcripts.
         waveforms: At 16 kHz, (B, samples).
         labels: Indices of the classes, (B,).
     """
@@ -42,12 +40,12 @@ class Batch:
     labels: Int[Tensor, " B"]
 
     def pin_memory(self) -> "Batch":
-        """Return it in memory that a GPU can copy from while the host goes on; a loader asks for it by this name."""
+        """Return it in pinned memory, which a GPU copies from asynchronously. The data loader calls this method."""
         return replace(self, waveforms=self.waveforms.pin_memory(), labels=self.labels.pin_memory())
 
 
 class Crops(Dataset[tuple[Utterance, Tensor]]):
-    """An epoch's crops: item i is a random piece of utterance i, repeated where the whole is shorter."""
+    """The crops of an epoch: item i is a random piece of utterance i, which is repeated if it is shorter."""
 
     def __init__(self, utterances: Sequence[Utterance], *, seconds: float, seed: int, epoch: int) -> None:
         self._utterances = utterances
@@ -64,7 +62,7 @@ class Crops(Dataset[tuple[Utterance, Tensor]]):
 
 
 class WholeFiles(Dataset[tuple[Utterance, Tensor]]):
-    """Whole recordings, of any length from one frame on."""
+    """Whole recordings of one frame or more."""
 
     def __init__(self, utterances: Sequence[Utterance]) -> None:
         self._utterances = utterances
@@ -77,19 +75,8 @@ class WholeFiles(Dataset[tuple[Utterance, Tensor]]):
         return utterance, read_encodable(utterance.audio)
 
 
-def check_whole_files(utterances: Sequence[Utterance]) -> None:
-    """Read every file once as evaluation will, to name a bad one before hours are spent.
-
-    Raises:
-        UserError: One cannot be read, or is shorter than a frame; the first such is named.
-    """
-    with ThreadPoolExecutor() as pool:
-        for _ in pool.map(lambda each: read_encodable(each.audio).shape, utterances):
-            pass
-
-
-class _Told(Dataset[tuple[Utterance, Tensor] | UserError]):
-    """A data set that gives the user's mistakes as items: raised in a worker they would come as its traceback."""
+class _ErrorsAsItems(Dataset[tuple[Utterance, Tensor] | UserError]):
+    """A data set that returns user errors as items. Raised in a worker, they would arrive as its traceback."""
 
     def __init__(self, dataset: Dataset[tuple[Utterance, Tensor]]) -> None:
         self._dataset = dataset
@@ -105,18 +92,18 @@ class _Told(Dataset[tuple[Utterance, Tensor] | UserError]):
 
 
 class Order:
-    """The utterances of each global batch of an epoch, of which each of several processes takes its share."""
+    """The utterances of each batch of an epoch; each process takes its share of every batch."""
 
     def __init__(self, count: int, *, batch: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> None:
         """Shuffle.
 
         Args:
             count: Utterances in an epoch.
-            batch: Utterances in one step of all processes together; what is left over at the end is left out.
-            seed: Of the order, with the epoch.
+            batch: Utterances in one step, over all processes. An incomplete last batch is left out.
+            seed: Determines the order, together with the epoch.
             epoch: From 0.
-            rank: This process's number.
-            world: Processes, a divisor of the batch.
+            rank: The number of this process.
+            world: The number of processes, a divisor of the batch.
         """
         every = list(range(count))
         random.Random(f"order/{seed}/{epoch}").shuffle(every)
@@ -129,7 +116,7 @@ class Order:
         return iter(self._batches)
 
     def skip(self, steps: int) -> None:
-        """Leave out the first steps, which were taken before an interruption."""
+        """Leave out the first steps, which were done before an interruption."""
         self._batches = self._batches[steps:]
 
 
@@ -143,10 +130,10 @@ def load(
     """Yield batches.
 
     Args:
-        dataset: `Crops`, or `WholeFiles`, which come one by one.
-        order: Of the crops; None for one utterance after the other.
-        classes: The corpus's.
-        workers: Processes that read, beside this one; 0 to read in this one.
+        dataset: `Crops` or `WholeFiles`.
+        order: The order of the crops; None for one utterance at a time, in the order of the data set.
+        classes: The classes of the corpus.
+        workers: Additional processes that read audio; 0 to read in this process.
 
     Raises:
         UserError: A recording cannot be read.
@@ -166,9 +153,10 @@ def load(
             labels=torch.tensor([index[utterance.label] for utterance, _ in sound]),
         )
 
-    chosen: dict[str, Any] = {"batch_size": 1} if order is None else {"batch_sampler": order}
+    batching: dict[str, Any] = {"batch_size": 1} if order is None else {"batch_sampler": order}
     pin = torch.cuda.is_available()
-    for batch in DataLoader(_Told(dataset), collate_fn=collate, num_workers=workers, pin_memory=pin, **chosen):
+    items = _ErrorsAsItems(dataset)
+    for batch in DataLoader(items, collate_fn=collate, num_workers=workers, pin_memory=pin, **batching):
         if isinstance(batch, UserError):
             raise batch
         yield batch
@@ -179,7 +167,7 @@ class Inputs:
     """What a classifier learns from: features of a batch, and its labels.
 
     Attributes:
-        speech: Of the last layer, or of all, (B, M, D) or (B, Z, M, D).
+        speech: Features of the last layer, (B, M, D), or of all layers, (B, Z, M, D).
         text: (B, N, D); None for speech alone.
         text_mask: True on real tokens, (B, N); None for speech alone.
         labels: Indices of the classes, (B,).
@@ -192,13 +180,13 @@ class Inputs:
 
 
 def encode(batch: Batch, *, speech: SpeechFeatures, text: TextFeatures | None, device: torch.device) -> Inputs:
-    """Return what classifiers learn from.
+    """Encode a batch.
 
     Args:
-        batch: Its texts must have been prepared.
+        batch: Its texts must have been prepared with `TextFeatures.prepare`.
         speech: The frozen speech encoder.
         text: The frozen text encoder; None for speech alone.
-        device: Where the classifiers are.
+        device: The device of the classifiers.
 
     Raises:
         UserError: An utterance's features are not finite.
@@ -206,27 +194,6 @@ def encode(batch: Batch, *, speech: SpeechFeatures, text: TextFeatures | None, d
     labels = batch.labels.to(device, non_blocking=True)
     tokens = mask = None
     if text is not None:
-        # Before the speech: the host waits for this copy, which is not from pinned memory, and all that is before it.
+        # Before the speech: this copy is not from pinned memory, so the host waits for it and for all work before it.
         tokens, mask = (each.to(device, non_blocking=True) for each in text(batch.texts, multiple=_TOKENS))
     return Inputs(speech=speech(batch.waveforms, batch.names), text=tokens, text_mask=mask, labels=labels)
-
-
-def waveform_scale(utterances: Sequence[Utterance]) -> WaveformScale:
-    """Return mean and deviation over all samples of the training set; each file is read once.
-
-    Raises:
-        UserError: A file cannot be read, or all are silent.
-    """
-    with ThreadPoolExecutor() as pool:
-        sums = list(pool.map(_sums, utterances))
-    count, total, squares = (sum(column) for column in zip(*sums, strict=True))
-    mean = total / count
-    variance = squares / count - mean**2
-    if not variance > 0:
-        raise UserError("the training set is silent", hint="Check it with `sbench corpus`.")
-    return WaveformScale(mean=mean, deviation=variance**0.5)
-
-
-def _sums(utterance: Utterance) -> tuple[int, float, float]:
-    waveform = read_recording(utterance.audio).double()
-    return waveform.numel(), float(waveform.sum()), float(waveform.square().sum())

@@ -1,6 +1,6 @@
-"""The frozen encoders in front of every mixer: a batch goes through them once, whoever trains on it.
+"""The frozen encoders in front of every mixer: each batch is encoded once for all learners.
 
-They stay in evaluation mode, have no gradients, and are in no optimiser. What they make is checked for finite values.
+They stay in evaluation mode, have no gradients, and are in no optimiser. Their features are checked for finite values.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from bench.encoders import SpeechEncoder, hide_progress_bars, load_encoder, norm
 from mixers.support.errors import UserError
 from mixers.support.precision import DTYPES
 
-# Short names of the paper's encoders, beside which any compatible id or folder will do.
+# Short names of the paper's encoders. Any other compatible id or folder works too.
 SPEECH = {
     "wavlm-large": "microsoft/wavlm-large",
     "wav2vec2-xlsr": "facebook/wav2vec2-xls-r-300m",
@@ -26,21 +26,21 @@ SPEECH = {
 TEXT = "bert-large-uncased"
 TEXT_RANDOM = "bert-large-random"  # its architecture with random weights, which needs no download
 
-LONGEST_TEXT = 512  # tokens that BERT has positions for, its own two included
+LONGEST_TEXT = 512  # tokens that BERT has positions for, including [CLS] and [SEP]
 
-_TEXTS_AT_ONCE = 64
+_TEXT_BATCH = 64
 
 
 class SpeechFeatures:
-    """Speech through a frozen encoder, a batch of equally long waveforms at a time."""
+    """Encodes batches of equally long waveforms with a frozen encoder."""
 
     def __init__(self, encoder: SpeechEncoder, *, scale: WaveformScale | None, all_layers: bool) -> None:
         """Wrap an encoder.
 
         Args:
             encoder: In evaluation mode.
-            scale: Of the training set; None where each waveform is normalised by itself, if its encoder asks for that.
-            all_layers: Whether all hidden layers are given, or the last one alone.
+            scale: The scale of the training set. None to normalise each waveform by itself, if the encoder needs it.
+            all_layers: Whether to return all hidden layers or only the last one.
         """
         self._encoder = encoder
         self._scale = scale
@@ -54,8 +54,8 @@ class SpeechFeatures:
         """Return the features, on the encoder's device and in its precision.
 
         Args:
-            waveforms: At 16 kHz, full scale being 1.
-            names: Of the utterances, for messages.
+            waveforms: At 16 kHz; full scale is 1.
+            names: The names of the utterances, for messages.
 
         Raises:
             UserError: An utterance's features are not finite.
@@ -68,14 +68,15 @@ class SpeechFeatures:
         elif self._encoder.normalises:
             waveforms = torch.stack([normalise(waveform) for waveform in waveforms])
         output = model(waveforms.to(parameter.dtype), output_hidden_states=self._all_layers)
-        last, every = output.last_hidden_state, output.hidden_states  # (B, M, D); Z + 1 of them, the first the input
-        features: Tensor = torch.stack(every[1:], dim=1) if self._all_layers else last
+        features: Tensor = output.last_hidden_state  # (B, M, D)
+        if self._all_layers:
+            features = torch.stack(output.hidden_states[1:], dim=1)  # (B, Z, M, D), without the first, the input
         _check_finite(features, names, self._encoder.name)
         return features
 
 
 class TextFeatures:
-    """Texts through a frozen BERT, each once; what it made is kept on the CPU."""
+    """Encodes texts with a frozen BERT, each text once; the features are kept on the CPU."""
 
     def __init__(self, name: str, *, device: str, dtype: torch.dtype) -> None:
         """Load tokenizer and model.
@@ -83,11 +84,11 @@ class TextFeatures:
         Args:
             name: An id on the Hugging Face hub, the folder of a saved model and its tokenizer, or
                 ``bert-large-random``.
-            device: Where it runs.
-            dtype: What it computes in.
+            device: The device it runs on.
+            dtype: The type it computes in.
 
         Raises:
-            UserError: Nothing of that name can be loaded.
+            UserError: No text encoder of that name can be loaded.
         """
         self.name = name
         self._tokenizer, model = _random_text_encoder() if name == TEXT_RANDOM else _saved_text_encoder(name, dtype)
@@ -96,28 +97,29 @@ class TextFeatures:
         self._kept: dict[str, Tensor] = {}
 
     def prepare(self, texts: Sequence[str]) -> None:
-        """Encode those texts that were not yet."""
-        # By length, so that little is padding, and always in the same batches, which the last digits depend on.
+        """Encode the texts that have not been encoded yet."""
+        # Sorted by length for little padding, and always in the same batches, since the last digits depend on them.
         missing = sorted(set(texts) - self._kept.keys(), key=lambda text: (len(text), text))
-        for start in range(0, len(missing), _TEXTS_AT_ONCE):
-            self._encode(missing[start : start + _TEXTS_AT_ONCE])
+        for start in range(0, len(missing), _TEXT_BATCH):
+            self._encode(missing[start : start + _TEXT_BATCH])
 
     def forget(self) -> None:
-        """Encode every text again when it is next prepared."""
+        """Forget all features, so that every text is encoded again."""
         self._kept.clear()
 
     def __call__(
         self, texts: Sequence[str], *, multiple: int = 1
     ) -> tuple[Float[Tensor, "B N D"], Bool[Tensor, "B N"]]:
-        """Return the features of prepared texts, padded at the end, and which tokens are real.
+        """Return the features of prepared texts, padded at the end, and a mask of the real tokens.
 
         Args:
             texts: A batch.
-            multiple: N is made a multiple of this, so that kernels meet few lengths.
+            multiple: N becomes a multiple of this, so that kernels see few lengths.
         """
         features = [self._kept[text] for text in texts]  # (N, D) each
         longest = max(len(each) for each in features)
         size = -(-longest // multiple) * multiple
+        # Not pad_sequence, which knows no multiple: padding its result again would copy the whole batch twice.
         padded = features[0].new_zeros(len(features), size, self.width)
         mask = torch.zeros(len(features), size, dtype=torch.bool)
         for row, each in enumerate(features):
@@ -128,7 +130,7 @@ class TextFeatures:
     @torch.no_grad()
     def _encode(self, texts: Sequence[str]) -> None:
         device = next(self._model.parameters()).device
-        # A text that is cut keeps its closing [SEP]: the tokenizer leaves room for it.
+        # A truncated text keeps its closing [SEP]: the tokenizer leaves room for it.
         tokens = self._tokenizer(
             list(texts), return_tensors="pt", padding=True, truncation=True, max_length=LONGEST_TEXT
         ).to(device)
@@ -144,14 +146,16 @@ def _saved_text_encoder(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
         model, report = AutoModel.from_pretrained(name, dtype=dtype, output_loading_info=True)
-    except Exception as error:  # of whatever kind transformers and the libraries below it have
+    except Exception as error:  # there is no common type
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         hint = f"Give a Hugging Face id such as {TEXT}, a saved model's folder, {TEXT_RANDOM}, or --no-text."
         raise UserError(f"cannot load the text encoder {name!r}: {reason}", hint=hint) from None
-    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))  # whose output none reads
+    missing = sorted(
+        key for key in report["missing_keys"] if not key.startswith("pooler.")
+    )  # the pooler's output is not used
     if missing:
         message = f"{name} lacks {len(missing)} of the text encoder's weights, for instance {missing[0]}"
-        raise UserError(message, hint="They would be random. Save the whole model, or give another.")
+        raise UserError(message, hint="They would be random. Save the complete model, or give another one.")
     return tokenizer, model
 
 
@@ -171,26 +175,26 @@ def load_features(
     Args:
         speech: For instance ``wavlm-large``.
         text: For instance ``bert-large-uncased``; None for speech alone.
-        device: Where they run.
-        dtype: What they compute in.
+        device: The device they run on.
+        dtype: The type they compute in.
 
     Raises:
-        UserError: One cannot be loaded, is no encoder of waveforms, or the two differ in width.
+        UserError: An encoder cannot be loaded, ``speech`` is no encoder of waveforms, or their widths differ.
     """
     hide_progress_bars()
     encoder = load_encoder(SPEECH.get(speech, speech), width=None, device=device, dtype=dtype, seed=0)
     texts = None if text is None else TextFeatures(text, device=device, dtype=dtype)
     if texts is not None and texts.width != encoder.width:
-        hint = "Take two encoders of one width, or --no-text."
+        hint = "Choose two encoders of the same width, or --no-text."
         raise UserError(f"{speech} has {encoder.width} features per frame, {text} has {texts.width}", hint=hint)
     return encoder, texts
 
 
 def open_encoders(run: Run, *, device: str) -> Encoders:
-    """Load the encoders that a run was, or is to be, trained with.
+    """Load the encoders of a run.
 
     Raises:
-        UserError: One cannot be loaded.
+        UserError: An encoder cannot be loaded.
     """
     encoder, text = load_features(run.speech, run.text, device=device, dtype=DTYPES[run.precision])
     return SpeechFeatures(encoder, scale=run.scale, all_layers=run.preset == "released"), text
@@ -201,4 +205,4 @@ def _check_finite(features: Tensor, names: Sequence[str], encoder: str) -> None:
     if not finite.all():
         name = names[int(finite.logical_not().nonzero()[0])]
         hint = "Encode in float32 or bfloat16; check the audio with `sbench corpus`."
-        raise UserError(f"{encoder} makes features of {name!r} that are not finite", hint=hint)
+        raise UserError(f"{encoder} gives features of {name!r} that are not finite", hint=hint)

@@ -1,7 +1,7 @@
-"""Small encoders of the real architectures with random weights, for demonstrations and tests: nothing is downloaded.
+"""Small encoders of the real architectures with random weights, for demonstrations and tests without downloads.
 
-What they make of speech and text has never been trained, yet differs with pitch, energy, rate and words: enough for a
-mixer that is trained on it to tell emotions from each other.
+Their features still differ with pitch, energy, rate and words. That is enough for a mixer to learn to tell emotions
+apart.
 """
 
 import string
@@ -34,8 +34,8 @@ def write_speech_encoder(folder: Path, *, seed: int, width: int = WIDTH) -> None
     """Save a wav2vec 2.0 of two layers with XLS-R's frames and norms.
 
     Args:
-        folder: Where to; made if need be.
-        seed: Of its weights; torch's generators are left as they are.
+        folder: Where to save it; made if missing.
+        seed: Seed of the weights; torch's global generators are not changed.
         width: D.
     """
     from transformers import Wav2Vec2Config, Wav2Vec2Model
@@ -62,8 +62,8 @@ def write_text_encoder(folder: Path, *, seed: int, width: int = WIDTH) -> None:
     """Save a BERT of two layers with a tokenizer that spells every word.
 
     Args:
-        folder: Where to; made if need be.
-        seed: Of its weights; torch's generators are left as they are.
+        folder: Where to save it; made if missing.
+        seed: Seed of the weights; torch's global generators are not changed.
         width: D.
     """
     hide_progress_bars()
@@ -78,8 +78,8 @@ def random_bert(*, seed: int, **sizes: Any) -> tuple[Any, Any]:
     """Return a tokenizer that spells every word, and a BERT with random weights.
 
     Args:
-        seed: Of its weights; torch's generators are left as they are.
-        sizes: Of `transformers.BertConfig`.
+        seed: Seed of the weights; torch's global generators are not changed.
+        sizes: Arguments of `transformers.BertConfig`.
     """
     from transformers import BertConfig, BertModel, BertTokenizer
 

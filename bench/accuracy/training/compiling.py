@@ -1,7 +1,7 @@
-"""Compiles on a GPU what learners run, a process for each, before their first step.
+"""Compiles the kernels of all learners on a GPU before their first step, in one process per learner.
 
-In one process kernels are compiled one after the other, as a step comes to them. Side by side they take as long as the
-slowest learner's. What is compiled lies in Triton's cache, where the process that trains finds it.
+One process would compile kernels one after another. Side by side, compiling takes as long as the slowest learner. The
+results go to Triton's cache, where the training process finds them.
 """
 
 import contextlib
@@ -21,8 +21,7 @@ from mixers.support.precision import DTYPES, use_precision
 
 _TOKENS = 32  # of text, half of them padding
 
-# That a process may take for a step of 32 utterances and its context, so that those side by side find room, beside the
-# encoders.
+# GPU memory that one process may need for its context and a step of 32 utterances. It limits how many run side by side.
 _BYTES_EACH = 4 * 2**30
 
 
@@ -37,18 +36,18 @@ def compiling_ahead(
     text: bool,
     device: torch.device,
 ) -> Iterator[None]:
-    """Compile what these classifiers run in training, while something else is done; on a CPU do nothing.
+    """Compile the kernels of these classifiers' training during the `with` block; on a CPU do nothing.
 
-    A classifier that fails is passed over: it will say so itself when it is trained.
+    A classifier that fails is skipped: its training will report the error.
 
     Args:
-        configs: Of the classifiers; alike ones are compiled once.
-        precisions: Each classifier is trained in each, as `Learner` says.
-        products: What `use_precision` was told.
+        configs: The classifiers; equal ones are compiled once.
+        precisions: The precisions that each is trained in, as for `Learner`.
+        products: The argument of `use_precision`.
         batch: Utterances in a step.
-        frames: Of speech, of each.
-        text: Whether text follows.
-        device: Where they will be trained.
+        frames: Frames of speech of each utterance.
+        text: Whether text follows the speech.
+        device: The device of the training.
     """
     if device.type != "cuda" or not configs:
         yield

@@ -1,7 +1,7 @@
-"""One row of the table in the making: a mixer with one seed, its optimiser and its learning rate.
+"""A learner: a mixer's classifier with one seed, its optimiser and its learning rate.
 
-Many learn from the same batch, each by itself: what one draws at random depends on its own seed and step alone, so it
-learns the same whoever learns beside it, and after an interruption as without one.
+Many learners share a batch but are independent. Their random draws depend only on their own seed and step. So the other
+learners do not change the result, and neither does an interruption.
 """
 
 import json
@@ -27,19 +27,19 @@ from bench.files import write_atomically
 from mixers.support.errors import UserError
 
 WEIGHT_DECAY = 0.01
-PATIENCE = 5  # epochs without a better score, after which the learning rate is halved
+PATIENCE = 5  # epochs without a better score until the learning rate is halved
 
-_MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # what AdamW keeps for each parameter
+_ADAMW_STATE = ("exp_avg", "exp_avg_sq", "step")  # for each parameter
 
 
 @dataclass(kw_only=True)
 class Progress:
-    """What a learner has come to; it changes with every evaluation.
+    """A learner's scores so far; they change with every evaluation.
 
     Attributes:
-        best: The highest macro-F on the development set so far; below 0 before the first.
-        best_epoch: When that was, from 0.
-        waited: Epochs without a better score since the learning rate was last halved or the score last better.
+        best: The highest macro-F on the development set so far; below 0 before the first evaluation.
+        best_epoch: The epoch of that score, from 0.
+        waited: Epochs since the last better score or, if later, since the learning rate was halved.
     """
 
     best: float = -1.0
@@ -63,12 +63,12 @@ class Learner:
         """Build it with seeded weights, on the accelerator's device.
 
         Args:
-            config: Of the classifier.
-            seed: Of its weights and of what it draws while it learns.
+            config: The configuration of the classifier.
+            seed: Seed of the weights and of the dropout.
             learning_rate: At the beginning.
-            precision: ``bfloat16``: products in it, weights in float32; or ``float32``.
-            class_weights: Of the loss; None for equal ones.
-            accelerator: Spreads the work over its processes.
+            precision: ``bfloat16`` (bfloat16 products, float32 weights) or ``float32``.
+            class_weights: The weights of the classes in the loss; None for equal weights.
+            accelerator: Distributes the work over its processes.
         """
         self.name = f"{config.mixer}-{seed}"
         self.config = config
@@ -80,29 +80,31 @@ class Learner:
         )
         self._weights = None if class_weights is None else class_weights.to(accelerator.device)
         model = build(config, seed=seed)
-        on_gpu = accelerator.device.type == "cuda"  # where it saves the host hundreds of launches a step
+        on_gpu = accelerator.device.type == "cuda"
+        # On a GPU, fused saves the host hundreds of launches a step.
         optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=on_gpu)
         self._model, self._optimizer = accelerator.prepare(model, optimizer)
-        alone = accelerator.num_processes == 1  # else gradients are averaged as the backward pass makes them
-        self._replayed = Replayed(self.name) if on_gpu and alone else None
+        # With several processes, gradients are averaged during the backward pass, which no graph here captures.
+        one_process = accelerator.num_processes == 1
+        self._replayed = Replayed(self.name) if on_gpu and one_process else None
 
     @property
     def model(self) -> EmotionModel:
-        """The classifier itself, whatever was wrapped around it."""
+        """The classifier itself, without the accelerator's wrapper."""
         model: EmotionModel = self._accelerator.unwrap_model(self._model)
         return model
 
     @property
     def learning_rate(self) -> float:
-        """The one in force."""
+        """The current learning rate."""
         return float(self._optimizer.param_groups[0]["lr"])
 
     def step(self, inputs: Inputs, *, moment: str) -> Tensor:
-        """Take one step down the gradient and return the loss before it.
+        """Take one optimiser step and return the loss before it.
 
         Args:
-            inputs: Features and labels, of which each process has its share.
-            moment: Names the step, with the seed all that dropout depends on.
+            inputs: Features and labels; each process has its share.
+            moment: The name of the step. Dropout depends only on it and the seed.
 
         Raises:
             UserError: The loss is not finite.
@@ -128,19 +130,19 @@ class Learner:
         return self._loss(logits.float(), inputs.labels)
 
     def _differentiate(self, inputs: Inputs) -> tuple[Tensor, Gradients]:
-        """Return the loss, and the gradients of all parameters; None of those that have no part in it."""
+        """Return the loss and the gradients of all parameters; None for parameters that the loss does not depend on."""
         loss = self._forward(inputs)
         return loss.detach(), torch.autograd.grad(loss, list(self._model.parameters()), allow_unused=True)
 
     def check(self, losses: Mapping[str, float], *, epoch: int) -> None:
-        """Refuse to go on where the loss has diverged.
+        """Check that the loss has not diverged.
 
         Raises:
-            UserError: It is not finite.
+            UserError: The loss is not finite.
         """
         loss = losses[self.name]
         if not loss < float("inf"):
-            hint = "Begin a new run with a lower --learning-rate, in --precision float32, or without it."
+            hint = "Begin a new run with a lower --learning-rate, in --precision float32, or without this mixer."
             raise UserError(f"the loss of {self.name} is {loss} in epoch {epoch + 1}", hint=hint)
 
     @torch.no_grad()
@@ -151,11 +153,11 @@ class Learner:
             logits: Tensor = self.model(speech, text)
         return logits.float().softmax(-1)
 
-    def judge(self, score: float, *, epoch: int) -> bool:
-        """Take note of a macro-F on the development set; halve the learning rate where none was better for long.
+    def record_score(self, score: float, *, epoch: int) -> bool:
+        """Record a macro-F on the development set; halve the learning rate after `PATIENCE` epochs without a better.
 
         Returns:
-            Whether it is the best so far.
+            Whether the score is the best so far.
         """
         progress = self.progress
         if score > progress.best:
@@ -169,30 +171,30 @@ class Learner:
         return False
 
     def save_model(self, path: Path) -> None:
-        """Write the weights alone.
+        """Write only the weights.
 
         Raises:
-            OSError: They cannot be written; an older file stays.
+            OSError: They cannot be written; an older file is kept.
         """
         weights = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
         write_atomically(path, safetensors.torch.save(weights))
 
     def save(self, folder: Path) -> None:
-        """Write all that going on needs.
+        """Write everything that resuming needs.
 
         Raises:
             OSError: It cannot be written.
         """
         tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
         for index, state in self._optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{index}/{key}": state[key] for key in _MOMENTS}
+            tensors |= {f"optimizer/{index}/{key}": state[key] for key in _ADAMW_STATE}
         content = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
         write_atomically(folder / f"{self.name}.safetensors", safetensors.torch.save(content))
         progress = {"learning_rate": self.learning_rate, **vars(self.progress)}
         write_atomically(folder / f"{self.name}.json", json.dumps(progress).encode())
 
     def load(self, folder: Path) -> None:
-        """Go on from what `save` wrote.
+        """Restore what `save` wrote.
 
         Raises:
             UserError: It is damaged or of another model.
@@ -210,25 +212,25 @@ class Learner:
                 if key.startswith("optimizer/"):
                     _, index, name = key.split("/")
                     states.setdefault(int(index), {})[name] = value
-            whole = self._optimizer.state_dict()
-            self._optimizer.load_state_dict({"state": states, "param_groups": whole["param_groups"]})
+            groups = self._optimizer.state_dict()["param_groups"]
+            self._optimizer.load_state_dict({"state": states, "param_groups": groups})
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             reason = next(iter(str(error).splitlines()), "")
             raise UserError(
-                f"{folder} cannot be gone on from: {reason}", hint="Begin a new run, or mend the folder."
+                f"{folder} cannot be resumed from: {reason}", hint="Restore the folder, or begin a new run."
             ) from None
         for group in self._optimizer.param_groups:
             group["lr"] = rate
 
     def _loss(self, logits: Float[Tensor, "B C"], labels: Int[Tensor, " B"]) -> Tensor:
-        """Return the mean over the utterances of all processes, weighted by class, of which this has its share.
+        """Return this process's share of the class-weighted mean over the utterances of all processes.
 
-        Gradients are averaged over processes, which is why its share is multiplied by their number.
+        Gradients are averaged over processes, so the share is multiplied by their number.
         """
         total = F.cross_entropy(logits, labels, weight=self._weights, reduction="sum")
         weight = torch.ones_like(labels, dtype=logits.dtype) if self._weights is None else self._weights[labels]
-        everyones: Tensor = self._accelerator.reduce(weight.sum(), reduction="sum")
-        share: Tensor = total * self._accelerator.num_processes / everyones
+        total_weight: Tensor = self._accelerator.reduce(weight.sum(), reduction="sum")
+        share: Tensor = total * self._accelerator.num_processes / total_weight
         return share
 
 
@@ -243,4 +245,4 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}", hint="Is this the folder of a run?") from None
     except safetensors.SafetensorError:
-        raise UserError(f"{path} is damaged", hint="It may have been cut while it was copied.") from None
+        raise UserError(f"{path} is damaged", hint="It may have been truncated by a copy.") from None

@@ -1,54 +1,36 @@
-"""Trains many classifiers on one pass of the encoders: each batch is encoded once, and every learner takes its step.
+"""Trains many learners on one pass of the encoders: each batch is encoded once, and every learner takes a step on it.
 
-A run that was killed goes on from its last checkpoint and comes to what an uninterrupted one comes to: order and crops
-follow from seed and epoch, dropout from seed and step, and nothing else is drawn.
+A killed run resumes from its last checkpoint and gives the same result as an uninterrupted one. Order and crops depend
+only on seed and epoch, dropout only on seed and step, and nothing else is random.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 from jaxtyping import Float
 from torch import Tensor
 
-from bench.accuracy import run as runs
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, Utterance
 from bench.accuracy.evaluation.metrics import macro_f
 from bench.accuracy.evaluation.scoring import predict
 from bench.accuracy.inputs.batches import Crops, Inputs, Order, encode, load
 from bench.accuracy.inputs.features import SpeechFeatures, TextFeatures
-from bench.accuracy.run import Place, Run
+from bench.accuracy.run import Run
+from bench.accuracy.training import checkpoints
+from bench.accuracy.training.checkpoints import Place
+from bench.accuracy.training.events import Scored, Stepped
 from bench.accuracy.training.learner import Learner
 from bench.files import resume_command, write_atomically
 from mixers.support.errors import UserError
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stepped:
-    """A step was taken: its place, how many its epoch has, and each learner's loss."""
-
-    place: Place
-    steps: int
-    losses: dict[str, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scored:
-    """An epoch ended: each learner's macro-F on the development set, and whose was its best."""
-
-    epoch: int
-    scores: dict[str, float]
-    better: tuple[str, ...]
-
-
 class Training:
-    """A run at work."""
+    """The epochs of a run."""
 
     def __init__(
         self,
@@ -62,17 +44,17 @@ class Training:
         workers: int,
         checkpoint_steps: int,
     ) -> None:
-        """Build the learners, or take them up where they were.
+        """Build the learners, or restore them from the last checkpoint.
 
         Args:
             run: What is trained.
-            folder: Where it is kept; it exists.
+            folder: The run's, which exists.
             corpus: With the splits ``train`` and ``development``.
             speech: The frozen speech encoder.
             text: The frozen text encoder; None for speech alone.
-            accelerator: Spreads the work over its processes.
-            workers: Processes that read audio, beside this one.
-            checkpoint_steps: A checkpoint is written after so many steps, and after each epoch.
+            accelerator: Distributes the work over its processes.
+            workers: Additional processes that read audio.
+            checkpoint_steps: A checkpoint is written after this many steps, and after each epoch.
 
         Raises:
             UserError: A split is missing, or the checkpoint is damaged.
@@ -95,32 +77,38 @@ class Training:
             )
             for config, seed in run.models()
         ]
-        self.begin = runs.last_place(folder) or Place(epoch=0, step=0)
-        if self.begin != Place(epoch=0, step=0):
+        self._begin = checkpoints.last_place(folder)
+        if self._begin != checkpoints.BEGINNING:
             for learner in self.learners:
-                learner.load(runs.checkpoint(self.begin, folder))
+                learner.load(checkpoints.checkpoint(self._begin, folder))
         if accelerator.is_main_process:
             with self._writing():
-                runs.forget_metrics_after(self.begin if self.begin.epoch or self.begin.step else None, folder)
+                checkpoints.remove_metrics_after(self._begin, folder)
+        self._epoch_steps = len(self._train) // run.batch
 
     @property
-    def steps(self) -> int:
-        """How many an epoch has."""
-        return len(self._train) // self._run.batch
+    def total_steps(self) -> int:
+        """The steps of the whole run."""
+        return self._run.epochs * self._epoch_steps
 
-    def work(self) -> Iterator[Stepped | Scored]:
-        """Train what is left; yield each step and each evaluation.
+    @property
+    def done_steps(self) -> int:
+        """The steps that the last checkpoint has."""
+        return self._done(self._begin)
+
+    def train(self) -> Iterator[Stepped | Scored]:
+        """Train the remaining steps; yield each step and each evaluation.
 
         Raises:
             UserError: A loss is not finite, audio cannot be read, or a file cannot be written.
         """
         if self._text is not None:
             self._text.prepare([each.text for each in (*self._train, *self._development)])
-        for epoch in range(self.begin.epoch, self._run.epochs):
-            first = self.begin.step if epoch == self.begin.epoch else 0
+        for epoch in range(self._begin.epoch, self._run.epochs):
+            first = self._begin.step if epoch == self._begin.epoch else 0
             yield from self._epoch(epoch, first)
             yield self._score(epoch)
-            self._keep(Place(epoch=epoch + 1, step=0))
+            self._save_checkpoint(Place(epoch=epoch + 1, step=0))
 
     def _epoch(self, epoch: int, first: int) -> Iterator[Stepped]:
         run, accelerator = self._run, self._accelerator
@@ -133,7 +121,6 @@ class Training:
             rank=accelerator.process_index,
             world=accelerator.num_processes,
         )
-        steps = len(order)
         order.skip(first)
         loader = load(crops, order, classes=self._corpus.classes, workers=self._workers)
         for step, batch in enumerate(loader, start=first):
@@ -142,15 +129,14 @@ class Training:
             for learner in self.learners:
                 learner.check(losses, epoch=epoch)
             place = Place(epoch=epoch, step=step + 1)
-            self._note(
-                place, {"loss": losses, "learning_rate": {each.name: each.learning_rate for each in self.learners}}
-            )
-            yield Stepped(place=place, steps=steps, losses=losses)
-            if place.step % self._checkpoint_steps == 0 and place.step < steps:
-                self._keep(place)
+            rates = {learner.name: learner.learning_rate for learner in self.learners}
+            self._append_metrics(place, {"loss": losses, "learning_rate": rates})
+            yield Stepped(place=place, done_steps=self._done(place), losses=losses)
+            if place.step % self._checkpoint_steps == 0 and place.step < self._epoch_steps:
+                self._save_checkpoint(place)
 
     def _step(self, inputs: Inputs, *, moment: str) -> dict[str, float]:
-        """Let everyone learn from a batch."""
+        """Take a step with every learner and return its loss, averaged over all processes."""
         losses = torch.stack([learner.step(inputs, moment=moment) for learner in self.learners])
         losses = self._accelerator.reduce(losses, reduction="mean")  # one transfer for all
         return dict(zip((learner.name for learner in self.learners), losses.tolist(), strict=True))
@@ -169,43 +155,48 @@ class Training:
         labels = [classes.index(each.label) for each in self._development]
         every = range(len(classes))
         scores = {name: macro_f(labels, each.argmax(-1).tolist(), classes=every) for name, each in found.items()}
-        better = tuple(learner.name for learner in self.learners if learner.judge(scores[learner.name], epoch=epoch))
+        better = tuple(each.name for each in self.learners if each.record_score(scores[each.name], epoch=epoch))
         if self._accelerator.is_main_process:
             with self._writing():
                 for learner in self.learners:
                     if learner.name in better:
                         _save_best(learner, self._folder / learner.name)
-        self._note(Place(epoch=epoch + 1, step=0), {"development_macro_f": scores})
-        return Scored(epoch=epoch, scores=scores, better=better)
+        place = Place(epoch=epoch + 1, step=0)
+        self._append_metrics(place, {"development_macro_f": scores})
+        return Scored(epoch=epoch, done_steps=self._done(place), scores=scores, better=better)
 
-    def _keep(self, place: Place) -> None:
-        """Write a checkpoint, and only then make it the one to go on from."""
+    def _save_checkpoint(self, place: Place) -> None:
+        """Write a checkpoint, then make it the one to resume from."""
         if self._accelerator.is_main_process:
             with self._writing():
-                folder = runs.checkpoint(place, self._folder)
+                folder = checkpoints.checkpoint(place, self._folder)
                 folder.mkdir(exist_ok=True)
                 for learner in self.learners:
                     learner.save(folder)
-                runs.save_place(place, self._folder)
+                checkpoints.save_place(place, self._folder)
         self._accelerator.wait_for_everyone()
 
-    def _note(self, place: Place, values: dict[str, Any]) -> None:
+    def _append_metrics(self, place: Place, values: Mapping[str, Mapping[str, float]]) -> None:
         if self._accelerator.is_main_process:
             with self._writing():
-                runs.append_metrics(place, values, self._folder)
+                checkpoints.append_metrics(place, values, self._folder)
+
+    def _done(self, place: Place) -> int:
+        """Return the steps of the run that are done at a place."""
+        return place.epoch * self._epoch_steps + place.step
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Turn a full disk into a line for the user."""
+        """Turn an error of the disk into a user error."""
         try:
             yield
         except OSError as error:
-            hint = f"Make room, then: {resume_command('train', self._folder)}"
+            hint = f"Free some space, then continue with: {resume_command('train', self._folder)}"
             raise UserError(f"{self._folder} cannot be written: {error.strerror}", hint=hint) from None
 
 
 def class_weights(utterances: Sequence[Utterance], classes: Sequence[str]) -> Float[Tensor, " C"]:
-    """Return weights in inverse proportion to each class's share, 1 where all are equally frequent; 0 for none."""
+    """Return weights inversely proportional to the share of each class: 1 if all are equal, 0 for an empty class."""
     counts = Counter(utterance.label for utterance in utterances)
     shares = torch.tensor([counts[label] * len(classes) / len(utterances) for label in classes])
     return torch.where(shares > 0, 1 / shares, torch.zeros_like(shares))

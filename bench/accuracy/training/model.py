@@ -2,13 +2,12 @@
 
 Letters: B batch, M frames of speech, N tokens of text, L = M + N, D width, C classes, Z layers of the speech encoder.
 
-Two presets, since the paper's text and its code disagree (`DIFFERENCES` says where): `paper` is the text, around a
-stack of 20 M parameters; `released` is the code, around a bare mixer.
+There are two presets, since the paper's text and its code disagree (`DIFFERENCES` says where): `matched` follows the
+text, around a stack of 20 M parameters; `released` follows the code, around a bare mixer.
 """
 
 import itertools
 import math
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,21 +16,14 @@ from torch.nn import functional as F
 
 from bench.accuracy.run import ModelConfig
 from mixers import stack
-from mixers.support.errors import unknown_name
-
-Preset = Literal["paper", "released"]
-
-PRESETS: tuple[Preset, ...] = ("paper", "released")
-
-STACKS = {"paper": "matched", "released": "released"}  # the mixers' own presets
 
 _INNER_WIDTH = 512  # of the classifier
-_DROPOUT = {"mixer": 0.4, "classifier": 0.1}
-_RELEASED_LAYERS = 4  # of the classifier, beside the first and the last
+_MIXER_DROPOUT, _CLASSIFIER_DROPOUT = 0.4, 0.1
+_RELEASED_LAYERS = 4  # of the classifier, besides the first and the last
 
 
 class AttentionPooling(nn.Module):
-    """One vector for a sequence: its frames weighed by how well they match a trained query (equations 3 and 4)."""
+    """One vector for a sequence: its frames, weighted by how well they match a trained query (equations 3 and 4)."""
 
     def __init__(self, width: int, *, scaled: bool) -> None:
         super().__init__()
@@ -42,7 +34,7 @@ class AttentionPooling(nn.Module):
         """Pool the real frames; each sequence must have one.
 
         Args:
-            h: What the mixer made, (B, L, D).
+            h: The mixer's output, (B, L, D).
             mask: True on real frames.
         """
         scores = h @ self.query * self.scale  # (B, L)
@@ -52,7 +44,7 @@ class AttentionPooling(nn.Module):
 
 
 class WeightedSum(nn.Module):
-    """The encoder's layers summed with trained weights, which begin equal and are not normalised again."""
+    """The encoder's layers, summed with trained weights. These begin equal and are not normalised again."""
 
     def __init__(self, num_layers: int) -> None:
         super().__init__()
@@ -72,9 +64,9 @@ class EmotionModel(nn.Module):
         self.config = config
         self.layers = WeightedSum(config.speech_layers) if released else nn.Identity()
         self.speech_norm, self.text_norm = (nn.LayerNorm(width) if released else nn.Identity() for _ in range(2))
-        self.dropout = nn.Dropout(_DROPOUT["mixer"]) if released else nn.Identity()  # the stack has its own
+        self.dropout = nn.Dropout(_MIXER_DROPOUT) if released else nn.Identity()  # the stack has its own
         self.mixer = stack.assemble(
-            config.mixer, implementation=config.implementation, preset=STACKS[config.preset], width=width
+            config.mixer, implementation=config.implementation, preset=config.preset, width=width
         )
         self.pooling = AttentionPooling(width, scaled=not released)
         self.classifier = _classifier(width, config.num_classes, hidden=_RELEASED_LAYERS if released else 0)
@@ -85,12 +77,12 @@ class EmotionModel(nn.Module):
         text: Float[Tensor, "B N D"] | None = None,
         text_mask: Bool[Tensor, "B N"] | None = None,
     ) -> Float[Tensor, "B C"]:
-        """Classify utterances whose speech is equally long.
+        """Return the logits of utterances whose speech is equally long.
 
         Args:
-            speech: Features of the last layer, (B, M, D), or in ``released`` of all, (B, Z, M, D).
+            speech: Features of the last layer, (B, M, D), or in ``released`` of all layers, (B, Z, M, D).
             text: Features of the text; None for speech alone.
-            text_mask: True on real tokens; None where all are real.
+            text_mask: True on real tokens; None if all are real.
         """
         s = self.speech_norm(self.layers(speech))  # (B, M, D)
         if text is None:
@@ -98,7 +90,7 @@ class EmotionModel(nn.Module):
         else:
             u = torch.cat((s, self.text_norm(text)), dim=1)  # (B, L, D)
             mask = None if text_mask is None else F.pad(text_mask, (s.shape[1], 0), value=True)  # (B, L)
-        u = u.to(self.pooling.query.dtype)  # sums are kept in the weights' precision; products follow autocast
+        u = u.to(self.pooling.query.dtype)  # sums stay in the weights' precision; products follow autocast
         h = self.mixer(self.dropout(u), mask)
         logits: Tensor = self.classifier(self.pooling(h, mask))
         return logits
@@ -109,41 +101,43 @@ class EmotionModel(nn.Module):
 
 
 def build(config: ModelConfig, *, seed: int) -> EmotionModel:
-    """Build a classifier with seeded weights; the global random state is left as it was.
+    """Build a classifier with seeded weights; the global random state is not changed.
 
     Raises:
-        UserError: There is no such preset, mixer or implementation.
+        UserError: There is no such mixer or implementation.
     """
-    if config.preset not in PRESETS:
-        raise unknown_name("preset", config.preset, PRESETS)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return EmotionModel(config)
 
 
 def _classifier(width: int, num_classes: int, *, hidden: int) -> nn.Sequential:
-    """Return dropout, then layers of a projection, layer norm, GELU and dropout, then the logits."""
+    """Return dropout, then layers of projection, layer norm, GELU and dropout, then the projection to logits."""
     widths = [width, *[_INNER_WIDTH] * (1 + hidden)]
     blocks = [
-        nn.Sequential(nn.Linear(before, after), nn.LayerNorm(after), nn.GELU(), nn.Dropout(_DROPOUT["classifier"]))
+        nn.Sequential(nn.Linear(before, after), nn.LayerNorm(after), nn.GELU(), nn.Dropout(_CLASSIFIER_DROPOUT))
         for before, after in itertools.pairwise(widths)
     ]
-    return nn.Sequential(nn.Dropout(_DROPOUT["classifier"]), *blocks, nn.Linear(_INNER_WIDTH, num_classes))
+    return nn.Sequential(nn.Dropout(_CLASSIFIER_DROPOUT), *blocks, nn.Linear(_INNER_WIDTH, num_classes))
 
 
-# Where the presets differ: what, in `paper`, in `released`.
+# Where the presets differ: the part of the model, its form in `matched`, its form in `released`.
 DIFFERENCES: tuple[tuple[str, str, str], ...] = (
     ("mixer", "two pre-norm blocks with SwiGLU, 20 M parameters", "the bare layer, 2.4 M to 8.4 M parameters"),
     ("features of speech", "the encoder's last layer", "all hidden layers, summed with trained weights"),
     ("layer norms on speech and text", "none", "one for each, trained"),
     ("dropout of 0.4", "on the input of each block's mixer", "on the input of the bare layer"),
-    ("waveforms", "mean and deviation of the training set", "each to zero mean and unit variance, as its encoder asks"),
-    ("pooling's scores", "divided by the root of D (equation 3)", "not divided"),
+    (
+        "waveforms",
+        "mean and deviation of the training set",
+        "each to zero mean and unit variance, if its encoder needs it",
+    ),
+    ("scores of the pooling", "divided by the root of D (equation 3)", "not divided"),
     ("classifier", "one hidden layer of 512", "five hidden layers of 512"),
     ("loss", "cross-entropy", "cross-entropy, classes weighted by inverse frequency"),
     (
         "learning rate",
         "halved after 5 epochs without a better development macro-F",
-        "the same; its own code evaluates every 2,000 steps and halves after 2 evaluations",
+        "the same; the paper's code evaluates every 2,000 steps and halves after 2 evaluations",
     ),
 )

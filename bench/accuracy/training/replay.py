@@ -1,7 +1,7 @@
-"""A learner's forward and backward pass as CUDA graphs: the host replays in one launch what it else issues in hundreds.
+"""A learner's forward and backward pass as CUDA graphs: one launch instead of hundreds.
 
-Steps of batches of some utterances are bound by the host that launches their kernels. A graph is captured for each
-shape of the inputs, of which texts padded to a multiple of some tokens leave few.
+Without them, the host's launches limit the speed of steps on small batches. One graph is captured for each shape of the
+inputs. There are few shapes, since texts are padded to a multiple of some tokens.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from torch import Tensor
 from bench.accuracy.inputs.batches import Inputs
 
 Gradients = tuple[Tensor | None, ...]
-Pass = Callable[[Inputs], tuple[Tensor, Gradients]]  # the loss, and the gradients of the parameters
+Pass = Callable[[Inputs], tuple[Tensor, Gradients]]  # returns the loss and the parameters' gradients
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,25 +29,25 @@ class _Captured:
 
 
 class Replayed:
-    """A pass that is captured when a shape of its inputs comes for the second time; the first compiles its kernels.
+    """A pass that is captured when a shape of its inputs occurs for the second time; the first time compiles kernels.
 
-    All captures share the memory in which they compute, since learners take their steps one after another, and those of
-    one pass the memory of its gradients.
+    All captures share their working memory, since learners take their steps one after another. The captures of one pass
+    also share the memory of its gradients.
     """
 
     def __init__(self, name: str) -> None:
-        """Make it; the name is for messages."""
+        """Begin without captures; the name is for messages."""
         self._name = name
         self._seen: set[object] = set()
-        self._captured: dict[object, _Captured | None] = {}  # None where it could not be
+        self._captured: dict[object, _Captured | None] = {}  # None where capture failed
         self._gradients: Gradients = ()
 
     def __call__(self, run: Pass, inputs: Inputs) -> tuple[Tensor, Gradients]:
-        """Return loss and gradients, which are valid until this is called again or another pass replayed.
+        """Return loss and gradients. They are valid until the next call or until another pass is replayed.
 
         Args:
             run: The pass, always the same.
-            inputs: What it is run on.
+            inputs: Its inputs.
         """
         tensors = _tensors(inputs)
         shape = tuple((name, tensor.shape, tensor.dtype) for name, tensor in tensors.items())
@@ -55,9 +55,9 @@ class Replayed:
             self._seen.add(shape)
             return run(inputs)
         if shape not in self._captured:
-            drawn = torch.cuda.get_rng_state()
+            random_state = torch.cuda.get_rng_state()
             self._captured[shape] = self._capture(run, inputs)
-            torch.cuda.set_rng_state(drawn)  # so that dropout is what it would have been
+            torch.cuda.set_rng_state(random_state)  # so that dropout is the same as without a capture
         captured = self._captured[shape]
         if captured is None:
             return run(inputs)
@@ -74,13 +74,13 @@ class Replayed:
             raise
         except RuntimeError as error:
             reason = next(iter(str(error).splitlines()), "")
-            warnings.warn(f"{self._name} learns without a CUDA graph, which is slower: {reason}", stacklevel=2)
+            warnings.warn(f"{self._name} trains without a CUDA graph, which is slower: {reason}", stacklevel=2)
             return None
         if not self._gradients:
             self._gradients = tuple(None if each is None else torch.empty_like(each) for each in rehearsed)
-        del rehearsed  # its memory is none of the graph's
+        del rehearsed  # so that its memory is free before the capture
         graph = torch.cuda.CUDAGraph()
-        # Threads that read and pin batches meanwhile are none of its concern.
+        # Other threads may read and pin batches during the capture.
         with torch.cuda.graph(graph, pool=_memory().pool(), capture_error_mode="thread_local"):
             loss, gradients = run(static)
             torch._foreach_copy_(_present(self._gradients), _present(gradients))
@@ -88,17 +88,17 @@ class Replayed:
 
 
 def _rehearse(run: Pass, inputs: Inputs) -> Gradients:
-    """Run a pass as it will be captured, where a library may set up workspaces of its own; return its gradients.
+    """Run a pass once as in the capture, so that libraries allocate their workspaces; return its gradients.
 
-    A capture that failed would leave the allocator and the generator of random numbers unusable.
+    A failed capture would leave the allocator and the random number generator unusable, so failure must come before.
 
     Raises:
-        RuntimeError: The pass waits for the GPU, which none that is captured may.
+        RuntimeError: The pass waits for the GPU, which a captured pass must not.
     """
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     mode = torch.cuda.get_sync_debug_mode()
-    with warnings.catch_warnings(action="ignore"):  # it says that it may miss some
+    with warnings.catch_warnings(action="ignore"):  # the mode warns that it may miss some waits
         torch.cuda.set_sync_debug_mode("error")
     try:
         with torch.cuda.stream(stream):
@@ -119,7 +119,7 @@ def _present(gradients: Gradients) -> list[Tensor]:
 
 @functools.cache
 def _memory() -> torch.cuda.CUDAGraph:
-    """Return a graph that is as good as empty, whose pool of memory all captures share and which keeps it."""
+    """Return an almost empty graph, which owns the memory pool that all captures share."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         torch.zeros((), device="cuda")

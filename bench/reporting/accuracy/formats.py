@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
 
-from bench.accuracy.evaluation import metrics
+from bench.accuracy.evaluation import intervals
 from bench.files import write_atomically
 from bench.reporting.accuracy import published
 from bench.reporting.accuracy.table1 import Cell, Table1, read
@@ -141,7 +141,7 @@ def _lines(table: Table1, mixer: str) -> list[list[str]]:
     if any(cell.seeds for cell in cells):
         lines += [
             ["", "", "spread", *(_spread(cell) for cell in cells)],
-            ["", "", f"{1 - metrics.ALPHA:.0%}", *(_interval(cell) for cell in cells)],
+            ["", "", f"{1 - intervals.ALPHA:.0%}", *(_interval(cell) for cell in cells)],
             ["", "", "difference", *(_signed(cell.difference) for cell in cells)],
         ]
     return lines
@@ -175,8 +175,8 @@ def _told_apart(table: Table1) -> Iterator[str]:
         return
     told = [pair for pair in table.pairs if pair.comparison.verdict != "no difference told"]
     yield (
-        f"{len(told)} of {len(table.pairs)} pairs of mixers told apart, each at {metrics.ALPHA:.0%}: of so many that "
-        f"are alike, up to {metrics.ALPHA * len(table.pairs):.1f} may be"
+        f"{len(told)} of {len(table.pairs)} pairs of mixers told apart, each at {intervals.ALPHA:.0%}: of so many that "
+        f"are alike, up to {intervals.ALPHA * len(table.pairs):.1f} may be"
     )
     for pair in told:
         of = pair.comparison.difference

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.accuracy.corpora.msp_podcast import CLASSES
-from bench.accuracy.evaluation import metrics
-from bench.accuracy.evaluation.metrics import Comparison, MixerScore
+from bench.accuracy.corpora.readers.msp_podcast import CLASSES
+from bench.accuracy.evaluation import comparison, intervals
+from bench.accuracy.evaluation.comparison import MixerScore, PairedComparison
 from bench.accuracy.evaluation.predictions import Predictions, read_predictions
 from bench.reporting.accuracy import published
 from mixers.support.errors import UserError
@@ -56,7 +56,7 @@ class Pair:
     first: str
     second: str
     seeds: int
-    comparison: Comparison
+    comparison: PairedComparison
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +149,7 @@ def read(folders: Sequence[Path]) -> Table1:
         for encoders, column in names.items():
             alike = [each for each in evaluations if (each.split, each.encoders) == (split, encoders)]
             found = _read_alike(alike, classes=runs[0].classes, reference=reference)
-            scores |= {(mixer, column, split): metrics.score_mixer([*by.values()]) for mixer, by in found.items()}
+            scores |= {(mixer, column, split): comparison.score_mixer([*by.values()]) for mixer, by in found.items()}
             pairs += _compare(found, order=mixers, column=column, split=split)
         scores |= _means(scores, split, mixers)
 
@@ -244,7 +244,7 @@ def _read_alike(
         if not reference:
             reference.append((each.path, predictions))
         path, first = reference[0]
-        if (name := metrics.first_mismatch(predictions, first)) is not None:
+        if (name := intervals.first_mismatch(predictions, first)) is not None:
             message = f"{path} and {each.path} are on different utterances: {name!r} is not the same in both"
             raise UserError(message, hint="Evaluate all runs on the same release of the same corpus.")
         found.setdefault(each.mixer, {})[each.seed] = predictions
@@ -311,7 +311,7 @@ def _compare(
                 first=first,
                 second=second,
                 seeds=len(common),
-                comparison=metrics.compare(one, other),
+                comparison=comparison.compare(one, other),
             )
 
 
@@ -321,7 +321,7 @@ def _means(
     """Return the mean of the paper's four encoders for each mixer that all four were measured with."""
     keys = {mixer: [(mixer, column, split) for column in published.COLUMNS] for mixer in mixers}
     return {
-        (mixer, published.MEAN, split): metrics.average([scores[key] for key in four])
+        (mixer, published.MEAN, split): comparison.average([scores[key] for key in four])
         for mixer, four in keys.items()
         if all(key in scores for key in four)
     }
@@ -352,8 +352,8 @@ def _notes(runs: Sequence[_Run], evaluations: Sequence[_Evaluation], *, comparab
         "most of what the paper's mixers differ by is less than a point."
     )
     yield (
-        f"{1 - metrics.ALPHA:.0%}: interval of the mean over {metrics.RESAMPLES} resamples of the speakers, for these "
-        f"trained models; none of fewer than {metrics.FEWEST_SPEAKERS}."
+        f"{1 - intervals.ALPHA:.0%}: interval of the mean over {intervals.RESAMPLES} resamples of the speakers, for "
+        f"these trained models; none of fewer than {intervals.FEWEST_SPEAKERS}."
     )
     yield f"{published.MEAN}: of {', '.join(published.COLUMNS)}, once all are measured."
     if comparable:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.accuracy.corpora import crema_d, load, ravdess
+from bench.accuracy.corpora import load
+from bench.accuracy.corpora.readers import crema_d, ravdess
 from mixers.support.errors import UserError
 
 HAPPY = "03-01-03-02-02-01-12.wav"
@@ -132,7 +133,7 @@ def test_an_unknown_code_is_named(tmp_path: Path, spec: str, file: str, message:
     (tmp_path / file).touch()
     with pytest.raises(UserError, match=f"{file} {message}") as caught:
         load(f"{spec}:{tmp_path}")
-    assert caught.value.hint.startswith("Known are")
+    assert caught.value.hint.startswith("Known:")
 
 
 def test_half_of_ravdess_is_not_ravdess(ravdess_folder: Path) -> None:

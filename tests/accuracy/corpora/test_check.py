@@ -15,7 +15,8 @@ from rich.console import Console
 
 from bench.accuracy.corpora import Reading, Utterance
 from bench.accuracy.corpora import check as checking
-from bench.accuracy.corpora.check import Report, check, render
+from bench.accuracy.corpora.check import Report, check
+from bench.accuracy.corpora.rendering import render
 from mixers.support.errors import UserError
 from tests.accuracy.corpora.test_manifest import LINE, write_manifest
 

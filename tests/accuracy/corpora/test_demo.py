@@ -143,11 +143,11 @@ def test_nothing_is_left_of_a_corpus_that_could_not_be_written(tmp_path: Path, m
     ("utterances", "speakers", "seed", "seconds", "message"),
     [
         (63, 4, 0, (2, 4), "63 utterances are too few"),
-        (64, 3, 0, (2, 4), "3 speakers cannot be shared out"),
-        (64, 65, 0, (2, 4), "65 speakers cannot be shared out"),
+        (64, 3, 0, (2, 4), "3 speakers do not fit the splits"),
+        (64, 65, 0, (2, 4), "65 speakers do not fit the splits"),
         (64, 4, -1, (2, 4), "the seed -1 is negative"),
-        (64, 4, 0, (4, 2), "no utterance lasts from 4 to 2 s"),
-        (64, 4, 0, (0, 2), "no utterance lasts from 0 to 2 s"),
+        (64, 4, 0, (4, 2), "utterances cannot last from 4 to 2 s"),
+        (64, 4, 0, (0, 2), "utterances cannot last from 0 to 2 s"),
     ],
 )
 def test_numbers_out_of_range_are_refused(

@@ -113,13 +113,13 @@ def test_blank_lines_carriage_returns_a_byte_order_mark_and_other_keys_do_no_har
     ("line", "message"),
     [
         ('{"audio": "x.wav", "te', "line 4 is not JSON"),
-        ("[1, 2]", "line 4 is no object"),
+        ("[1, 2]", "line 4 is no JSON object"),
         (json.dumps({key: value for key, value in LINE.items() if key != "audio"}), "line 4 has no audio"),
         (json.dumps(LINE | {"label": None}), "line 4 has no label"),
-        (json.dumps(LINE | {"split": " "}), "line 4: split must be a string that is not empty, not ' '"),
+        (json.dumps(LINE | {"split": " "}), "line 4: split must be a non-empty string, not ' '"),
         (json.dumps(LINE | {"split": "te/st"}), "line 4: split cannot be 'te/st'"),
         (json.dumps(LINE | {"label": "speaker"}), "line 4: label cannot be 'speaker'"),
-        (json.dumps(LINE | {"speaker": 7}), "line 4: speaker must be a string that is not empty, not 7"),
+        (json.dumps(LINE | {"speaker": 7}), "line 4: speaker must be a non-empty string, not 7"),
         (json.dumps(LINE | {"audio": "x.wav", "text": ["no"]}), r"line 4: text must be a string, not \['no'\]"),
         (
             json.dumps(LINE | {"audio": "other/b.wav"}),
@@ -182,10 +182,10 @@ def test_a_missing_corpus_is_named(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(names()) - {"manifest"}))
-def test_an_empty_folder_is_a_corpus_half_copied(tmp_path: Path, name: str) -> None:
+def test_an_empty_folder_is_a_corpus_partly_copied(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="is missing") as caught:
         load(f"{name}:{tmp_path}")
-    assert "half copied" in caught.value.hint
+    assert "partly copied" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", sorted(set(names()) - {"manifest"}))
@@ -207,7 +207,7 @@ def test_the_home_folder_may_be_meant(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_one_class_is_not_enough(tmp_path: Path) -> None:
     spec = write_manifest(tmp_path, [LINE, LINE | {"audio": "b.wav"}])
-    with pytest.raises(UserError, match=r"manifest\.jsonl has one class only: anger"):
+    with pytest.raises(UserError, match=r"manifest\.jsonl has only one class: anger"):
         load(spec)
 
 
@@ -254,7 +254,7 @@ def test_pitfall_5_a_missing_transcript_is_an_error_or_counted(
 
 
 def test_missing_text_is_an_error_or_empty(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="unknown way with missing text 'emtpy'") as caught:
+    with pytest.raises(UserError, match="unknown treatment of missing text 'emtpy'") as caught:
         load(write_manifest(tmp_path, LINES), missing_text="emtpy")
     assert "Did you mean 'empty'?" in caught.value.hint
 

@@ -313,8 +313,8 @@ def test_what_is_wrong_with_a_release_is_named(tmp_path: Path, spoil: Callable[[
     ("content", "message"),
     [
         (f'{{"{FIRST}": {{"EmoClass": "A"', "is not JSON"),
-        ("[1, 2]", "holds no object"),
-        (f'{{"{FIRST}": "A"}}', rf"entry {FIRST} is no object"),
+        ("[1, 2]", "holds no JSON object"),
+        (f'{{"{FIRST}": "A"}}', rf"entry {FIRST} is no JSON object"),
         (f'{{"{FIRST}": {{"EmoClass": "A"}}}}', rf"entry {FIRST} has no SpkrID"),
         (f'{{"{FIRST}": {{"EmoClass": "?", "SpkrID": 7}}}}', "unknown class '\\?'"),
     ],
@@ -345,7 +345,7 @@ def test_numbers_in_json_labels_are_names_of_speakers(tmp_path: Path) -> None:
 
 def test_one_class_is_not_enough(tmp_path: Path) -> None:
     turns = [Turn(number=0), Turn(number=1), Turn(number=2, letter="O")]
-    with pytest.raises(UserError, match="has one class only: neutral"):
+    with pytest.raises(UserError, match="has only one class: neutral"):
         load(write_release(tmp_path, turns))
 
 

@@ -70,15 +70,15 @@ def test_the_columns_may_be_in_another_order(written: Path) -> None:
     [
         (lambda text: text.replace("speaker,", "voice,"), 1, "no column speaker"),
         (lambda text: text.replace(",neutral\n", "\n", 1), 1, "no column neutral"),
-        (lambda text: text.replace(",anger,", ",joy,anger,", 1), 1, "columns beyond"),
+        (lambda text: text.replace(",anger,", ",joy,anger,", 1), 1, "more columns than"),
         (lambda text: text.replace("u1,bob,neutral", "u1,bob,joy"), 3, "unknown class 'joy'"),
         (lambda text: text.replace("ann,anger,neutral", "ann,anger,"), 2, "unknown class ''"),
         (lambda text: text.replace("0.91", "nan", 1), 2, "'nan' is no probability"),
         (lambda text: text.replace("0.91\nu1", "inf\nu1"), 2, "'inf' is no probability"),
         (lambda text: text.replace("0.91\nu1", "1.01\nu1"), 2, "'1.01' is no probability"),
         (lambda text: text.replace("0.91\nu1", "much\nu1"), 2, "'much' is no probability"),
-        (lambda text: text.replace("u1", "u0"), 3, "'u0' a second time"),
-        (lambda text: text[:-1], 3, "ends within"),
+        (lambda text: text.replace("u1", "u0"), 3, "'u0' occurs twice"),
+        (lambda text: text[:-1], 3, "ends in the middle"),
         (lambda text: text[:-10], 3, "5 fields instead of 6"),
         (lambda text: text.replace("u1", '"u1'), 3, "unexpected end of data"),
         (lambda _: "", 0, "no column utterance"),
@@ -112,7 +112,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path_factory: pytest.TempPathFactory
 
 def test_a_file_without_utterances_is_refused(written: Path) -> None:
     written.write_text(written.read_text().splitlines(keepends=True)[0])
-    with pytest.raises(UserError, match="has no utterance"):
+    with pytest.raises(UserError, match="is empty"):
         read_predictions(written, classes=CLASSES)
 
 
@@ -120,7 +120,7 @@ def test_what_is_no_file_or_no_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         read_predictions(tmp_path / "sa-0.csv", classes=CLASSES)
     (tmp_path / "sa-0.csv").write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match="is no text"):
+    with pytest.raises(UserError, match="is not UTF-8"):
         read_predictions(tmp_path / "sa-0.csv", classes=CLASSES)
 
 

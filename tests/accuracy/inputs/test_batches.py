@@ -67,7 +67,7 @@ def test_a_crop_depends_on_its_utterance_alone(corpus: Corpus, seed: int) -> Non
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_bad_recording_is_named_in_a_line_whoever_reads_it(corpus: Corpus, tmp_path: Path, workers: int) -> None:
+def test_a_bad_recording_is_named_with_and_without_workers(corpus: Corpus, tmp_path: Path, workers: int) -> None:
     (tmp_path / "bad.wav").write_bytes(b"no audio")
     good = corpus.split("test1")[0]
     files = WholeFiles([good, dataclasses.replace(good, audio=tmp_path / "bad.wav")])

@@ -8,8 +8,8 @@ import safetensors.torch
 import torch
 
 from bench.accuracy.corpora.base import Corpus
-from bench.accuracy.inputs.batches import waveform_scale
 from bench.accuracy.inputs.features import LONGEST_TEXT, SpeechFeatures, TextFeatures, load_features
+from bench.accuracy.inputs.recordings import waveform_scale
 from bench.accuracy.run import WaveformScale
 from bench.audio import read_recording
 from bench.encoders import SpeechEncoder

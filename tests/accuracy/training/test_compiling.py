@@ -5,23 +5,25 @@ from typing import Any
 import pytest
 import torch
 
-from bench.accuracy.run import ModelConfig
+from bench.accuracy.run import PRESETS, ModelConfig, Preset
 from bench.accuracy.training.compiling import compiling_ahead, step_once
 
 
-def config(preset: str) -> ModelConfig:
+def config(preset: Preset) -> ModelConfig:
     return ModelConfig(mixer="sa", implementation="reference", preset=preset, width=64, num_classes=8, speech_layers=3)
 
 
 @pytest.mark.parametrize("tokens", [0, 32])
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
-@pytest.mark.parametrize("preset", ["paper", "released"])
-def test_a_step_of_every_kind_runs(preset: str, precision: str, tokens: int) -> None:
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_step_of_every_kind_runs(preset: Preset, precision: str, tokens: int) -> None:
     step_once(config(preset), precision, products="float32", size=(2, 12, tokens), device="cpu")
 
 
 def test_on_a_cpu_there_is_nothing_to_compile() -> None:
-    missing = ModelConfig(mixer="nothing", implementation="", preset="paper", width=64, num_classes=8, speech_layers=1)
+    missing = ModelConfig(
+        mixer="nothing", implementation="", preset="matched", width=64, num_classes=8, speech_layers=1
+    )
     sizes: dict[str, Any] = {"batch": 2, "frames": 12, "text": True}
     with compiling_ahead([missing], precisions=["float32"], products="float32", device=torch.device("cpu"), **sizes):
         pass

@@ -11,8 +11,10 @@ from accelerate import Accelerator
 from bench.accuracy import run as runs
 from bench.accuracy.corpora.base import Corpus
 from bench.accuracy.inputs.features import SpeechFeatures, TextFeatures
-from bench.accuracy.run import Place, Run
-from bench.accuracy.training.loop import Scored, Stepped, Training, class_weights
+from bench.accuracy.run import Run
+from bench.accuracy.training import checkpoints
+from bench.accuracy.training.events import Scored, Stepped
+from bench.accuracy.training.loop import Training, class_weights
 from bench.encoders import SpeechEncoder
 
 Train = Callable[..., list[Stepped | Scored]]
@@ -39,7 +41,7 @@ def train(
             checkpoint_steps=2,
         )
         events = []
-        for event in training.work():
+        for event in training.train():
             events.append(event)
             if len(events) == stop_after:
                 break
@@ -53,9 +55,8 @@ def losses(events: list[Stepped | Scored], name: str) -> list[float]:
 
 
 def weights(folder: Path, name: str) -> dict[str, torch.Tensor]:
-    place = runs.last_place(folder)
-    assert place is not None
-    return safetensors.torch.load_file(runs.checkpoint(place, folder) / f"{name}.safetensors")
+    place = checkpoints.last_place(folder)
+    return safetensors.torch.load_file(checkpoints.checkpoint(place, folder) / f"{name}.safetensors")
 
 
 def test_one_pass_of_the_encoders_feeds_all_as_if_each_were_alone(
@@ -80,7 +81,7 @@ def test_a_run_that_was_killed_comes_to_the_same(
     run = make_run()
     whole = train(run, tmp_path / "whole")
     train(run, tmp_path / "killed", stop_after=stop_after)
-    place = runs.last_place(tmp_path / "killed") or Place(epoch=0, step=0)
+    place = checkpoints.last_place(tmp_path / "killed")
     rest = train(runs.read(tmp_path / "killed"), tmp_path / "killed")
     assert rest == whole[len(whole) - len(rest) :]
     assert (place.epoch, place.step) == {1: (0, 0), 2: (0, 0), 3: (0, 2), 4: (0, 2), 5: (1, 0), 7: (1, 2)}[stop_after]
@@ -89,7 +90,7 @@ def test_a_run_that_was_killed_comes_to_the_same(
         assert all(torch.equal(one[key], other[key]) for key in one)
         best = [(tmp_path / folder / name / "best.safetensors").read_bytes() for folder in ("whole", "killed")]
         assert best[0] == best[1]
-    metrics = [(tmp_path / folder / runs.METRICS_FILE).read_text() for folder in ("whole", "killed")]
+    metrics = [(tmp_path / folder / checkpoints.METRICS_FILE).read_text() for folder in ("whole", "killed")]
     assert metrics[0] == metrics[1]
 
 

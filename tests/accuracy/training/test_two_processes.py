@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator
 from bench.accuracy.inputs.batches import Inputs, Order
 from bench.accuracy.training.learner import Learner
-from bench.accuracy.training.model import ModelConfig
+from bench.accuracy.run import ModelConfig
 
 accelerator = Accelerator(cpu=True)
 rank, world = accelerator.process_index, accelerator.num_processes
@@ -45,7 +45,7 @@ learner.save(folder)  # AdamW's first moment is a tenth of the first gradient
 """
 
 
-@pytest.mark.parametrize("preset", ["paper", "released"])
+@pytest.mark.parametrize("preset", ["matched", "released"])
 @pytest.mark.timeout(120)
 def test_the_same_gradients(tmp_path: Path, preset: str) -> None:
     script = tmp_path / "steps.py"

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bench.accuracy.evaluation.metrics import macro_f, score_mixer
+from bench.accuracy.evaluation.comparison import score_mixer
+from bench.accuracy.evaluation.metrics import macro_f
 from bench.accuracy.evaluation.predictions import Predictions
 from bench.reporting.accuracy import formats as table_formats
 from bench.reporting.accuracy import published
@@ -297,7 +298,7 @@ def test_a_damaged_run_is_refused(tmp_path: Path, damage: Callable[[Path], objec
 @pytest.mark.parametrize(
     ("fields", "what"),
     [
-        ({"speech": "hubert-large", "preset": "released"}, "differ in preset: paper and released"),
+        ({"speech": "hubert-large", "preset": "released"}, "differ in preset: matched and released"),
         ({"speech": "hubert-large", "classes": [*EMOTIONS, "boredom"]}, "differ in classes"),
         ({"speech": "microsoft/wavlm-large"}, "are of the same encoders, mixer, seed and split"),
         ({}, "are of the same encoders, mixer, seed and split"),

@@ -1,12 +1,11 @@
 """MSP-Podcast in all its layouts: eight classes of spontaneous speech (Lotfian and Busso, 2019).
 
     Audios/MSP-PODCAST_0001_0008.wav       some copies nest folders: Audios/Audios
-    Labels/labels_consensus.csv            or .json, keyed by file name; the CSV is read where both are there
+    Labels/labels_consensus.csv            or .json, keyed by file name; the CSV is read if both exist
     Transcripts/MSP-PODCAST_0001_0008.txt  one line or several
-    Partitions.txt                         or Partition.txt: "Split; filename"; need not be there
+    Partitions.txt                         or Partition.txt: "Split; filename"; optional
 
-The partition file and the labels' own Split_Set must agree, because a turn that one calls training and the other
-testing would be both.
+The partition file and the Split_Set of the labels must agree. Otherwise a turn could be in training and in testing.
 """
 
 import csv
@@ -40,14 +39,13 @@ SPLITS = {
     "Test3": "test3",
 }
 
-_LEFT_OUT = {"O": "class O: another emotion than the eight", "X": "class X: the annotators do not agree"}
+_LEFT_OUT = {"O": "class O: none of the eight emotions", "X": "class X: the annotators disagree"}
 _NO_LABEL = "no label"
 
-_LAYOUT = "Audios/, Labels/labels_consensus.csv or .json, Transcripts/ and Partitions.txt lie in it"
+_LAYOUT = "it contains Audios/, Labels/labels_consensus.csv or .json, Transcripts/ and Partitions.txt"
 _COLUMNS = "FileName, EmoClass, SpkrID and Split_Set"
 
-# Opening a file on a network disk is waiting, most of the time.
-_READERS = 16
+_THREADS = 16  # that read transcripts; opening a file on a network disk is mostly waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +53,7 @@ class _Label:
     name: str
     letter: str
     speaker: str
-    split_set: str  # as written; empty where the labels do not state it
+    split_set: str  # as written; empty if the labels do not state it
     where: str
 
 
@@ -63,7 +61,7 @@ def read(folder: Path) -> Reading:
     """Read a release of MSP-Podcast.
 
     Raises:
-        UserError: A part of it is missing, or a line of one of its files is not what it should be; the first is named.
+        UserError: A part of it is missing, or a line of a file is invalid; the first such line is named.
     """
     require_folder(folder, layout=_LAYOUT)
     source = _one_of(folder / "Labels", ("labels_consensus.csv", "labels_consensus.json"))
@@ -103,7 +101,7 @@ def _other_classes(labels: Iterable[_Label], splits: Mapping[str, str]) -> Itera
 
 
 def _unlabelled(labels: Iterable[_Label], audio: Iterable[str], partitions: Mapping[str, str]) -> Iterator[LeftOut]:
-    """Yield what has a recording or a place in a split, but no label, as in a test set that others score."""
+    """Yield what has a recording or a split but no label, as in a test set whose labels are withheld."""
     labelled = {label.name for label in labels}
     recordings = {name for name in audio if name.lower().endswith(".wav")}
     for name in sorted((recordings | partitions.keys()) - labelled):
@@ -118,7 +116,7 @@ def _one_of(folder: Path, names: Sequence[str]) -> Path:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Return the files of a folder and of the folder of the same name in it."""
+    """Return the files of a folder and of the folder with the same name inside it."""
     files, nested = list_files(folder), list_files(folder / folder.name)
     seen = {name: str(path) for name, path in files.items()}
     for name, path in nested.items():
@@ -127,18 +125,18 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _texts(names: Iterable[str], transcripts: Mapping[str, Path]) -> list[str]:
-    """Return what is said in each utterance; nothing where there is no transcript, or an empty one."""
+    """Return the transcript of each utterance; empty where there is none."""
 
     def text(name: str) -> str:
         path = transcripts.get(f"{Path(name).stem}.txt")
         return "" if path is None else one_line(read_text(path))
 
-    with ThreadPoolExecutor(_READERS) as pool:
+    with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(text, names))
 
 
 def _labels(source: Path) -> list[_Label]:
-    """Return every label of a CSV or JSON file, checked."""
+    """Return every label of a CSV or JSON file, after checking it."""
     rows = _json_rows(source) if source.suffix == ".json" else _csv_rows(source)
     seen: dict[str, str] = {}
     labels = []
@@ -159,41 +157,41 @@ def _labels(source: Path) -> list[_Label]:
 
 
 def _csv_rows(source: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
-    """Yield each row with where it is."""
+    """Yield each row, with its place in the file."""
     reader = csv.DictReader(io.StringIO(read_text(source), newline=""), skipinitialspace=True, strict=True)
     try:
         for row in reader:
             yield f"{source}, line {reader.line_num}", row
     except csv.Error as error:
-        hint = "Copy the file again, whole."
+        hint = "Copy the whole file again."
         raise UserError(f"{source}, line {reader.reader.line_num} is not CSV: {error}", hint=hint) from None
 
 
 def _json_rows(source: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
-    """Yield each entry with where it is, even where two have one name, of which a dict would keep the last."""
-    hint = "It is a JSON object of file names, each with an object of labels. Copy it again, whole."
+    """Yield each entry, with its place. Two entries of one name are both yielded; a dict would keep only the last."""
+    hint = "It must be a JSON object of file names, each with an object of labels. Copy the whole file again."
     try:
         entries = json.loads(read_text(source), object_pairs_hook=_Pairs)
     except ValueError as error:
         raise UserError(f"{source} is not JSON: {error}", hint=hint) from None
     if not isinstance(entries, _Pairs):
-        raise UserError(f"{source} holds no object", hint=hint)
+        raise UserError(f"{source} holds no JSON object", hint=hint)
     for name, labels in entries:
         where = f"{source}, entry {name}"
         if not isinstance(labels, _Pairs):
-            raise UserError(f"{where} is no object", hint=hint)
+            raise UserError(f"{where} is no JSON object", hint=hint)
         yield where, {**dict(labels), "FileName": name}
 
 
 class _Pairs(list[tuple[str, object]]):
-    """A JSON object with every pair that was written."""
+    """A JSON object as the list of all its pairs, including repeated names."""
 
 
 def _field(row: Mapping[str, object], column: str, where: str, *, may_be_empty: bool = False) -> str:
     value = row.get(column)
     text = "" if value is None else str(value).strip()
     if value is None or not (text or may_be_empty):
-        raise UserError(f"{where} has no {column}", hint=f"The labels need {_COLUMNS}; copy the file again, whole.")
+        raise UserError(f"{where} has no {column}", hint=f"The labels need {_COLUMNS}. Copy the whole file again.")
     return text
 
 
@@ -204,7 +202,7 @@ def _speaker(text: str) -> str:
 def _partitions_file(folder: Path) -> Path | None:
     files = [folder / name for name in ("Partitions.txt", "Partition.txt") if (folder / name).is_file()]
     if len(files) > 1:
-        raise UserError(f"{folder} holds both Partitions.txt and Partition.txt", hint="Keep the release's own.")
+        raise UserError(f"{folder} holds both Partitions.txt and Partition.txt", hint="Keep the one of the release.")
     return files[0] if files else None
 
 
@@ -218,7 +216,7 @@ def _partitions(file: Path) -> dict[str, str]:
         where = f"{file}, line {number}"
         split, separator, name = (part.strip() for part in line.partition(";"))
         if not (separator and name):
-            raise UserError(f"{where} is not 'Split; filename': {line.strip()!r}", hint="Copy the file again, whole.")
+            raise UserError(f"{where} is not 'Split; filename': {line.strip()!r}", hint="Copy the whole file again.")
         note_name(name, where, seen)
         partitions[name] = _split(split, where)
     return partitions
@@ -231,7 +229,7 @@ def _split(text: str, where: str) -> str:
 
 
 def _splits(labels: Iterable[_Label], partitions: Mapping[str, str], file: Path | None) -> dict[str, str]:
-    """Return each labelled name's split, which the labels and the partition file state, or one of the two."""
+    """Return the split of each labelled name. The labels state it, the partition file does, or both."""
     splits, differing = {}, []
     for label in labels:
         stated = _split(label.split_set, label.where) if label.split_set else None
@@ -248,7 +246,5 @@ def _splits(labels: Iterable[_Label], partitions: Mapping[str, str], file: Path 
         others = f" (and {len(differing) - 1:,} more)" if len(differing) > 1 else ""
         says = "does not list it" if listed is None else f"says {listed}"
         message = f"{label.where} says {split} where {file} {says}{others}"
-        raise UserError(
-            message, hint="The two must be of one release: copy both from it, or remove the partition file."
-        )
+        raise UserError(message, hint="Both must be of one release: copy both from it, or remove the partition file.")
     return splits

@@ -1,9 +1,9 @@
-"""RAVDESS, its acted speech: 24 actors, two sentences, eight classes of its own (Livingstone and Russo, 2018).
+"""The acted speech of RAVDESS: 24 actors, two sentences, eight classes of its own (Livingstone and Russo, 2018).
 
     Actor_01/03-01-05-01-02-01-12.wav      modality-channel-emotion-intensity-statement-repetition-actor
 
-Splits by actor, odd ones male and even ones female, so that each split has as many of either: train 1 to 16,
-development 17 to 20, test1 21 to 24. There is no other official split.
+Splits by actor: train 1 to 16, development 17 to 20, test1 21 to 24. Odd actors are male and even ones female, so each
+split has as many women as men. There is no official split.
 """
 
 import itertools
@@ -30,9 +30,9 @@ STATEMENTS = {"01": "Kids are talking by the door", "02": "Dogs are sitting by t
 
 ACTORS = 24
 
-_LAYOUT = "Actor_01/ to Actor_24/ lie in it"
+_LAYOUT = "it contains Actor_01/ to Actor_24/"
 _NAME = re.compile(r"(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)\.wav")
-_SPEECH = ("03", "01")  # audio alone, spoken
+_SPEECH = ("03", "01")  # audio only, speech
 
 
 def split_of(actor: int) -> str:
@@ -41,7 +41,7 @@ def split_of(actor: int) -> str:
 
 
 def expected_names() -> Iterator[str]:
-    """Yield the names of all 1440 recordings of speech; what is neutral has no strong intensity."""
+    """Yield the names of all 1440 recordings of speech; neutral ones have no strong intensity."""
     actors = (f"{actor:02d}" for actor in range(1, ACTORS + 1))
     for actor, emotion in itertools.product(actors, CLASSES):
         intensities = ("01",) if CLASSES[emotion] == "neutral" else ("01", "02")
@@ -53,7 +53,7 @@ def read(folder: Path) -> Reading:
     """Read RAVDESS.
 
     Raises:
-        UserError: It is missing or a file's name has a code that RAVDESS does not; the first is named.
+        UserError: It is missing, or a file name has an unknown code; the first such file is named.
     """
     require_folder(folder, layout=_LAYOUT)
     utterances, left_out = [], []
@@ -84,21 +84,21 @@ def _recordings(folder: Path) -> Iterator[tuple[str, Path]]:
 def _utterance(path: Path) -> Utterance | LeftOut:
     match = _NAME.fullmatch(path.name)
     if match is None:
-        return LeftOut(name=path.name, split="", reason="no label: its name is not seven codes")
+        return LeftOut(name=path.name, split="", reason="no label: the name is not seven codes")
     modality, channel, emotion, _, statement, _, actor = match.groups()
     for what, code, known in (("emotion", emotion, CLASSES), ("statement", statement, STATEMENTS)):
         if code not in known:
-            raise UserError(f"{path} has the unknown {what} {code}", hint=f"Known are {', '.join(known)}.")
+            raise UserError(f"{path} has the unknown {what} {code}", hint=f"Known: {', '.join(known)}.")
     if not 1 <= int(actor) <= ACTORS:
-        raise UserError(f"{path} has the unknown actor {actor}", hint=f"Known are 01 to {ACTORS}.")
+        raise UserError(f"{path} has the unknown actor {actor}", hint=f"Known: 01 to {ACTORS}.")
     split = split_of(int(actor))
     if (modality, channel) != _SPEECH:
-        return LeftOut(name=path.name, split=split, reason="no speech: its first codes are not 03-01")
+        return LeftOut(name=path.name, split=split, reason="no speech: the first codes are not 03-01")
     return Utterance(
         name=path.name,
         audio=path,
         text=STATEMENTS[statement],
         label=CLASSES[emotion],
-        speaker=f"ravdess-{actor}",  # so that it is nobody of another corpus
+        speaker=f"ravdess-{actor}",  # distinct from other corpora
         split=split,
     )

@@ -38,11 +38,11 @@ SENTENCES = {
 
 ACTORS = range(1001, 1092)
 
-# The corpus has 7442 recordings, of which this one holds no sound.
+# The corpus has 7442 recordings. This one is silent.
 SILENT = "1076_MTI_SAD_XX.wav"
 USED = 7441
 
-_LAYOUT = "AudioWAV/ lies in it, with 7442 recordings"
+_LAYOUT = "it contains AudioWAV/ with 7442 recordings"
 _NAME = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_(?:LO|MD|HI|XX?)\.wav")  # 1040_ITH_SAD_X.wav has one X
 
 
@@ -55,7 +55,7 @@ def read(folder: Path) -> Reading:
     """Read CREMA-D.
 
     Raises:
-        UserError: Recordings are missing or a file's name has a code that CREMA-D does not; the first is named.
+        UserError: Recordings are missing, or a file name has an unknown code; the first such file is named.
     """
     require_folder(folder, layout=_LAYOUT)
     source = folder / "AudioWAV"
@@ -63,8 +63,8 @@ def read(folder: Path) -> Reading:
     if not found:
         raise missing(source / "*.wav", layout=_LAYOUT)
     utterances = tuple(item for item in found if isinstance(item, Utterance))
-    if len(utterances) != USED:  # which ones, only the corpus knows: its design has gaps
-        hint = "Copy it whole, or list the part that you have in a manifest."
+    if len(utterances) != USED:  # the design has gaps, so nothing says which are missing
+        hint = "Copy all of it, or list your part of it in a manifest."
         raise UserError(f"{source} holds {len(utterances):,} of CREMA-D's {USED:,} recordings with sound", hint=hint)
     return Reading(
         source=source,
@@ -77,13 +77,13 @@ def read(folder: Path) -> Reading:
 def _utterance(path: Path) -> Utterance | LeftOut:
     match = _NAME.fullmatch(path.name)
     if match is None:
-        return LeftOut(name=path.name, split="", reason="no label: its name is not actor_sentence_emotion_intensity")
+        return LeftOut(name=path.name, split="", reason="no label: the name is not actor_sentence_emotion_intensity")
     actor, sentence, emotion = match.groups()
     for what, code, known in (("emotion", emotion, CLASSES), ("sentence", sentence, SENTENCES)):
         if code not in known:
-            raise UserError(f"{path} has the unknown {what} {code}", hint=f"Known are {', '.join(known)}.")
+            raise UserError(f"{path} has the unknown {what} {code}", hint=f"Known: {', '.join(known)}.")
     if int(actor) not in ACTORS:
-        raise UserError(f"{path} has the unknown actor {actor}", hint=f"Known are {ACTORS[0]} to {ACTORS[-1]}.")
+        raise UserError(f"{path} has the unknown actor {actor}", hint=f"Known: {ACTORS[0]} to {ACTORS[-1]}.")
     split = split_of(int(actor))
     if path.name == SILENT:
         return LeftOut(name=path.name, split=split, reason="silent, as published")
@@ -92,6 +92,6 @@ def _utterance(path: Path) -> Utterance | LeftOut:
         audio=path,
         text=SENTENCES[sentence],
         label=CLASSES[emotion],
-        speaker=f"crema-d-{actor}",  # so that it is nobody of another corpus: MSP-Podcast numbers its speakers too
+        speaker=f"crema-d-{actor}",  # distinct from other corpora: MSP-Podcast numbers its speakers too
         split=split,
     )

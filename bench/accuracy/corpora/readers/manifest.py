@@ -1,10 +1,10 @@
-"""Any corpus, as a JSONL file: one utterance a line.
+"""Any corpus, as a JSONL file with one utterance a line.
 
     {"audio": "a/0001.wav", "text": "I told you so", "label": "anger", "speaker": "anna", "split": "train"}
 
-`audio` is relative to the file; its last part is the utterance's name. Labels are free, and so are splits, of letters
-and digits, but training looks for train and development. The classes are the labels that occur, in alphabetical order.
-Other keys are ignored.
+`audio` is relative to the file; its last part is the utterance's name. Labels are free. Splits are free too, made of
+letters, digits, - and _, but training uses train and development. The classes are the labels that occur, in
+alphabetical order. Other keys are ignored.
 """
 
 import json
@@ -17,14 +17,14 @@ from mixers.support.errors import UserError
 
 _EXAMPLE = '{"audio": "a.wav", "text": "I told you so", "label": "anger", "speaker": "anna", "split": "train"}'
 _SPLIT = re.compile(r"[\w-]+")
-_HINT = f"A line is an utterance: {_EXAMPLE}"
+_HINT = f"Each line is one utterance: {_EXAMPLE}"
 
 
 def read(file: Path) -> Reading:
     """Read a manifest.
 
     Raises:
-        UserError: It is missing or a line is not an utterance; the first is named.
+        UserError: It is missing, or a line is no utterance; the first such line is named.
     """
     if not file.is_file():
         message = f"{file} is not a file" if file.exists() else f"no such file: {file}"
@@ -55,16 +55,16 @@ def _utterance(line: str, where: str, *, folder: Path) -> Utterance:
     except ValueError as error:
         raise UserError(f"{where} is not JSON: {error}", hint=_HINT) from None
     if not isinstance(fields, dict):
-        raise UserError(f"{where} is no object", hint=_HINT)
+        raise UserError(f"{where} is no JSON object", hint=_HINT)
     audio, label, speaker, split = (_field(fields, key, where) for key in ("audio", "label", "speaker", "split"))
-    text = fields.get("text") or ""  # missing, null and empty are alike: there is no transcript
+    text = fields.get("text") or ""  # missing, null and empty all mean that there is no transcript
     if not isinstance(text, str):
         raise UserError(f"{where}: text must be a string, not {text!r}", hint=_HINT)
     if not _SPLIT.fullmatch(split):
-        hint = "A split names a folder of results: letters, digits, - and _."
+        hint = "A split names a folder of results. Use letters, digits, - and _."
         raise UserError(f"{where}: split cannot be {split!r}", hint=hint)
     if label in PREDICTION_COLUMNS:
-        raise UserError(f"{where}: label cannot be {label!r}", hint="Files of predictions have a column of that name.")
+        raise UserError(f"{where}: label cannot be {label!r}", hint="Files of predictions have a column of this name.")
     if speaker.strip().lower() == UNKNOWN_SPEAKER.lower():
         speaker = UNKNOWN_SPEAKER
     path = folder / audio
@@ -74,8 +74,8 @@ def _utterance(line: str, where: str, *, folder: Path) -> Utterance:
 def _field(fields: dict[str, object], key: str, where: str) -> str:
     value = fields.get(key)
     if value is None:
-        unknown = " Where nobody knows the speaker, write Unknown." if key == "speaker" else ""
+        unknown = " If the speaker is not known, write Unknown." if key == "speaker" else ""
         raise UserError(f"{where} has no {key}", hint=_HINT + unknown)
     if not isinstance(value, str) or not value.strip():
-        raise UserError(f"{where}: {key} must be a string that is not empty, not {value!r}", hint=_HINT)
+        raise UserError(f"{where}: {key} must be a non-empty string, not {value!r}", hint=_HINT)
     return value

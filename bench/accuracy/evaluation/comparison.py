@@ -1,0 +1,196 @@
+"""The score of a mixer over its seeds, and which of two mixers is better.
+
+Two kinds of chance are kept apart. The speakers of a split are one: the intervals over speakers cover it. The seed that
+a mixer was trained with is the other: no resampling of speakers covers it, only the spread over seeds. A ranking of
+mixers must hold against both.
+
+Shapes: R resamples, S speakers, N seeds of a mixer, C classes.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse, stats
+
+from bench.accuracy.evaluation.intervals import (
+    ALPHA,
+    RESAMPLES,
+    SEED,
+    Array,
+    Estimate,
+    blocks,
+    estimate,
+    resample,
+    speaker_tables,
+)
+from bench.accuracy.evaluation.metrics import macro_f, macro_f_of_confusions
+from bench.accuracy.evaluation.predictions import Predictions
+
+Ranking = Literal["better", "worse", "no difference told"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """A figure over seeds.
+
+    Attributes:
+        mean: Over the seeds.
+        deviation: Standard deviation of a single seed (denominator n - 1); None for one seed.
+        seeds: Their number.
+    """
+
+    mean: float
+    deviation: float | None
+    seeds: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MixerScore:
+    """The macro-F of a mixer on a split, a fraction.
+
+    Attributes:
+        spread: Over its seeds.
+        estimate: The mean over its seeds, with the interval over speakers: for these models, not for other seeds.
+        resampled: That mean in each resample, (R,). On the same utterances, each entry is of the same speakers.
+        speakers: Their number.
+    """
+
+    spread: Spread
+    estimate: Estimate
+    resampled: Array
+    speakers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedComparison:
+    """Two mixers on the same utterances.
+
+    Attributes:
+        difference: Macro-F of the first minus that of the second, a fraction; with several seeds, of the means.
+        p: How often randomly swapping the two sets of predictions of each speaker gives as large a difference.
+        p_seeds: The same for the seeds (Welch's t-test). None for one seed: the verdict is then on these two trained
+            models, not on the mixers.
+        verdict: On the first.
+    """
+
+    difference: Estimate
+    p: float
+    p_seeds: float | None
+    verdict: Ranking
+
+
+def over_seeds(values: Sequence[float]) -> Spread:
+    """Return the mean of a figure over at least one seed, and the spread between seeds."""
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Spread(mean=float(np.mean(values)), deviation=deviation, seeds=len(values))
+
+
+def score_mixer(seeds: Sequence[Predictions], *, resamples: int = RESAMPLES, seed: int = SEED) -> MixerScore:
+    """Return the macro-F of a mixer over its seeds.
+
+    Args:
+        seeds: One set of predictions each, at least one, all on the same utterances.
+        resamples: Resamples of the interval.
+        seed: Seed of the resampling.
+
+    Raises:
+        UserError: The utterances differ.
+    """
+    tables = speaker_tables(seeds)  # (S, N, C, C)
+    spread = over_seeds([macro_f(each.labels, each.predictions, classes=each.classes) for each in seeds])
+    drawn = macro_f_of_confusions(resample(tables, resamples=resamples, seed=seed)).mean(-1)  # (R,)
+    return _mixer_score(spread, drawn, speakers=len(tables))
+
+
+def average(scores: Sequence[MixerScore]) -> MixerScore:
+    """Return the mean of scores on the same utterances with as many resamples, for instance of several encoders.
+
+    Seeds of different encoders are independent, so the variances of the spreads add up.
+    """
+    deviations = [score.spread.deviation for score in scores if score.spread.deviation is not None]
+    spread = Spread(
+        mean=float(np.mean([score.spread.mean for score in scores])),
+        deviation=math.hypot(*deviations) / len(scores) if len(deviations) == len(scores) else None,
+        seeds=min(score.spread.seeds for score in scores),
+    )
+    drawn = np.stack([score.resampled for score in scores], axis=-1).mean(-1)  # (R,)
+    return _mixer_score(spread, drawn, speakers=scores[0].speakers)
+
+
+def _mixer_score(spread: Spread, drawn: Array, *, speakers: int) -> MixerScore:
+    interval = estimate(spread.mean, drawn, speakers=speakers, widest=(0.0, 1.0))
+    return MixerScore(spread=spread, estimate=interval, resampled=drawn, speakers=speakers)
+
+
+def compare(
+    first: Sequence[Predictions], second: Sequence[Predictions], *, resamples: int = RESAMPLES, seed: int = SEED
+) -> PairedComparison:
+    """Compare two mixers on the same utterances, each trained with the same number of seeds.
+
+    One is better if three things hold. The interval of the difference over speakers excludes 0. Swapping shows that
+    equal mixers would seldom differ as much (an exact test with any number of speakers). With several seeds, their
+    spread does not explain the difference. Equal mixers are thus ranked in at most 5 of 100 comparisons.
+
+    Args:
+        first: One mixer's predictions, one set for each seed.
+        second: The other's.
+        resamples: Number of resamples and of swaps.
+        seed: Seed of both.
+
+    Raises:
+        UserError: The utterances differ.
+        ValueError: One has more seeds than the other, or none.
+    """
+    if not 0 < len(first) == len(second):
+        raise ValueError(f"{len(first)} and {len(second)} seeds cannot be compared: give as many of each, one or more")
+    tables = speaker_tables([*first, *second])  # (S, 2 N, C, C)
+    scores = macro_f_of_confusions(tables.sum(0))
+    drawn = _difference(macro_f_of_confusions(resample(tables, resamples=resamples, seed=seed)))
+    difference = estimate(float(_difference(scores)), drawn, speakers=len(tables), widest=(-1.0, 1.0))
+    p = _swapping_p(tables, resamples=resamples, seed=seed)
+    p_seeds = _seeds_p(scores) if len(first) > 1 else None
+    excludes_zero = difference.low > 0 or difference.high < 0
+    ranked = excludes_zero and p <= ALPHA and (p_seeds is None or p_seeds <= ALPHA)
+    verdict: Ranking = "no difference told" if not ranked else "better" if difference.value > 0 else "worse"
+    return PairedComparison(difference=difference, p=p, p_seeds=p_seeds, verdict=verdict)
+
+
+def _difference(scores: Array) -> Array:
+    """Return the mean of the first half of the sets minus that of the second half: (..., 2 N) -> (...)."""
+    first, second = np.split(scores, 2, axis=-1)
+    difference: Array = np.mean(first, axis=-1) - np.mean(second, axis=-1)
+    return difference
+
+
+def _swapping_p(tables: NDArray[np.int64], *, resamples: int, seed: int) -> float:
+    """Return the p-value of a permutation test: for each speaker, it is random which mixer is the first.
+
+    Counting the observed assignment as one of the draws makes the test exact (B. Phipson and G. K. Smyth, Permutation
+    p-values should never be zero, Statistical Applications in Genetics and Molecular Biology 9, 2010).
+    """
+    speakers, sets, *_ = tables.shape
+    first, second = tables[:, : sets // 2], tables[:, sets // 2 :]
+    together = (first + second).sum(0)  # (N, C, C)
+    apart = sparse.csr_array((first - second).reshape(speakers, -1).astype(np.float64))
+    generator = np.random.default_rng(seed)
+    observed = abs(_difference(macro_f_of_confusions(tables.sum(0))))
+    as_large = 1
+    for count in blocks(resamples):
+        signs = 2.0 * generator.integers(2, size=(count, speakers)) - 1.0
+        half = np.asarray(signs @ apart).reshape(count, *together.shape)
+        swapped = np.concatenate([together + half, together - half], axis=1) / 2  # (R, 2 N, C, C)
+        differences = np.abs(_difference(macro_f_of_confusions(swapped)))
+        as_large += int(np.sum(differences >= observed - 1e-12))  # so that rounding breaks no tie
+    return as_large / (resamples + 1)
+
+
+def _seeds_p(scores: Array) -> float:
+    """Return the p-value of Welch's t-test on the scores of several seeds of two mixers."""
+    first, second = np.split(scores, 2)
+    if not np.ptp(first) and not np.ptp(second):
+        return float(first[0] == second[0])  # seeds change nothing, so they explain no difference
+    return float(stats.ttest_ind(first, second, equal_var=False).pvalue)

@@ -1,0 +1,128 @@
+"""The flow of a training, from top to bottom. Each function trains and yields events as they happen."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bench.accuracy import run as runs
+from bench.accuracy.corpora.base import Corpus
+from bench.accuracy.inputs.features import Encoders, open_encoders
+from bench.accuracy.run import Run
+from bench.accuracy.training.compiling import compiling_ahead
+from bench.accuracy.training.computing import Resources, choose_precision, share_folder
+from bench.accuracy.training.demonstration import prepare_demonstration
+from bench.accuracy.training.events import Event, Finished, Preparing, Started
+from bench.accuracy.training.loop import Training
+from bench.accuracy.training.setup import Request, prepare, reopen
+from bench.accuracy.training.tensorboard import tensorboard
+from bench.files import check_new
+from bench.speech import frames_of, samples_of
+from mixers.autotuning import compiling_side_by_side
+
+
+def train(request: Request, folder: Path, *, precision: str | None, resources: Resources) -> Iterator[Event]:
+    """Train a new run.
+
+    Args:
+        request: What to train.
+        folder: A new folder for the run.
+        precision: ``bfloat16`` or ``float32``; None for the default of the device.
+        resources: What to use of the machine.
+
+    Raises:
+        UserError: The request cannot be met, the folder exists, or training fails as in `Training`.
+    """
+    accelerator = resources.accelerator
+    precision = choose_precision(precision, device=accelerator.device.type)
+    folder = _new_folder(folder, resources)
+    yield Preparing(task="Reading the corpus and loading the encoders")
+    run, corpus, encoders = prepare(request, precision=precision, device=str(accelerator.device))
+    if accelerator.is_main_process:
+        runs.start(run, folder)
+    accelerator.wait_for_everyone()
+    yield from _train(run, folder, corpus, encoders, resources=resources)
+
+
+def train_demonstration(
+    folder: Path, mixers: Sequence[str], *, seeds: int, precision: str | None, resources: Resources
+) -> Iterator[Event]:
+    """Train a new run on a synthetic corpus with small encoders, which are written beside its folder.
+
+    Args:
+        folder: A new folder for the run.
+        mixers: With or without implementations.
+        seeds: The number of seeds for each mixer.
+        precision: As in `train`.
+        resources: As in `train`.
+
+    Raises:
+        UserError: As in `train`.
+    """
+    accelerator = resources.accelerator
+    precision = choose_precision(precision, device=accelerator.device.type)
+    folder = _new_folder(folder, resources)
+    yield Preparing(task="Making a corpus and encoders")
+    request = prepare_demonstration(
+        folder, mixers=mixers, seeds=seeds, device=accelerator.device.type, write=accelerator.is_main_process
+    )
+    accelerator.wait_for_everyone()
+    yield from train(request, folder, precision=precision, resources=resources)
+
+
+def resume(folder: Path, *, resources: Resources) -> Iterator[Event]:
+    """Continue an interrupted run.
+
+    Args:
+        folder: The run's.
+        resources: As in `train`.
+
+    Raises:
+        UserError: The folder is no run, its corpus has changed, or training fails as in `Training`.
+    """
+    yield Preparing(task="Reading the corpus")
+    run, corpus = reopen(folder, device=resources.accelerator.device.type)
+    yield from _train(run, folder, corpus, None, resources=resources)
+
+
+def _new_folder(folder: Path, resources: Resources) -> Path:
+    """Return the folder that all processes use, after checking that it is new."""
+    folder = share_folder(folder, resources.accelerator)
+    if resources.accelerator.is_main_process:
+        check_new(folder)
+    return folder
+
+
+def _train(
+    run: Run, folder: Path, corpus: Corpus, encoders: Encoders | None, *, resources: Resources
+) -> Iterator[Event]:
+    """Compile, build the models and train; ``encoders`` are loaded if they are None."""
+    accelerator = resources.accelerator
+    ahead = compiling_ahead(
+        [config for config, _ in run.models()] if accelerator.is_local_main_process else [],
+        precisions=[run.precision],
+        products=run.precision,
+        batch=run.batch // accelerator.num_processes,
+        frames=frames_of(samples_of(run.crop_seconds)),
+        text=run.text is not None,
+        device=accelerator.device,
+    )
+    yield Preparing(task="Compiling" if encoders else "Loading the encoders and compiling")
+    with ahead:
+        speech, text = encoders or open_encoders(run, device=str(accelerator.device))
+    yield Preparing(task="Building the models")
+    training = Training(
+        run,
+        folder,
+        corpus,
+        speech=speech,
+        text=text,
+        accelerator=accelerator,
+        workers=resources.workers,
+        checkpoint_steps=resources.checkpoint_steps,
+    )
+    yield Started(done_steps=training.done_steps, total_steps=training.total_steps)
+    log = tensorboard(folder / "tensorboard", first_step=training.done_steps, enabled=accelerator.is_main_process)
+    with log as write, compiling_side_by_side(settling=True):
+        for event in training.train():
+            write(event)
+            yield event
+    yield Finished(run=run, folder=folder, corpus=corpus)

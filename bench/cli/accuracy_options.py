@@ -1,0 +1,22 @@
+"""Options that several commands about accuracy share."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.accuracy import corpora
+
+MIXERS = "sa,retnet,lightnet,gsa,fox,kda"
+
+DEMONSTRATION = "A demonstration: a synthetic corpus, and encoders that were never trained"
+
+CORPUS = f"NAME:PATH, for instance msp-podcast:/data/MSP-Podcast-2.0. Names: {', '.join(corpora.names())}."
+
+Workers = Annotated[int, typer.Option(help="Additional processes that read audio.", min=0)]
+WORKERS = min(4, os.cpu_count() or 1)
+
+Device = Annotated[str, typer.Option(help="auto, cuda or cpu.")]
+MissingText = Annotated[str, typer.Option(help="How to treat a missing transcript: error or empty.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `sbench train` made.")]

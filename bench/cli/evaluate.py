@@ -1,0 +1,130 @@
+"""The commands that use what was trained: evaluate, predict and table."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.accuracy_options import CORPUS, DEMONSTRATION, WORKERS, Device, MissingText, Run, Workers
+from bench.cli.app import app
+from bench.cli.parsing import split_names
+from mixers.support.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.accuracy.corpora.base import Corpus
+    from bench.accuracy.trained import LearnerScored
+
+
+@app.command(rich_help_panel="Train")
+def evaluate(
+    run: Run,
+    corpus: Annotated[str, typer.Option(help=CORPUS)],
+    splits: Annotated[
+        str | None, typer.Option(help="Comma-separated; default: all but train.", show_default=False)
+    ] = None,
+    missing_text: MissingText = "error",
+    workers: Workers = WORKERS,
+    device: Device = "auto",
+) -> None:
+    """Score a run on whole files: macro-F and other scores with intervals, and the prediction of every utterance."""
+    from rich.console import Console
+
+    from bench.accuracy import corpora
+    from bench.accuracy import run as runs
+    from bench.accuracy.trained import choose_splits
+    from bench.environment import choose_device
+
+    speech_only = runs.read(run).text is None
+    read = corpora.load(corpus, missing_text="empty" if speech_only else missing_text)
+    chosen = choose_splits(read, None if splits is None else split_names(splits))
+    evaluate_run(run, read, chosen, device=choose_device(device), workers=workers, console=Console(stderr=True))
+    print(run / "evaluation")
+
+
+@app.command(rich_help_panel="Train")
+def predict(
+    run: Run,
+    audio: Annotated[Path, typer.Argument(help="A recording, wav or flac.")],
+    text: Annotated[str, typer.Option(help="The transcript of the recording.")] = "",
+    device: Device = "auto",
+) -> None:
+    """Print the probability of each emotion in a recording, for every mixer and seed of a run."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from bench.accuracy.trained import classify, open_run
+    from bench.environment import choose_device
+
+    trained = open_run(run, device=choose_device(device))
+    probabilities = classify(trained, audio, text)
+    table = Table(title=DEMONSTRATION if trained.run.demo else None)
+    table.add_column("emotion")
+    for learner in probabilities:
+        table.add_column(learner, justify="right")
+    for label in trained.run.classes:
+        table.add_row(label, *(f"{each[label]:.1%}" for each in probabilities.values()))
+    Console().print(table)
+
+
+@app.command(rich_help_panel="Train")
+def table(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `sbench evaluate` has scored.")],
+    output: Annotated[Path, typer.Option(help="Folder for the table as CSV, Markdown and LaTeX.")] = Path("table"),
+) -> None:
+    """Make Table 1: the paper's value, ours, the difference and the parameters, for every mixer and encoder."""
+    write_table(runs, output)
+
+
+def evaluate_run(
+    folder: Path, corpus: "Corpus", splits: Sequence[str], *, device: str, workers: int, console: "Console"
+) -> None:
+    """Score a run on splits of a corpus, and show the scores as they come."""
+    from bench.accuracy.trained import SplitStarted, open_run
+    from bench.accuracy.trained import evaluate as scoring
+
+    trained = open_run(folder, device=device)
+    if trained.run.demo:
+        console.print(DEMONSTRATION, style="bold yellow")
+    with console.status("") as status:
+        for event in scoring(trained, corpus, splits, workers=workers):
+            if isinstance(event, SplitStarted):
+                total = event.used + event.left_out
+                line = f"{event.split}: {total} utterances, {event.used} used, {event.left_out} left out"
+                console.print(line, highlight=False)
+                status.update(f"Predicting {event.split}")
+            else:
+                _write_confusion(event, demo=trained.run.demo)
+                _show_scores(event, console)
+
+
+def _write_confusion(scored: "LearnerScored", *, demo: bool) -> None:
+    from bench.reporting.accuracy.confusion import write_confusion
+
+    stem = scored.stem.with_name(f"{scored.learner}-confusion")
+    title = f"{scored.learner}, {scored.split}{' (demonstration)' if demo else ''}"
+    try:
+        write_confusion(scored.summary, stem, title=title)
+    except OSError as error:
+        raise UserError(f"{stem} cannot be written: {error.strerror}", hint="Is the disk full?") from None
+
+
+def _show_scores(scored: "LearnerScored", console: "Console") -> None:
+    summary = scored.summary
+    macro_f = summary.macro_f
+    interval = f"{macro_f.low:.1%} to {macro_f.high:.1%}"
+    line = f"  {scored.learner}: macro-F {macro_f.value:.1%} ({interval}), micro-F {summary.micro_f.value:.1%}, "
+    console.print(f"{line}recall {summary.average_recall.value:.1%}", highlight=False)
+
+
+def write_table(runs: Sequence[Path], output: Path) -> None:
+    """Write and print Table 1 of some runs."""
+    from rich.console import Console
+
+    from bench.reporting.accuracy import formats
+
+    made = formats.write(runs, output)
+    Console().print(formats.render(made))
+    print(output)

@@ -1,0 +1,68 @@
+"""The command `throughput`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.accuracy_options import MIXERS, WORKERS, Device, Workers
+from bench.cli.app import app
+from bench.cli.parsing import split_names
+from bench.files import make_folder_for
+
+if TYPE_CHECKING:
+    from bench.accuracy.training.rates import Rate
+
+_TEXT = "A text encoder; bert-large-random needs no download."
+
+
+@app.command(rich_help_panel="Tools")
+def throughput(
+    speech: Annotated[str, typer.Option(help="A speech encoder; xlsr-random needs no download.")] = "xlsr-random",
+    text: Annotated[str, typer.Option(help=_TEXT)] = "bert-large-random",
+    mixers: Annotated[str, typer.Option(help="Comma-separated.")] = MIXERS,
+    steps: Annotated[int, typer.Option(help="Timed steps of each way of training.", min=1)] = 40,
+    batch: Annotated[int, typer.Option(help="Utterances in one step.", min=1)] = 32,
+    crop: Annotated[float, typer.Option(help="Seconds of each utterance.")] = 5.5,
+    utterances: Annotated[int, typer.Option(help="Size of the synthetic corpus that is made for it.", min=64)] = 2800,
+    workers: Workers = WORKERS,
+    device: Device = "auto",
+    output: Annotated[Path, typer.Option(help="JSON file for the figures.")] = Path("throughput.json"),
+) -> None:
+    """Measure how fast all mixers train on one pass of the encoders, compared with one after another in float32."""
+    from rich.console import Console
+
+    from bench.accuracy.training.events import Preparing
+    from bench.accuracy.training.throughput import measure
+    from bench.environment import choose_device
+
+    make_folder_for(output)
+    console = Console(stderr=True)
+    events = measure(
+        speech=speech,
+        text=text,
+        mixers=split_names(mixers),
+        batch=batch,
+        crop_seconds=crop,
+        utterances=utterances,
+        steps=steps,
+        device=choose_device(device),
+        workers=workers,
+    )
+    with console.status("") as status:
+        for event in events:
+            if isinstance(event, Preparing):
+                status.update(event.task)
+            else:
+                event.throughput.write(output)  # each time, so that an interruption keeps what was measured
+                console.print(f"{event.name}: {_describe(event.rate)}", highlight=False)
+                faster = event.throughput.times_faster
+    console.print(f"together {faster:.1f} times as fast as one after another", highlight=False)
+    print(output)
+
+
+def _describe(rate: "Rate") -> str:
+    steps = ", ".join(f"{name} {ms:.0f}" for name, ms in rate.step_ms.items())
+    busy = "" if rate.gpu_busy is None else f"; GPU busy {rate.gpu_busy:.0%}"
+    parts = f"ms: load {rate.load_ms:.0f}, encode {rate.encode_ms:.0f}, {steps}{busy}"
+    return f"{rate.utterances_per_s:.1f} utterances/s; {parts}"

@@ -1,0 +1,190 @@
+"""The command `train`."""
+
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.accuracy_options import CORPUS, DEMONSTRATION, MIXERS, WORKERS, Device, MissingText, Workers
+from bench.cli.app import INTERRUPTED, app, check_alone, is_given, new_progress
+from bench.cli.evaluate import evaluate_run, write_table
+from bench.cli.parsing import split_names
+from bench.files import resume_command
+from mixers.support.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.accuracy.training.computing import Resources
+    from bench.accuracy.training.events import Event, Finished
+
+_DEMO_MIXERS = "sa,retnet"
+
+_SPEECH = "wavlm-large, wav2vec2-xlsr, wav2vec2-large, hubert-large, an id or a folder."
+_PRESET = "matched: the model of the paper's text; released: that of its code; see --explain."
+_DEMO = "Use a synthetic corpus and small encoders: the whole path in minutes."
+
+Corpus = Annotated[str | None, typer.Option(help=CORPUS, show_default=False)]
+Precision = Annotated[str | None, typer.Option(help="bfloat16 (default on a GPU) or float32.", show_default=False)]
+Output = Annotated[Path | None, typer.Option(help="New folder; default: one under runs/.", show_default=False)]
+Resume = Annotated[Path | None, typer.Option(help="Continue the interrupted run of this folder.", show_default=False)]
+
+
+@app.command(rich_help_panel="Train")
+def train(
+    context: typer.Context,
+    corpus: Corpus = None,
+    speech: Annotated[str, typer.Option(help=_SPEECH)] = "wavlm-large",
+    text: Annotated[str, typer.Option(help="The text encoder: an id or a folder.")] = "bert-large-uncased",
+    no_text: Annotated[bool, typer.Option("--no-text", help="Use speech only.")] = False,
+    mixers: Annotated[str, typer.Option(help="Comma-separated; kda/reference chooses an implementation.")] = MIXERS,
+    seeds: Annotated[int, typer.Option(help="The number of seeds for each mixer.", min=1)] = 1,
+    preset: Annotated[str, typer.Option(help=_PRESET)] = "matched",
+    epochs: Annotated[int, typer.Option(help="Passes through the training set.", min=1)] = 20,
+    batch: Annotated[int, typer.Option(help="Utterances in one step, over all GPUs.", min=1)] = 32,
+    learning_rate: Annotated[float, typer.Option(help="The learning rate at the beginning.")] = 1e-4,
+    crop: Annotated[float, typer.Option(help="Seconds of each training utterance.")] = 5.5,
+    data_seed: Annotated[int, typer.Option(help="Seed of crops and order, the same for all mixers and seeds.")] = 0,
+    precision: Precision = None,
+    missing_text: MissingText = "error",
+    workers: Workers = WORKERS,
+    checkpoint_steps: Annotated[int, typer.Option(help="Steps between checkpoints.", min=1)] = 500,
+    device: Device = "auto",
+    output: Output = None,
+    resume: Resume = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Print how the presets differ, and exit.")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help=_DEMO)] = False,
+) -> None:
+    """Train the full model with every mixer and seed; each batch passes the frozen encoders once for all of them."""
+    from bench.accuracy.run import choose_preset
+
+    chosen_preset = choose_preset(preset)
+    if explain:
+        _explain(chosen_preset)
+        return
+    _check_alone(context, corpus=corpus, resume=resume, demo=demo)
+    from bench.accuracy.training import train as training
+    from bench.accuracy.training.setup import Request
+
+    resources = _resources(device=device, workers=workers, checkpoint_steps=checkpoint_steps)
+    folder = resume or output or Path("runs") / f"train-{datetime.now():%Y-%m-%dT%H-%M-%S}"
+    if resume is not None:
+        events = training.resume(folder, resources=resources)
+    elif corpus is None:  # a demonstration
+        names = split_names(mixers if is_given(context, "mixers") else _DEMO_MIXERS)
+        events = training.train_demonstration(folder, names, seeds=seeds, precision=precision, resources=resources)
+    else:
+        request = Request(
+            corpus=corpus,
+            speech=speech,
+            text=None if no_text else text,
+            mixers=split_names(mixers),
+            seeds=seeds,
+            preset=chosen_preset,
+            epochs=epochs,
+            batch=batch,
+            learning_rate=learning_rate,
+            crop_seconds=crop,
+            data_seed=data_seed,
+            missing_text="empty" if no_text else missing_text,
+        )
+        events = training.train(request, folder, precision=precision, resources=resources)
+    _show(events, folder, resources, demo=demo)
+
+
+def _resources(*, device: str, workers: int, checkpoint_steps: int) -> "Resources":
+    from bench.accuracy.training.computing import Resources, start_accelerator
+    from bench.environment import choose_device
+
+    accelerator = start_accelerator(choose_device(device))
+    return Resources(accelerator=accelerator, workers=workers, checkpoint_steps=checkpoint_steps)
+
+
+def _show(events: "Iterator[Event]", folder: Path, resources: "Resources", *, demo: bool) -> None:
+    """Show a training while it runs, and print its folder; a demonstration is also evaluated, and gets its table."""
+    from rich.console import Console
+
+    is_main = resources.accelerator.is_main_process
+    console = Console(stderr=True, quiet=not is_main)
+    if demo:
+        console.print(DEMONSTRATION, style="bold yellow")
+    try:
+        finished = _follow(events, console)
+    except KeyboardInterrupt:
+        if is_main and folder.exists():
+            print("To continue:", resume_command("train", folder), file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    if is_main:
+        print(finished.folder)
+    if finished.run.demo:
+        device = resources.accelerator.device.type
+        splits = finished.corpus.splits[1:]
+        evaluate_run(
+            finished.folder, finished.corpus, splits, device=device, workers=resources.workers, console=console
+        )
+        if is_main:
+            write_table([finished.folder], finished.folder / "table")
+
+
+def _follow(events: "Iterator[Event]", console: "Console") -> "Finished":
+    """Show a training while it runs, and return its last event."""
+    from bench.accuracy.training.events import Finished, Preparing, Scored, Started, Stepped
+
+    status, progress = console.status(""), new_progress(console)
+    progress.disable = console.quiet
+    task = progress.add_task("", total=None)
+    try:
+        for event in events:
+            match event:
+                case Preparing():
+                    status.update(event.task)
+                    status.start()
+                case Started():
+                    status.stop()
+                    progress.update(task, total=event.total_steps, completed=event.done_steps)
+                    progress.start()
+                case Stepped():
+                    mean = sum(event.losses.values()) / len(event.losses)
+                    description = f"epoch {event.place.epoch + 1}, loss {mean:.3f}"
+                    progress.update(task, completed=event.done_steps, description=description)
+                case Scored():
+                    scores = ", ".join(f"{name} {score:.1%}" for name, score in event.scores.items())
+                    progress.console.print(f"epoch {event.epoch + 1}: development macro-F {scores}")
+                case Finished():
+                    return event
+        raise AssertionError("a training ends with Finished")
+    finally:
+        status.stop()
+        if progress.live.is_started:
+            progress.stop()
+
+
+def _check_alone(context: typer.Context, *, corpus: str | None, resume: Path | None, demo: bool) -> None:
+    """Refuse options that --resume or --demo would ignore, and a missing corpus."""
+    computing = ["workers", "checkpoint_steps", "device"]
+    if resume is not None:
+        check_alone(context, "resume", "continues the run as it was begun", beside=computing)
+    elif demo:
+        beside = [*computing, "mixers", "seeds", "precision", "output"]
+        check_alone(context, "demo", "uses its own corpus, encoders and schedule", beside=beside)
+    elif corpus is None:
+        raise UserError("no corpus was given", hint=f"Give --corpus {CORPUS} Or try --demo.")
+
+
+def _explain(preset: str) -> None:
+    """Print the differences between the presets."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from bench.accuracy.run import PRESETS
+    from bench.accuracy.training.model import DIFFERENCES
+
+    table = Table(title=f"The presets; --preset {preset} is in use", show_lines=True)
+    for column in ("", *PRESETS):
+        table.add_column(column)
+    for row in DIFFERENCES:
+        table.add_row(*row)
+    Console().print(table)

@@ -1,0 +1,59 @@
+"""A run's folder is read strictly, by every version of its preset's name, and without torch."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.accuracy import run as runs
+from bench.accuracy.run import Run
+from mixers.support.errors import UserError
+
+
+def test_a_run_reads_back_as_it_was_written(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    for name, run in {"one": make_run(), "other": make_run(text=None, scale=None, preset="released")}.items():
+        runs.start(run, tmp_path / name)
+        assert runs.read(tmp_path / name) == run
+
+
+def test_the_former_name_of_a_preset_is_read(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    runs.start(make_run(), tmp_path / "run")
+    change(tmp_path / "run", preset="paper")
+    assert runs.read(tmp_path / "run").preset == "matched"
+    assert runs.choose_preset("paper") == "matched"
+
+
+def change(folder: Path, **fields: object) -> None:
+    path = folder / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"epochs": "20"}, "run.json is damaged: epochs"),
+        ({"preset": "large"}, "run.json is damaged: preset"),
+        ({"encoders": {"speech": "wavlm-large"}}, r"run.json is damaged: encoders\.text"),
+        ({"implementations": {}}, "run.json is damaged: mixers and implementations differ"),
+        ({"scale": {"mean": 0.0}}, r"run.json is damaged: scale\.deviation"),
+        ({"unheard_of": 1}, "run.json is damaged: unheard_of"),
+        ({"version": 1}, "is a run of version 1, this sbench reads 2"),
+    ],
+)
+def test_what_is_wrong_with_a_run_is_named(
+    make_run: Callable[..., Run], tmp_path: Path, fields: dict[str, object], message: str
+) -> None:
+    runs.start(make_run(), tmp_path / "run")
+    change(tmp_path / "run", **fields)
+    with pytest.raises(UserError, match=message) as caught:
+        runs.read(tmp_path / "run")
+    assert str(tmp_path / "run") in str(caught.value)
+    assert caught.value.hint
+
+
+def test_reading_a_run_imports_no_torch() -> None:
+    code = "import sys, bench.accuracy.run; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
