@@ -1,10 +1,12 @@
-"""A GPU as NVML shows it: clocks, temperature, throttling, energy, memory, processes. Read, never set."""
+"""A GPU: its clocks, temperature, throttling, energy, memory and processes by NVML, and when it is done. Never set."""
 
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pynvml
+import torch
 
 POWER_CAP = "software power cap"
 
@@ -21,7 +23,7 @@ _REASONS = {
 
 
 class Card:
-    """One GPU, found by its UUID, since NVML counts devices that CUDA may not see. What it does not tell is None."""
+    """One GPU, found by its UUID, since NVML counts devices that CUDA may not see. An unknown value is None."""
 
     def __init__(self, uuid: str) -> None:
         """Open it.
@@ -42,12 +44,12 @@ class Card:
         return self._ask(pynvml.nvmlDeviceGetTemperature, pynvml.NVML_TEMPERATURE_GPU)  # type: ignore[no-any-return]
 
     def throttle_reasons(self) -> set[str]:
-        """Return what holds the clocks down at this moment, idleness left out."""
+        """Return what holds the clocks down at this moment, except idleness."""
         bits = self._ask(pynvml.nvmlDeviceGetCurrentClocksEventReasons) or 0
         return {reason for reason, bit in _REASONS.items() if bits & bit}
 
     def energy_j(self) -> float | None:
-        """Return the energy taken since the driver was loaded, which moves on every tenth of a second or so."""
+        """Return the energy since the driver was loaded. It changes every tenth of a second or so."""
         millijoules = self._ask(pynvml.nvmlDeviceGetTotalEnergyConsumption)
         return None if millijoules is None else millijoules / 1e3
 
@@ -61,12 +63,12 @@ class Card:
         return float(pynvml.nvmlDeviceGetMemoryInfo(self._handle).used / 2**30)
 
     def own_gib(self) -> float | None:
-        """Return the memory that this process holds, its context included; None where NVML hides the processes."""
+        """Return the memory that this process holds, its context included; None if NVML hides the processes."""
         used = self._processes().get(os.getpid())
         return None if used is None else used / 2**30
 
     def other_processes(self) -> int | None:
-        """Return how many processes of others use the GPU; None where NVML hides them, as in most containers."""
+        """Return how many processes of others use the GPU; None if NVML hides them, as in most containers."""
         pids = self._processes().keys()
         return sum(not _of_this_sweep(pid) for pid in pids) if os.getpid() in pids else None
 
@@ -81,8 +83,14 @@ class Card:
             return None
 
 
+def gpu_clock() -> float:
+    """Return the time in seconds, once the GPU has done all it was given."""
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def _of_this_sweep(pid: int) -> bool:
-    """Tell whether a process belongs to the command that this one belongs to."""
+    """Tell whether a process belongs to the same command as this one."""
     try:
         return os.getpgid(pid) == os.getpgid(0)
     except ProcessLookupError:

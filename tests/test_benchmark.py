@@ -17,13 +17,14 @@ from torch.nn import functional as F
 
 from bench.efficiency.inputs import RandomFeatures
 from bench.efficiency.measurement.execution import bind
-from bench.efficiency.measurement.latency import FULL_QUEUE, SINGLE_CALLS, WARM_UP_CALLS, gpu_clock, measure_latency
+from bench.efficiency.measurement.latency import FULL_QUEUE, SINGLE_CALLS, WARM_UP_CALLS, measure_latency
 from bench.efficiency.measurement.limits import measure_limits
 from bench.efficiency.measurement.memory import GIB, peak_bytes
+from bench.efficiency.measurement.sizes import sizes_of
 from bench.efficiency.selection import choose_contestants, choose_settings
 from bench.efficiency.settings import Contestant
-from bench.efficiency.worker import TRAINING_BYTES, TRAINING_FLOPS
 from bench.environment import choose_device
+from bench.gpu import gpu_clock
 from mixers import autotuning, fox, stack
 from mixers.base import SequenceModel
 from mixers.support.precision import DTYPES
@@ -138,9 +139,8 @@ def test_lightnet_layer(benchmark: BenchmarkFixture, part: str, precision: str, 
     model = stack.build("lightnet", implementation=implementation, preset="layer").to("cuda", DTYPES[precision])
     inputs = (RandomFeatures(width=model.width, seed=seed).features(400.0) for seed in range(INPUTS))
     calls = [bind(model, x.to("cuda", DTYPES[precision]), pass_=PASSES[part]) for x in inputs]
-    training = part != "forward"
-    floor_ms = measure_limits(precision).floor_ms(
-        flops=model.flops(batch=1, frames=FRAMES) * (TRAINING_FLOPS if training else 1),
-        minimum_bytes=model.minimum_bytes(batch=1, frames=FRAMES) * (TRAINING_BYTES if training else 1),
-    )
+    sizes = sizes_of(model, batch=1, frames=FRAMES, pass_=PASSES[part])
+    assert sizes.flops is not None
+    assert sizes.minimum_bytes is not None
+    floor_ms = measure_limits(precision).floor_ms(flops=sizes.flops, minimum_bytes=sizes.minimum_bytes)
     measure(benchmark, calls, floor_ms=floor_ms)

@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -180,7 +181,7 @@ BAD_INPUT = {
     "negative": (["--max-seconds", "-3"], "-3 s", "rising lengths"),
     "below one frame": (["--lengths", "0.01"], "less than one frame", "rising lengths"),
     "reversed": (["--lengths", "20,10"], "10 s follows 20 s", "rising lengths"),
-    "not a number": (["--lengths", "ten"], "'ten' is not a number", "--lengths 10,20,40"),
+    "not a number": (["--lengths", "ten"], "--lengths ten: not every length is a number", "--lengths 10,20,40"),
     "nan": (["--max-seconds", "nan"], "finite", "rising lengths"),
     "infinite": (["--lengths", "10,inf"], "finite", "rising lengths"),
     "two lengths": (["--lengths", "1", "--max-seconds", "2"], "exclude each other", "--lengths"),
@@ -195,24 +196,25 @@ BAD_INPUT = {
     "output is a file": (["--output", "file"], "the output file file exists", "--output"),
     "output below a file": (["--output", "file/run"], "file/run cannot be written", "--output"),
     "resume nothing": (["--resume", "empty"], "empty/sweep.json is missing or damaged", "whole folder"),
-    "mixed without resume": (["--allow-mixed"], "--allow-mixed is for a sweep that goes on", "--resume"),
+    "mixed without resume": (["--allow-mixed"], "--allow-mixed is for a sweep that continues", "--resume"),
     "unknown execution": (["--execution", "graphs"], "unknown execution 'graphs'", "graph"),
     "unknown pass": (["--pass", "train"], "unknown pass 'train'", "Did you mean 'training'?"),
     "one of several": (["--precision", "bfloat16,fp32"], "unknown precision 'fp32'", ""),
-    "given twice": (["--precision", "float32,float32"], "--precision float32,float32: one is given twice", "once"),
-    "no batch": (["--batch", "0"], "--batch 0 is no number of sequences", "--batch 1,8"),
-    "batch of words": (["--batch", "1,two"], "--batch 1,two is no number of sequences", "--batch 1,8"),
+    "a name missing": (["--precision", "float32,,bfloat16"], "a name is missing in 'float32,,bfloat16'", "commas"),
+    "given twice": (["--precision", "float32,float32"], "--precision float32,float32: a value is given twice", "once"),
+    "no batch": (["--batch", "0"], "--batch 0 is not a number of sequences", "--batch 1,8"),
+    "batch of words": (["--batch", "1,two"], "--batch 1,two is not a number of sequences", "--batch 1,8"),
     "less than no text": (["--text-tokens", "-1"], "--text-tokens -1 is less than none", "from 0"),
     "tf32 on a CPU": (["--precision", "tf32"], "--precision tf32 needs a GPU", "float32"),
     "graph on a CPU": (["--execution", "graph"], "needs a GPU", "eager"),
     "cold cache on a CPU": (["--cold-cache"], "the L2 cache of a GPU", "CPU"),
     "resume with options": (
         ["kda", "--resume", "empty"],
-        "--resume goes on with the sweep as it was",
-        "Leave away [MIXER]...",
+        "--resume continues the sweep as it was",
+        "Remove MIXER",
     ),
-    "resume with a seed": (["--resume", "empty", "--seed", "7"], "goes on with the sweep as it was", "--seed"),
-    "resume on a device": (["--resume", "empty", "--device", "cpu"], "goes on with the sweep as it was", "--device"),
+    "resume with a seed": (["--resume", "empty", "--seed", "7"], "continues the sweep as it was", "--seed"),
+    "resume on a device": (["--resume", "empty", "--device", "cpu"], "continues the sweep as it was", "--device"),
 }
 
 
@@ -244,7 +246,7 @@ def test_cuda_where_there_is_none(sbench: Sbench) -> None:
     assert "no CUDA GPU is visible" in err
     assert "built for CUDA" in err
     assert sbench("tune")[0] == 2
-    assert "nothing is tuned in such a setting: tf32" in sbench("tune", "--precision", "native,tf32")[2]
+    assert "no setting with this value is tuned: tf32" in sbench("tune", "--precision", "native,tf32")[2]
     assert "unknown mixer 'kdaa'" in sbench("tune", "kdaa")[2]
 
 
@@ -256,13 +258,33 @@ def test_wrong_flags(sbench: Sbench) -> None:
         assert err
 
 
+COMMANDS = (
+    *("sweep", "doctor", "tune", "list", "report", "compare"),
+    *("train", "evaluate", "predict", "table", "corpus", "demo-corpus", "throughput"),
+)
+
+
 def test_help_of_every_command(sbench: Sbench) -> None:
-    cost = ("sweep", "report", "list", "tune", "compare", "doctor")
-    accuracy = ("train", "evaluate", "predict", "table", "corpus", "demo-corpus", "throughput")
-    for command in ([], *([name] for name in cost + accuracy)):
+    for command in ([], *([name] for name in COMMANDS)):
         code, out, _ = sbench(*command, "--help")
         assert code == 0
         assert "Usage: sbench" in out
+
+
+def test_help_lists_every_command_in_groups_the_main_one_first(sbench: Sbench) -> None:
+    _, out, _ = sbench("--help")
+    assert max(map(len, out.splitlines())) <= 80
+    lines = [line.split()[0] for line in out.splitlines() if line[:3].strip()]
+    headings = ["Measure:", "Report:", "Train:", "Tools:"]
+    assert [line for line in lines if line in headings] == [heading for heading in headings if heading in lines]
+    assert headings[0] in lines
+    listed = [line for line in lines if line in COMMANDS]
+    assert sorted(listed) == sorted(COMMANDS)
+    assert listed[: listed.index("compare") + 1] == list(COMMANDS[:6])
+
+
+def test_version(sbench: Sbench) -> None:
+    assert sbench("--version")[:2] == (0, f"sbench {version('sbench')}\n")
 
 
 def test_list(sbench: Sbench) -> None:
@@ -336,7 +358,7 @@ def test_report_of_what_is_not_a_sweep(sbench: Sbench, tmp_path: Path) -> None:
 SBENCH = (sys.executable, "-c", "from bench.cli import main; main()")
 
 
-def test_ctrl_c_keeps_what_was_measured_and_says_how_to_go_on(tmp_path: Path) -> None:
+def test_ctrl_c_keeps_what_was_measured_and_says_how_to_continue(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     what = ["sa", "retnet", "fox", "--preset", "layer", "--lengths", "0.1,0.2,0.3,0.4", "--device", "cpu"]
     process = subprocess.Popen(

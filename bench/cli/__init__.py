@@ -2,13 +2,18 @@
 
 import sys
 
-from bench.cli import corpora, efficiency, evaluate, throughput, train  # noqa: F401 - their commands
+# The order of these imports is the order of the commands in the help.
+# isort: off
+from bench.cli import sweep, tools, report  # noqa: F401
+from bench.cli import train, evaluate, corpora, throughput  # noqa: F401
+# isort: on
+
 from bench.cli.app import INTERRUPTED, app
 from mixers.support.errors import UserError
 
 
 def main() -> None:
-    """Run the command line: exit code 2 for the user's mistakes, 130 after Ctrl-C."""
+    """Run the command line. The exit code is 2 for the user's mistakes and 130 after Ctrl-C."""
     try:
         app()
     except UserError as error:

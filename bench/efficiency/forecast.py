@@ -1,7 +1,7 @@
-"""Foretells on a CPU whether a case would fit in memory and in the time that is left.
+"""Predicts on a CPU whether a case fits in memory and in the time that is left.
 
-A GPU refuses an allocation that does not fit and finishes any case in seconds. On a CPU the system may kill the
-process instead, and one call may take minutes, so a case is only run when shorter ones say that it will fit.
+A GPU refuses an allocation that does not fit, and finishes any case in seconds. On a CPU the system may kill the
+process instead, and one call may take minutes. So a case runs only if shorter ones predict that it fits.
 """
 
 import math
@@ -10,19 +10,19 @@ from collections.abc import Callable, Iterator
 from bench.efficiency.measurement.latency import SINGLE_CALLS, WARM_UP_CALLS
 
 _FIRST_FRAMES = 49  # 1 s of audio: milliseconds and megabytes in every mixer
-_LONGEST_STEP = 4  # times the length before; what lies further is reached in steps, with a call or two
+_LONGEST_STEP = 4  # times the length before; a longer case is reached in steps of two calls each
 _CALLS_OF_AN_ATTEMPT = 2
-_CALLS = WARM_UP_CALLS + SINGLE_CALLS.fewest_samples + 1  # of a long case, the memory pass included
+_CALLS = WARM_UP_CALLS + SINGLE_CALLS.fewest_samples + 1  # of a long case, with the call that measures memory
 
 
 class Forecast:
-    """What one contestant's calls have taken so far, and what that says of longer ones."""
+    """Predicts longer calls of a contestant from the calls so far."""
 
     def __init__(self, attempt: Callable[[int], tuple[float, float]], *, free_gib: float) -> None:
-        """Start without knowledge.
+        """Start without any call.
 
         Args:
-            attempt: Runs a call twice at a number of frames, and returns the seconds of one and its peak memory in GiB.
+            attempt: Runs a call twice at a number of frames; returns the seconds of one and its peak memory in GiB.
             free_gib: Memory that a call may take.
         """
         self._attempt = attempt
@@ -30,11 +30,11 @@ class Forecast:
         self._taken: list[tuple[int, float, float]] = []  # frames, seconds and GiB of single calls, frames rising
 
     def obstacle(self, frames: int, *, seconds_left: float) -> str:
-        """Return why measuring a case of so many frames would not fit; empty if it would.
+        """Return why a case of this many frames would not fit; empty if it fits.
 
         Args:
             frames: Length of the case.
-            seconds_left: Wall time that it may take.
+            seconds_left: Wall time it may take.
         """
         for step in self._steps_to(frames):
             reason = self._too_large(step) or self._too_slow(
@@ -53,7 +53,7 @@ class Forecast:
             yield reached
 
     def _too_large(self, frames: int) -> str:
-        """Memory grows with the square of the length at the most."""
+        """Assume that memory grows with the square of the length, which is the most it can."""
         if not self._taken:
             return ""
         before, _, gib = self._taken[-1]
@@ -72,7 +72,7 @@ class Forecast:
         return f"would take about {needed:.0f} s; {max(seconds_left, 0):.0f} s of the time budget are left"
 
     def _growth(self) -> float:
-        """Return the power of the length with which time grew over the last step, between linear and square."""
+        """Return the exponent with which time grew in length over the last step, limited to 1 to 2."""
         if len(self._taken) < 2:
             return 2.0
         (short, short_s, _), (long, long_s, _) = self._taken[-2:]

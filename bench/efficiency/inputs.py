@@ -1,11 +1,12 @@
-"""What a sweep feeds the mixers: features (1, L, D) for a length of audio, the same ones for every mixer.
+"""The input of a sweep: features (1, L, D) for a length of audio, the same for every mixer.
 
-Never zeros: a GPU multiplies those faster than real data.
+They are never zeros, which a GPU multiplies faster than real data.
 """
 
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -13,17 +14,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bench.audio import read_recording
-from bench.efficiency.settings import RANDOM_INPUT
-from bench.encoders import SpeechEncoder
+from bench.audio import check_recordings, find_recordings, read_recording
+from bench.efficiency import isolation
+from bench.efficiency.settings import RANDOM_INPUT, Plan
+from bench.encoders import SpeechEncoder, load_encoder
 from bench.speech import crop_or_repeat, frames_of, samples_of
+from mixers.base import MixerConfig
 from mixers.support.errors import UserError
+from mixers.support.precision import DTYPES
 
-# MSP-Podcast's speaking turns last from 2.75 to 11 s; release 2.0 holds 264,705 in 409 h, which is 5.56 s in the mean.
-# A Beta(1.5, 2.9) stretched over that range has that mean and leans to the short side, as the turns do.
+# MSP-Podcast's speaking turns last from 2.75 to 11 s; release 2.0 holds 264,705 in 409 h, 5.56 s on average.
+# A Beta(1.5, 2.9) stretched over that range has that mean and favours short turns, as the corpus does.
 SHORTEST_TURN_S = 2.75
 LONGEST_TURN_S = 11.0
 TURN_SHAPE = (1.5, 2.9)
+
+_ENCODING_LIMIT_S = 1800.0  # for one length
 
 
 class Input(Protocol):
@@ -31,10 +37,10 @@ class Input(Protocol):
 
     @property
     def description(self) -> str:
-        """What every record says of it."""
+        """As every record writes it."""
 
     def features(self, seconds: float) -> Float[Tensor, "1 L D"]:
-        """Return the features of so much audio: float32, finite, the same whenever asked, on whatever device.
+        """Return the features of this much audio: float32, finite, the same at every call, on any device.
 
         Raises:
             UserError: A recording cannot be read, or its features are not finite.
@@ -47,7 +53,7 @@ class RandomFeatures:
 
     Attributes:
         width: Features per frame, D.
-        seed: With the length, all that the features depend on.
+        seed: The features depend on it and on the length alone.
         device: Where they are put together.
     """
 
@@ -57,11 +63,11 @@ class RandomFeatures:
 
     @property
     def description(self) -> str:
-        """What every record says of it."""
+        """As every record writes it."""
         return RANDOM_INPUT
 
     def features(self, seconds: float) -> Float[Tensor, "1 L D"]:
-        """Return an utterance's features, cropped or repeated to so many seconds: float32."""
+        """Return an utterance's features, cropped or repeated to this length: float32."""
         samples = samples_of(seconds)
         generator = _generator(self.seed, samples)
         turn = SHORTEST_TURN_S + (LONGEST_TURN_S - SHORTEST_TURN_S) * generator.betavariate(*TURN_SHAPE)
@@ -78,7 +84,7 @@ class EncodedSpeech:
     Attributes:
         recordings: Files to choose from, at least one.
         encoder: Makes features of their waveforms.
-        seed: With the length, all that the choice and the crop depend on.
+        seed: Choice and crop depend on it and on the length alone.
     """
 
     recordings: Sequence[Path]
@@ -87,12 +93,12 @@ class EncodedSpeech:
 
     @property
     def description(self) -> str:
-        """What every record says of it."""
+        """As every record writes it."""
         count = len(self.recordings)
         return f"{count} recording{'s' if count > 1 else ''} through {self.encoder.name}"
 
     def features(self, seconds: float) -> Float[Tensor, "1 L D"]:
-        """Return the features of so many seconds of a recording: float32, on the CPU.
+        """Return the features of a recording at this length: float32, on the CPU.
 
         Raises:
             UserError: The recording cannot be read, or its features are not finite.
@@ -105,27 +111,27 @@ class EncodedSpeech:
         features = self.encoder(waveform).cpu()  # (1, L, D)
         if not torch.isfinite(features).all():
             message = f"{self.encoder.name} makes features of {recording} that are not finite"
-            raise UserError(message, hint="Encode in float32 or bfloat16, or take the file out of the folder.")
+            raise UserError(message, hint="Encode in float32 or bfloat16, or remove the file from the folder.")
         return features
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredFeatures:
-    """Features that lie in a folder, where `store` put them.
+    """Features in a folder, where `store` wrote them.
 
     Attributes:
-        folder: Where they lie.
-        description: What every record says of them.
+        folder: Where they are.
+        description: As every record writes it.
     """
 
     folder: Path
     description: str
 
     def features(self, seconds: float) -> Float[Tensor, "1 L D"]:
-        """Return the features of so much audio: float32, on the CPU.
+        """Return the features of this much audio: float32, on the CPU.
 
         Raises:
-            RuntimeError: They could not be made, for instance because the GPU's memory ran out.
+            RuntimeError: They could not be made, for instance because the GPU ran out of memory.
         """
         stored: Tensor | str = torch.load(stored_at(self.folder, seconds))
         if isinstance(stored, str):
@@ -133,13 +139,56 @@ class StoredFeatures:
         return stored
 
 
+def prepare(plan: Plan, scratch: Path) -> RandomFeatures | StoredFeatures:
+    """Return the input of a sweep.
+
+    Recordings are encoded at all lengths here, in a process of its own, so that the encoder costs neither time nor
+    memory while the mixers are measured.
+
+    Args:
+        plan: What is to be measured.
+        scratch: An empty folder for the features.
+
+    Raises:
+        UserError: The recordings or the encoder are missing, or a recording cannot be read.
+    """
+    if plan.audio is None:
+        return RandomFeatures(width=MixerConfig().width, seed=plan.seed, device=plan.device_type)
+    description = ""
+    encoding = isolation.run(
+        partial(store, make=partial(_encoded_speech, plan), folder=scratch), plan.seconds, limit_s=_ENCODING_LIMIT_S
+    )
+    for seconds, outcome in zip(plan.seconds, encoding, strict=True):
+        if isinstance(outcome, isolation.Death):
+            torch.save(f"the encoder failed: {outcome.reason}", stored_at(scratch, seconds))
+        else:
+            description = outcome
+    return StoredFeatures(folder=scratch, description=description or f"{plan.audio} through {plan.encoder}")
+
+
+def _encoded_speech(plan: Plan) -> EncodedSpeech:
+    assert plan.audio is not None
+    assert plan.encoder is not None
+    precisions = {contestant.setting.precision for contestant in plan.contestants}
+    recordings = find_recordings(Path(plan.audio))
+    check_recordings(recordings)
+    encoder = load_encoder(
+        plan.encoder,
+        width=MixerConfig().width,
+        device=plan.device_type,
+        dtype=DTYPES[precisions.pop() if len(precisions) == 1 else "float32"],
+        seed=plan.seed,
+    )
+    return EncodedSpeech(recordings=recordings, encoder=encoder, seed=plan.seed)
+
+
 def store(lengths: Sequence[float], *, make: Callable[[], Input], folder: Path) -> Iterator[str]:
-    """Store the features of an input, each length in a file, so that its encoder need not be there later.
+    """Store the features of an input, one file for each length, so that its encoder can be removed from memory.
 
     Args:
         lengths: Seconds.
         make: Makes the input.
-        folder: Where `StoredFeatures` finds them; in place of features that do not fit in memory it says so.
+        folder: Where `StoredFeatures` finds them. Instead of features that do not fit in memory, the error is stored.
 
     Yields:
         The input's description, for each length once it is stored.
@@ -163,5 +212,5 @@ def stored_at(folder: Path, seconds: float) -> Path:
 
 
 def _generator(seed: int, samples: int) -> random.Random:
-    """Return a generator for one length, independent of which lengths came before."""
+    """Return a generator for one length, whatever lengths came before."""
     return random.Random(f"{seed}/{samples}")

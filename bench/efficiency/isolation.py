@@ -1,4 +1,4 @@
-"""Runs work in child processes: what kills a child costs one result, and not the sweep.
+"""Runs work in child processes, so that what kills a child costs one result and not the sweep.
 
 Children are forked from a server that has imported PyTorch once and has not touched a GPU, so each starts in
 milliseconds and with a CUDA context of its own.
@@ -24,19 +24,19 @@ Result = TypeVar("Result")
 
 _PR_SET_PDEATHSIG = 1
 
-_END_LIMIT_S = 60.0  # from the last result of a work to its end
+_END_LIMIT_S = 60.0  # from the last result of a piece of work to its end
 
 
 @dataclass(frozen=True, kw_only=True)
 class Death:
-    """In place of a result: why the child that worked on the item ended."""
+    """Stands in place of a result: why the child that worked on the item ended."""
 
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
-    """What work may yield before its first result: it is prepared, and goes on when it is its turn."""
+    """Work may yield this before its first result: it is prepared and waits for its turn."""
 
     note: Any = None
 
@@ -51,8 +51,8 @@ class Child(Generic[Item, Result]):
         """Start it.
 
         Args:
-            work: Yields one result an item, in order; it and all it is given and gives must be picklable.
-            items: What is to be worked on.
+            work: Yields one result for each item, in order. It, its items and its results must be picklable.
+            items: What it works on.
         """
         start_server()
         context = multiprocessing.get_context("forkserver")
@@ -64,11 +64,11 @@ class Child(Generic[Item, Result]):
 
     @property
     def connection(self) -> Connection:
-        """What its messages come by, to wait for several children at once."""
+        """Where its messages arrive, to wait for several children at once."""
         return self._connection
 
     def ready(self, *, limit_s: float) -> Ready | Death:
-        """Wait until its work is prepared, which it must say by ``Ready``.
+        """Wait until its work is prepared. The work must yield ``Ready``.
 
         Raises:
             UserError: The work raised it.
@@ -79,12 +79,12 @@ class Child(Generic[Item, Result]):
         return Death(reason="the process ended before it was ready")
 
     def results(self, *, limit_s: float) -> Iterator[Result | Death]:
-        """Let it work; yield its results, and last how it died if it did. Else it rests afterwards, until it is killed.
+        """Let it work; yield its results, and how it died if it did. After its results it waits for other work.
 
         Raises:
             UserError: The work raised it.
         """
-        with contextlib.suppress(OSError):  # it has died, which the first receive tells
+        with contextlib.suppress(OSError):  # it has died, as the first receive will show
             self._connection.send(None)
         for _ in self._items:
             outcome = self._receive(limit_s=limit_s)
@@ -97,33 +97,33 @@ class Child(Generic[Item, Result]):
                 return
 
     @property
-    def rests(self) -> bool:
-        """Whether it lives; to be asked once it has given all its results, after which it waits for other work."""
+    def is_alive(self) -> bool:
+        """Whether the process is alive."""
         return self._process.is_alive()
 
-    def give(self, work: Work[Item, Result], items: Sequence[Item]) -> None:
-        """Let it do other work, now that it rests: it has imported what it needs, and has its context on the GPU.
+    def assign(self, work: Work[Item, Result], items: Sequence[Item]) -> None:
+        """Give it other work after all its results. It keeps its imports and its context on the GPU.
 
         Args:
-            work: As that which it began with.
-            items: What is to be worked on.
+            work: As for the first work.
+            items: What it works on.
         """
-        self._receive(limit_s=_END_LIMIT_S)  # the end of what it did before
+        self._receive(limit_s=_END_LIMIT_S)  # the end of its earlier work
         self._items = items
-        with contextlib.suppress(OSError):  # it has died, which the first receive tells
+        with contextlib.suppress(OSError):  # it has died, as the first receive will show
             self._connection.send((work, items))
 
     def kill(self) -> None:
-        """End it, whatever it does, and what it has started, such as compilers."""
+        """End it at once, with the processes it has started, such as compilers."""
         if self._process.is_alive() and self._process.pid:
-            with contextlib.suppress(ProcessLookupError):  # it has not got as far as to lead a group
+            with contextlib.suppress(ProcessLookupError):  # it does not lead a group yet
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
         self._process.join()
         self._connection.close()
 
     def _receive(self, *, limit_s: float) -> Any:
-        """Return what it sends next, or how it died; None if it ended well."""
+        """Return its next message, or how it died; None if its work ended well."""
         if not self._connection.poll(limit_s):
             return Death(reason=f"no result within {limit_s:g} s; the process was killed")
         try:
@@ -139,15 +139,14 @@ class Child(Generic[Item, Result]):
 def run(
     work: Work[Item, Result], items: Sequence[Item], *, limit_s: float, first: Child[Item, Result] | None = None
 ) -> Iterator[Result | Death]:
-    """Let a child work on the items, and another one on the rest whenever one dies or stops early.
+    """Let a child work on the items. Whenever one dies or stops early, a fresh one does the rest.
 
     Args:
-        work: Yields one result an item, in order, and no ``Ready``. Where it stops after some results, a fresh child
-            does the rest.
-        items: What is to be worked on.
-        limit_s: Seconds that one result may take; a child that takes longer is killed.
-        first: A child that is ready to work on these items. It rests if it did them all, since to end a process takes
-            some tenths of a second on a GPU.
+        work: Yields one result for each item, in order, and no ``Ready``. It may stop after some results.
+        items: What it works on.
+        limit_s: Seconds that one result may take. A child that takes longer is killed.
+        first: A child that is ready to work on these items. It is left alive if it did them all, since ending a
+            process takes some tenths of a second on a GPU.
 
     Yields:
         For each item its result, or how its child died.
@@ -158,29 +157,29 @@ def run(
     remaining = list(items)
     while remaining:
         before = len(remaining)
-        child, given = first or Child(work, tuple(remaining)), first is not None
+        child, was_given = first or Child(work, tuple(remaining)), first is not None
         first = None
         try:
             for outcome in child.results(limit_s=limit_s):
                 remaining.pop(0)
                 yield outcome
         finally:
-            if remaining or not given:
+            if remaining or not was_given:
                 child.kill()
         if len(remaining) == before:
             raise RuntimeError(f"{work} gave no result for {remaining[0]}")
 
 
 def start_server() -> None:
-    """Start the server that children are forked from, if it does not run; it imports what it needs meanwhile."""
-    # CUDA, once asked for its devices, is of no use in a fork: this makes PyTorch ask the driver's library instead.
+    """Start the server that children are forked from, unless it runs. It imports PyTorch in the background."""
+    # Once CUDA has been asked for its devices, a fork cannot use it. So PyTorch is to ask the driver's library.
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     forkserver.set_forkserver_preload(["bench.efficiency.preloaded"])
     forkserver.ensure_running()
 
 
 def call(function: Callable[..., Result], *arguments: Any, limit_s: float = 600.0) -> Result:
-    """Return what a function returns in a child.
+    """Call a function in a child and return its result.
 
     Raises:
         UserError: The function raised it.
@@ -197,18 +196,18 @@ def _once(function: Callable[..., Result], arguments: Sequence[Any], _: object) 
 
 
 def _serve(connection: Connection, folder: str, work: Work[Item, Result], items: Sequence[Item]) -> None:
-    """Be the child: send every result the moment it exists."""
+    """Run in the child: send every result the moment it exists."""
     os.chdir(folder)  # the server stays where it was started
-    os.setpgid(0, 0)  # Ctrl-C in a terminal is the parent's to handle: a compiler started here would die of it
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # the server dies with the parent, and this with it
-    given: tuple[Work[Item, Result], Sequence[Item]] | None = (work, items)
-    while given:
-        _do(connection, *given)
-        given = None
-        with contextlib.suppress(EOFError):
-            given = connection.recv()  # and rest until there is other work, or the parent has had enough
+    os.setpgid(0, 0)  # Ctrl-C in a terminal must reach the parent alone: it would kill a compiler started here
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # if the server dies, which dies with the parent
+    assigned: tuple[Work[Item, Result], Sequence[Item]] | None = (work, items)
+    while assigned:
+        _do(connection, *assigned)
+        assigned = None
+        with contextlib.suppress(EOFError):  # the parent has closed the connection
+            assigned = connection.recv()
         gc.unfreeze()
-        gc.collect()  # what the work before has left
+        gc.collect()  # what the earlier work has left
         gc.freeze()
 
 
@@ -224,7 +223,7 @@ def _do(connection: Connection, work: Work[Item, Result], items: Sequence[Item])
 
 
 def _cause(exit_code: int) -> str:
-    """Return in words what a process died of."""
+    """Describe what a process died of."""
     if exit_code > 0:
         return f"the process exited with code {exit_code}"
     name = signal.Signals(-exit_code).name

@@ -1,4 +1,4 @@
-"""What `sbench list` shows."""
+"""The table of `sbench list`."""
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -11,7 +11,7 @@ from mixers.support.errors import unknown_name
 
 
 def table(*, preset: str) -> Table:
-    """Return one row for each implementation of each mixer: its direction, its size, and whether it runs here.
+    """Return a row for each implementation of each mixer: direction, size, and whether it runs here.
 
     Raises:
         UserError: There is no such preset.

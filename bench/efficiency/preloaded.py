@@ -1,7 +1,7 @@
-"""Imports what the children's server is to have imported: all that takes seconds and initialises no GPU.
+"""Imports for the server that children are forked from: everything that takes seconds and initialises no GPU.
 
-Where there is a GPU, that includes what flash-linear-attention imports, though not the library itself, which asks the
-GPU for its name at once.
+With a GPU this includes what flash-linear-attention imports. The library itself is left out, since its import asks the
+GPU for its name.
 """
 
 import contextlib
@@ -11,14 +11,14 @@ import signal
 import threading
 from pathlib import Path
 
-_OF_THE_LIBRARY = "torch._dynamo", "transformers.processing_utils"
+_IMPORTS_OF_FLA = "torch._dynamo", "transformers.processing_utils"
 
-signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command; the server ignores it only after this
-gc.disable()  # importing takes a seventh less without
-for name in ("bench.efficiency.worker", *(_OF_THE_LIBRARY if Path("/proc/driver/nvidia").exists() else ())):
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command handles Ctrl-C; the server ignores it only from here on
+gc.disable()  # importing takes a seventh less time without
+for name in ("bench.efficiency.worker", *(_IMPORTS_OF_FLA if Path("/proc/driver/nvidia").exists() else ())):
     importlib.import_module(name)
-with contextlib.suppress(ImportError):  # by which PyTorch's compiler shows its progress, where it is installed
-    # Its own lock is a semaphore, which a child that is killed would leave for Python to complain of.
+with contextlib.suppress(ImportError):  # PyTorch's compiler shows its progress with tqdm, if it is installed
+    # Its default lock is a semaphore. A child that is killed would leak it, and Python would warn.
     importlib.import_module("tqdm").tqdm.set_lock(threading.RLock())
-gc.freeze()  # no collection in a child need look at any of it
+gc.freeze()  # collections in children need not look at these objects
 gc.enable()

@@ -1,4 +1,4 @@
-"""One flat row for each case measured, failures included, and the raw samples behind it. Imports no torch."""
+"""One flat record for each case measured, failures included, and the raw samples behind it. Imports no torch."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ SCHEMA_VERSION = 3
 
 
 def _column(field: str) -> str:
-    """Return the name of a field's column: ``pass`` is no name for a field."""
+    """Return the name of a field's column. They differ where Python reserves the name, as in ``pass_``."""
     return field.rstrip("_")
 
 
@@ -169,16 +169,16 @@ class Record:
 
     @property
     def setting(self) -> Setting:
-        """Where it stands on each axis."""
+        """Its value on each axis."""
         return Setting(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Setting)})
 
     @property
     def case(self) -> Case:
-        """What no two records of a sweep share."""
+        """The case; no two records of a sweep share one."""
         return Case(name=self.name, setting=self.setting, seconds=self.seconds)
 
     def to_row(self) -> dict[str, Any]:
-        """Return the fields under the names of the columns, in their order."""
+        """Return the value of each column, in order."""
         return {column: getattr(self, field) for column, field in _FIELD_OF_COLUMN.items()}
 
 
@@ -193,10 +193,10 @@ class Samples:
 
     Attributes:
         name: Mixer and implementation: ``sa/sdpa``.
-        setting: Where the case stands on each axis.
+        setting: The value of the case on each axis.
         seconds: Length of the audio.
         latency_ms: Times of single calls.
-        issue_ms: For each the time that the host took to issue it; empty on a CPU.
+        issue_ms: The time the host took to issue each single call; empty on a CPU.
         gpu_ms: Times of calls behind a full launch queue; empty on a CPU.
     """
 
@@ -211,5 +211,13 @@ class Samples:
 
     @property
     def case(self) -> Case:
-        """What it shares with its record alone."""
+        """The case, which identifies the record of these samples."""
         return Case(name=self.name, setting=self.setting, seconds=self.seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What measuring one case gave: its record, and the samples behind it where there are any."""
+
+    record: Record
+    samples: Samples | None = None

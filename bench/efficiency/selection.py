@@ -1,4 +1,4 @@
-"""What a sweep measures: which mixers, in which implementation, at which lengths, in which precision."""
+"""Chooses what a sweep measures: settings, lengths, mixers and implementations."""
 
 import itertools
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from mixers.support.errors import UserError, unknown_name
 from mixers.support.precision import DTYPES
 
 GPU_SECONDS = (10.0, 25.0, 50.0, 75.0, 100.0, 150.0, 200.0, 250.0, 300.0, 350.0, 400.0)  # Figure 2 of the paper
-CPU_SECONDS = (1.0, 2.0, 3.0, 5.0)  # what plain PyTorch on two cores gets through in about two minutes
+CPU_SECONDS = (1.0, 2.0, 3.0, 5.0)  # take plain PyTorch about two minutes on two cores
 
 Value = TypeVar("Value")
 
@@ -22,41 +22,43 @@ Value = TypeVar("Value")
 def choose_settings(
     *,
     device_type: str,
-    presets: str = "matched",
-    precisions: str | None = None,
-    executions: str = "eager",
-    passes: str = "inference",
-    batches: str = "1",
+    presets: Sequence[str] = ("matched",),
+    precisions: Sequence[str] | None = None,
+    executions: Sequence[str] = ("eager",),
+    passes: Sequence[str] = ("inference",),
+    batches: Sequence[int] = (1,),
     text_tokens: int | None = None,
     cold_cache: bool = False,
 ) -> tuple[Setting, ...]:
-    """Return every combination of what is given for each axis, a comma between its values.
+    """Return every combination of the values given for each axis.
 
     Args:
         device_type: ``cuda`` or ``cpu``.
-        presets: ``matched``, ``layer``, ``released``, or several.
-        precisions: By default what `default_precision` says of each preset.
-        executions: Of `EXECUTIONS`; ``graph`` is for GPUs.
+        presets: Of `mixers.stack.PRESETS`.
+        precisions: By default that of `default_precision` for each preset.
+        executions: Of `EXECUTIONS`; ``graph`` needs a GPU.
         passes: Of `PASSES`.
         batches: Whole numbers from 1.
-        text_tokens: By default none in ``matched`` and ``RELEASED_TEXT_TOKENS`` in ``released``.
-        cold_cache: Whether the L2 cache is overwritten before each call, for GPUs.
+        text_tokens: By default ``RELEASED_TEXT_TOKENS`` in ``released``, otherwise none.
+        cold_cache: Whether the L2 cache is overwritten before each call, which needs a GPU.
 
     Raises:
         UserError: A value is unknown, given twice, or not for this device.
     """
     if cold_cache and device_type != "cuda":
-        raise UserError("--cold-cache is for the L2 cache of a GPU", hint="Leave it away on a CPU.")
+        raise UserError("--cold-cache is for the L2 cache of a GPU", hint="Remove it on a CPU.")
     if text_tokens is not None and text_tokens < 0:
         raise UserError(f"--text-tokens {text_tokens} is less than none", hint="Give a whole number from 0.")
+    if min(batches) < 1:
+        raise batch_error(",".join(map(str, batches)))
     settings = []
-    for preset in _listed("preset", presets, stack.PRESETS):
-        chosen = precisions or default_precision(preset, device_type=device_type)
+    for preset in _checked("preset", presets, stack.PRESETS):
+        chosen = precisions or (default_precision(preset, device_type=device_type),)
         for precision, execution, pass_, batch in itertools.product(
-            _listed("precision", chosen, tuple(DTYPES)),
-            _listed("execution", executions, EXECUTIONS),
-            _listed("pass", passes, PASSES),
-            _batches(batches),
+            _checked("precision", chosen, tuple(DTYPES)),
+            _checked("execution", executions, EXECUTIONS),
+            _checked("pass", passes, PASSES),
+            _without_repetition("batch", batches),
         ):
             _check_device(precision, execution, device_type=device_type)
             appended = RELEASED_TEXT_TOKENS if preset == "released" else 0
@@ -75,57 +77,55 @@ def choose_settings(
 
 
 def default_precision(preset: str, *, device_type: str) -> str:
-    """Return the precision in which a preset is measured: as people run it, or as the paper did, or what a CPU can."""
+    """Return the precision of a preset: on a GPU the usual one, or the paper's for ``released``; on a CPU float32."""
     if device_type != "cuda":
         return "float32"
     return "native" if preset == "released" else "bfloat16"
 
 
-def _listed(axis: str, text: str, known: Sequence[str]) -> list[str]:
-    values = [value.strip() for value in text.split(",")]
+def batch_error(text: str) -> UserError:
+    """Return the error for a value of --batch that is no list of whole numbers from 1."""
+    return UserError(f"--batch {text} is not a number of sequences", hint="Give whole numbers from 1: --batch 1,8")
+
+
+def _checked(axis: str, values: Sequence[str], known: Sequence[str]) -> Sequence[str]:
     for value in values:
         if value not in known:
             raise unknown_name(axis, value, known)
-    return _once(axis, values)
+    return _without_repetition(axis, values)
 
 
-def _batches(text: str) -> list[int]:
-    values = [value.strip() for value in text.split(",")]
-    if not all(value.isdecimal() and int(value) for value in values):
-        raise UserError(f"--batch {text} is no number of sequences", hint="Give whole numbers from 1: --batch 1,8")
-    return _once("batch", [int(value) for value in values])
-
-
-def _once(axis: str, values: list[Value]) -> list[Value]:
+def _without_repetition(axis: str, values: Sequence[Value]) -> Sequence[Value]:
     if len(set(values)) < len(values):
-        raise UserError(f"--{axis} {','.join(map(str, values))}: one is given twice", hint="Each is measured once.")
+        raise UserError(f"--{axis} {','.join(map(str, values))}: a value is given twice", hint="Give each value once.")
     return values
 
 
 def _check_device(precision: str, execution: str, *, device_type: str) -> None:
     if precision == "tf32" and device_type != "cuda":
-        raise UserError("--precision tf32 needs a GPU: a CPU has no such products", hint="Take float32 or bfloat16.")
+        raise UserError("--precision tf32 needs a GPU: a CPU has no TF32 products", hint="Use float32 or bfloat16.")
     if execution == "graph" and device_type != "cuda":
-        raise UserError("--execution graph needs a GPU: it replays CUDA graphs", hint="Take eager or compile.")
+        raise UserError("--execution graph needs a GPU: it replays CUDA graphs", hint="Use eager or compile.")
 
 
-def choose_seconds(lengths: str | None, max_seconds: float | None, *, device_type: str) -> tuple[float, ...]:
-    """Return the lengths to measure: those given, or the default ones up to a longest.
+def choose_seconds(
+    lengths: Sequence[float] | None, max_seconds: float | None, *, device_type: str
+) -> tuple[float, ...]:
+    """Return the lengths to measure: those given, or the default ones up to a maximum.
 
     Args:
-        lengths: Seconds, with commas between them.
+        lengths: Seconds.
         max_seconds: The longest length; it becomes the last one.
-        device_type: ``cuda`` or ``cpu``, of which each has its default lengths.
+        device_type: ``cuda`` or ``cpu``; each has its own default lengths.
 
     Raises:
-        UserError: A length is not a number, below one frame or out of order, or both arguments are given.
+        UserError: A length is not finite, below one frame or out of order, or both arguments are given.
     """
     if lengths is not None and max_seconds is not None:
-        raise UserError("--lengths and --max-seconds exclude each other", hint="--lengths already says where to end.")
+        raise UserError("--lengths and --max-seconds exclude each other", hint="--lengths already ends at a maximum.")
     if lengths is not None:
-        given = tuple(_number(text) for text in lengths.split(","))
-        check_seconds(given)
-        return given
+        check_seconds(lengths)
+        return tuple(lengths)
     if max_seconds is None:
         return GPU_SECONDS if device_type == "cuda" else CPU_SECONDS
     check_seconds([max_seconds])
@@ -133,23 +133,15 @@ def choose_seconds(lengths: str | None, max_seconds: float | None, *, device_typ
     return (*(length for length in grid if length < max_seconds), max_seconds)
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        hint = "Give rising lengths in seconds, with commas between them: --lengths 10,20,40"
-        raise UserError(f"{text.strip()!r} is not a number of seconds", hint=hint) from None
-
-
 def choose_contestants(
     names: Sequence[str], *, settings: Sequence[Setting], device_type: str
 ) -> tuple[Contestant, ...]:
-    """Return what the names mean: ``sa/sdpa`` that implementation, ``sa`` those that are measured by default.
+    """Return the contestants of the names: ``sa/sdpa`` is one implementation, ``sa`` all that are measured by default.
 
     Args:
         names: As on the command line; none for every mixer.
-        settings: Each mixer is measured in each.
-        device_type: On a ``cpu``, the default implementation is ``reference``.
+        settings: Each mixer is measured in each of them.
+        device_type: ``cuda`` or ``cpu``. On a CPU the default implementation is ``reference``.
 
     Raises:
         UserError: There is no such mixer or implementation, or a library that a mixer needs is missing.
@@ -170,11 +162,11 @@ def choose_contestants(
 
 
 def available() -> list[str]:
-    """Return the mixers whose libraries are there, as the paper lists them, which is as they were published."""
+    """Return the mixers whose libraries are installed, in the order of publication, as in the paper."""
     missing = mixers.unavailable()
     return sorted((name for name in mixers.names() if name not in missing), key=lambda name: mixers.load(name).arxiv)
 
 
 def measured(mixer: type[Mixer], *, preset: str, device_type: str) -> tuple[str, ...]:
-    """Return the implementations that are measured where only the mixer is named."""
+    """Return the implementations that are measured when only the mixer is named."""
     return mixer.measured(stack.sizes(mixer, preset)) if device_type == "cuda" else ("reference",)

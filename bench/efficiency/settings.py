@@ -10,17 +10,17 @@ RANDOM_INPUT = "random features"
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """The axes of a sweep: all that makes a case but the mixer, its implementation and the length.
+    """A value on each axis of a sweep: all of a case except mixer, implementation and length.
 
     Attributes:
         preset: ``matched`` (a stack of about 20 M parameters), ``layer`` (one of its mixers alone) or ``released`` (the
             paper's bare layers).
-        precision: ``bfloat16``, ``tf32``, ``float32`` (all bits of it) or ``native`` (float32 tensors, every library's
+        precision: ``bfloat16``, ``tf32``, ``float32`` (IEEE) or ``native`` (float32 tensors, every library at its
             default).
-        execution: ``eager``, ``graph`` (a CUDA graph replayed) or ``compile`` (through torch.compile).
+        execution: ``eager``, ``graph`` (replay of a CUDA graph) or ``compile`` (torch.compile).
         pass_: ``inference`` or ``training`` (forward and backward); the column is named ``pass``.
         batch: Sequences in one call, B.
-        text_tokens: Frames of text that are appended to each sequence within the call.
+        text_tokens: Frames of text that each call appends to each sequence.
         cache: The state of the GPU's L2 cache before each call: ``warm``, or ``cold`` (overwritten).
     """
 
@@ -36,7 +36,7 @@ class Setting:
 
     @property
     def label(self) -> str:
-        """In words; an axis is named only where it is not at its default, but for preset, precision and pass."""
+        """In words. Precision, preset and pass are always named, the other axes if they differ from their defaults."""
         parts = [self.precision, f"{self.preset} preset", self.pass_]
         parts += [] if self.execution == "eager" else [f"{self.execution} execution"]
         parts += [] if self.batch == 1 else [f"batch {self.batch}"]
@@ -45,8 +45,8 @@ class Setting:
         return ", ".join(parts)
 
 
-# Of text of one utterance, beside speech of any length: the paper's memory at 400 s is that of about 100 frames beyond
-# 19,999.
+# Frames of text of one utterance. The paper's memory at 400 s is that of about 100 frames more than the 19,999 of the
+# speech.
 RELEASED_TEXT_TOKENS = 100
 
 OF_THE_PAPER = Setting(preset="released", precision="native", text_tokens=RELEASED_TEXT_TOKENS)
@@ -58,7 +58,7 @@ class Case:
 
     Attributes:
         name: Mixer and implementation: ``sa/sdpa``.
-        setting: Where the case stands on each axis.
+        setting: The value of the case on each axis.
         seconds: Length of the audio.
     """
 
@@ -66,10 +66,15 @@ class Case:
     setting: Setting
     seconds: float
 
+    @property
+    def label(self) -> str:
+        """Without the setting, as messages write it: ``sa/sdpa at 10 s``."""
+        return f"{self.name} at {self.seconds:g} s"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Contestant:
-    """A mixer in one implementation and setting; what a curve of a figure shows."""
+    """A mixer in one implementation and setting: one curve of a figure."""
 
     __pydantic_config__ = STRICT
 
@@ -88,8 +93,8 @@ class Plan:
     """A sweep: every contestant at every length.
 
     Attributes:
-        contestants: In the order in which they are measured, those of one setting together.
-        seconds: Lengths of audio, increasing.
+        contestants: In the order of measuring, those of one setting together.
+        seconds: Lengths of audio, rising.
         device_type: ``cuda`` or ``cpu``.
         seed: Seed of weights and input.
         time_budget_s: Wall time for the whole sweep, shared evenly by the contestants; None for no limit.

@@ -1,12 +1,12 @@
-"""The folder of a sweep: what was planned, what was measured, and the only code that reads and writes either.
+"""The folder of a sweep: its plan and its records. No other code reads or writes them.
 
-sweep.json     the plan and the environment, written once, before anything is measured
+sweep.json     the plan and the environment, written once, before the first measurement
 records.jsonl  one line for each case, appended the moment it exists
 samples.jsonl  the raw samples behind the records, one line for each case that has any
 wall.json      how long an uninterrupted sweep took
 
-The samples of a case are written before its record. So a record always has its samples, and samples without a record
-are of a case that was cut off. Imports no torch.
+The samples of a case are written before its record. So samples without a record are of a case that was cut off.
+Imports no torch.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ RECORDS_FILE = "records.jsonl"
 SAMPLES_FILE = "samples.jsonl"
 WALL_FILE = "wall.json"
 
-# What must be the same for two halves of a sweep to be one: the machine, the libraries and this suite's code.
+# These must be the same for two halves of a sweep to be one: the machine, the libraries and this suite's code.
 _BINDING = ("device", "device_type", "driver", "torch_build", "triton", "fla", "source")
 
 
@@ -39,13 +39,18 @@ class Header:
 
     Attributes:
         plan: What is to be measured.
-        environment: The machine and the versions it began with, as `bench.environment.environment` returns them.
+        environment: The machine and the versions at its start, as `bench.environment.environment` returns them.
     """
 
     __pydantic_config__ = STRICT
 
     plan: Plan
     environment: dict[str, Any]
+
+    @property
+    def device(self) -> str:
+        """The processor's name."""
+        return str(self.environment["device"])
 
     @property
     def cases(self) -> list[Case]:
@@ -57,7 +62,7 @@ class Header:
         ]
 
     def changes(self, now: Mapping[str, Any]) -> list[str]:
-        """Return a description of each binding fact of the environment that differs now."""
+        """Describe each fact of the environment that differs now and must not."""
         return [
             f"{name} {self.environment.get(name)!r} then, {now.get(name)!r} now"
             for name in _BINDING
@@ -91,7 +96,7 @@ def read_header(folder: Path) -> Header:
 
 
 def append_record(folder: Path, record: Record, samples: Samples | None = None) -> None:
-    """Append one record, and before it the samples behind it: whole lines or nothing.
+    """Append the samples behind a record, then the record: whole lines or nothing.
 
     Raises:
         OSError: A file cannot be written, for instance because the disk is full.
@@ -137,7 +142,7 @@ def read_records(folder: Path) -> list[Record]:
     return records
 
 
-_FAULTS = {"missing": "missing", "unexpected_keyword_argument": "unknown"}  # pydantic's word for each, and ours
+_FAULTS = {"missing": "missing", "unexpected_keyword_argument": "unknown"}  # pydantic's word for each fault, and ours
 
 
 def _parse_record(line: str, place: str) -> Record:
@@ -147,7 +152,7 @@ def _parse_record(line: str, place: str) -> Record:
     except ValueError:
         row = None
     if not isinstance(row, dict) or not line.endswith("\n"):
-        raise UserError(f"{place}: not a whole record", hint="The file is truncated or damaged; remove that line.")
+        raise UserError(f"{place}: not a whole record", hint="The file is truncated or damaged. Remove that line.")
     version = row.get("schema_version")
     if version != SCHEMA_VERSION:
         raise UserError(
@@ -168,7 +173,7 @@ def _parse_record(line: str, place: str) -> Record:
 
 
 def read_samples(folder: Path) -> list[Samples]:
-    """Read the raw samples of a sweep; those of a case that was cut off are left out.
+    """Read the raw samples of a sweep, except those of a case that was cut off.
 
     Raises:
         UserError: The records or the samples are damaged.
@@ -184,7 +189,7 @@ def read_samples(folder: Path) -> list[Samples]:
 
 def _parse_samples(line: bytes, place: str) -> Samples:
     """Return the samples that one line of JSON holds."""
-    hint = "The file is damaged; compare without it, or measure again."
+    hint = "The file is damaged. Compare without it, or measure again."
     try:
         samples = parse(Samples, line)
     except ValueError:
@@ -195,7 +200,7 @@ def _parse_samples(line: bytes, place: str) -> Samples:
 
 
 def mend(folder: Path) -> list[Record]:
-    """Remove what a killed process left behind (half a line, samples without their record); return the records.
+    """Remove what a killed process left (half a line, samples without a record); return the records.
 
     Raises:
         UserError: A record is damaged, or a file cannot be written.
@@ -218,13 +223,13 @@ def mend(folder: Path) -> list[Record]:
 
 
 def record_wall_time(folder: Path, *, ready_s: Mapping[str, float], measured_s: float, total_s: float) -> None:
-    """Write what an uninterrupted sweep took, each from the start of the command, in seconds.
+    """Write the wall time of an uninterrupted sweep, in seconds since the start of the command.
 
     Args:
         folder: The sweep's.
-        ready_s: For each contestant, until it was imported, built and compiled, where that was done ahead.
-        measured_s: Until the last record was written.
-        total_s: Until the figure was.
+        ready_s: For each contestant, when it was imported, built and compiled, if that was done before measuring.
+        measured_s: When the last record was written.
+        total_s: When the figure was written.
 
     Raises:
         UserError: It cannot be written.

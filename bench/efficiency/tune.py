@@ -1,8 +1,8 @@
-"""Finds the fastest configuration of every kernel on this GPU, and keeps them where the sweep looks for them.
+"""Finds the fastest configuration of every kernel on this GPU, and saves it where sweeps look for it.
 
-Compiling all candidates of all kernels takes minutes a mixer, so each mixer runs in each setting in a process of its
-own, as many at once as there are cores, and compiles the candidates of a kernel side by side. What each finds is
-written every few seconds, and the next search merges what an interrupted one left.
+Compiling all candidates of all kernels takes minutes for each mixer. So each mixer and setting has a process of its
+own, as many at once as there are cores, and compiles the candidates of a kernel side by side. The configurations found
+are written every few seconds. The next search merges what an interrupted one left.
 """
 
 import contextlib
@@ -28,18 +28,16 @@ from mixers import autotuning, stack
 from mixers.support.errors import UserError
 from mixers.support.precision import DTYPES, use_precision
 
-Tell = Callable[[str], object]
-
-# The longest first: most kernels are tuned once, at the first length they meet, and the long ones are what a sweep
-# spends its time on. The others follow because some kernels key on a bucket of the length, and below 65 frames
-# some layers run other kernels.
+# The longest first: most kernels are tuned once, at their first length, and a sweep spends its time on the long ones.
+# The others follow because some kernels are tuned for ranges of lengths, and some layers run other kernels below 65
+# frames.
 TUNED_FRAMES = (*(frames_of(samples_of(seconds)) for seconds in reversed(GPU_SECONDS)), 63)
 
 AUTOTUNED = ("fla", "triton")  # implementations whose kernels Triton's autotuner chooses for
 
-_MOST_BROKEN = 16  # choices in one search, each of which begins it again
+_MOST_BROKEN = 16  # choices in one search; each one restarts it
 
-# What a sweep with the defaults runs, what the paper ran, and what else people compare.
+# What a sweep with the defaults runs, what the paper ran, and other usual comparisons.
 SETTINGS = (
     *(
         Setting(preset="matched", precision=precision, pass_=pass_)
@@ -50,40 +48,61 @@ SETTINGS = (
 )
 
 
-def choose(*, presets: str | None, precisions: str | None, passes: str | None) -> tuple[Setting, ...]:
-    """Return the settings that are tuned, or those of them on the given places of each axis, commas between.
+def choose(
+    *,
+    presets: Sequence[str] | None = None,
+    precisions: Sequence[str] | None = None,
+    passes: Sequence[str] | None = None,
+) -> tuple[Setting, ...]:
+    """Return the settings that are tuned, limited to the values given for each axis.
 
     Raises:
-        UserError: On one of these places none is.
+        UserError: No setting with one of these values is tuned.
     """
     wanted = [
-        (axis, [value.strip() for value in given.split(",")])
-        for axis, given in (("preset", presets), ("precision", precisions), ("pass_", passes))
-        if given is not None
+        (axis, values)
+        for axis, values in (("preset", presets), ("precision", precisions), ("pass_", passes))
+        if values is not None
     ]
     chosen = tuple(each for each in SETTINGS if all(getattr(each, axis) in values for axis, values in wanted))
     for axis, values in wanted:
         for value in values:
             if value not in {getattr(each, axis) for each in chosen}:
-                hint = f"What is: {'; '.join(each.label for each in SETTINGS)}. tf32 runs as native is tuned."
-                raise UserError(f"nothing is tuned in such a setting: {value}", hint=hint)
+                tuned = "; ".join(each.label for each in SETTINGS)
+                hint = f"These settings are tuned: {tuned}. tf32 uses the configurations of native."
+                raise UserError(f"no setting with this value is tuned: {value}", hint=hint)
     return chosen
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """The result of tuning.
+
+    Attributes:
+        folders: Where the configurations are.
+        failed: How many searches failed.
+    """
+
+    folders: tuple[Path, ...]
+    failed: int
+
+
 def tune(
-    names: Sequence[str], root: Path | None, *, settings: Sequence[Setting] = SETTINGS, again: bool = False, tell: Tell
-) -> tuple[tuple[Path, ...], int]:
+    names: Sequence[str],
+    root: Path | None,
+    *,
+    settings: Sequence[Setting] = SETTINGS,
+    again: bool = False,
+    on_search_ended: Callable[[str], object],
+) -> Tuned:
     """Tune the mixers' kernels on the GPU and merge the configurations found into this GPU's folders.
 
     Args:
-        names: Mixers or implementations, as for a sweep; none for what it measures by default.
-        root: Where the folders lie, one for full float32; None for where sweeps look.
-        settings: Each mixer is tuned in each.
-        again: Whether to search also for what is known already.
-        tell: Told the name of each search as it ends, and what went wrong in it.
-
-    Returns:
-        Those folders, and how many searches failed.
+        names: Mixers or implementations, as for a sweep; none for those a sweep measures by default.
+        root: Parent of the folders, one of them for full float32; None for where sweeps look.
+        settings: Each mixer is tuned in each of them.
+        again: Whether to search also for known configurations.
+        on_search_ended: Called with the name of each search that ended, and its error if it failed.
 
     Raises:
         UserError: There is no GPU, or nothing to tune.
@@ -93,7 +112,7 @@ def tune(
     chosen = [contestant for contestant in contestants if contestant.implementation in AUTOTUNED]
     if not chosen:
         raise UserError(
-            f"{', '.join(names)}: nothing to tune", hint=f"What is: implementations {' and '.join(AUTOTUNED)}."
+            f"{', '.join(names)}: nothing to tune", hint=f"Only {' and '.join(AUTOTUNED)} implementations are tuned."
         )
     gpu = torch.cuda.get_device_name()
     folders = {
@@ -105,26 +124,30 @@ def tune(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         min(len(chosen), len(os.sched_getaffinity(0))), mp_context=context, max_tasks_per_child=1
-    ) as pool:  # a process keeps the precision it began with
+    ) as pool:  # a process cannot change its precision
         searches = [
-            _Search(each, folders[each.setting.precision == "float32"] / f"{each.mixer}-{number}", again)
+            Search(
+                contestant=each,
+                folder=folders[each.setting.precision == "float32"] / f"{each.mixer}-{number}",
+                again=again,
+            )
             for number, each in enumerate(chosen)
         ]
-        failed = _run(searches, pool, tell)
+        failed = _run(searches, pool, on_search_ended)
     found = tuple(folder for folder in folders.values() if folder.is_dir())
     for folder in found:
         _merge_searches(folder)
-    return found, failed
+    return Tuned(folders=found, failed=failed)
 
 
-@dataclass(frozen=True)
-class _Search:
+@dataclass(frozen=True, kw_only=True)
+class Search:
     """A search for one mixer in one setting.
 
     Attributes:
         contestant: The mixer and the setting.
-        folder: Where what it finds goes.
-        again: Whether it looks also for what is known already.
+        folder: Where the configurations found go.
+        again: Whether to search also for known configurations.
         without: Choices that broke a kernel before.
     """
 
@@ -134,8 +157,8 @@ class _Search:
     without: tuple[autotuning.BrokenChoiceError, ...] = ()
 
 
-def _run(searches: Sequence[_Search], pool: Executor, tell: Tell) -> int:
-    """Run them all, and those in which a choice broke a kernel once more without it; return how many failed."""
+def _run(searches: Sequence[Search], pool: Executor, on_search_ended: Callable[[str], object]) -> int:
+    """Run all searches; return how many failed. If a choice breaks a kernel, the search starts again without it."""
     failed = 0
     running = {pool.submit(_search, each): each for each in searches}
     try:
@@ -146,29 +169,29 @@ def _run(searches: Sequence[_Search], pool: Executor, tell: Tell) -> int:
             failed += error is not None
             if isinstance(error, autotuning.BrokenChoiceError) and len(each.without) < _MOST_BROKEN:
                 each = replace(each, without=(*each.without, error))
-                with contextlib.suppress(BrokenProcessPool):  # since a process was killed
+                with contextlib.suppress(BrokenProcessPool):  # a process was killed
                     running[pool.submit(_search, each)] = each
                     failed -= 1
-                    note += "; begun again without it"
-            tell(f"{contestant.mixer}/{contestant.implementation}, {contestant.setting.label}{note}")
+                    note += "; started again without it"
+            on_search_ended(f"{contestant.mixer}/{contestant.implementation}, {contestant.setting.label}{note}")
     except KeyboardInterrupt:
         for future in running:
             future.cancel()
         for child in multiprocessing.active_children():
-            child.kill()  # which breaks the pool: it begins nothing more
+            child.kill()  # this breaks the pool, so that it starts nothing more
         raise
     return failed
 
 
 def _merge_searches(folder: Path) -> None:
-    """Merge what the searches found into one file a kernel, and remove what they left."""
+    """Merge what the searches found into one file for each kernel, and remove their folders."""
     for search in sorted(path for path in folder.iterdir() if path.is_dir()):
         whole = sorted(search.glob("*.json"))
         autotuning.merge({path.stem: json.loads(path.read_text()) for path in whole}, folder)
         shutil.rmtree(search)
 
 
-def _search(search: _Search) -> None:
+def _search(search: Search) -> None:
     """Run one mixer in one setting, so that the autotuners choose."""
     contestant, setting = search.contestant, search.contestant.setting
     use_precision(setting.precision)
@@ -177,7 +200,7 @@ def _search(search: _Search) -> None:
     autotuning.forget_configurations()
     for package in () if search.again else autotuning.PACKAGES:
         autotuning.use_prepared_configurations(package, stand_ins=False)
-    with keeping(search.folder), autotuning.compiling_side_by_side(without=search.without):
+    with saving_choices(search.folder), autotuning.compiling_side_by_side(without=search.without):
         for frames in TUNED_FRAMES:
             x = torch.randn(1, frames, model.width, device="cuda", dtype=DTYPES[setting.precision])
             bind(model, x, pass_=setting.pass_)()
@@ -185,19 +208,19 @@ def _search(search: _Search) -> None:
 
 
 @contextlib.contextmanager
-def keeping(folder: Path, *, every_s: float = 5.0) -> Iterator[None]:
-    """Write to a folder what the autotuners choose meanwhile, now and then and at the end."""
-    over = threading.Event()
+def saving_choices(folder: Path, *, every_s: float = 5.0) -> Iterator[None]:
+    """Write what the autotuners choose to a folder, every few seconds and at the end."""
+    ended = threading.Event()
 
-    def keep() -> None:
-        while not over.wait(every_s):
+    def save() -> None:
+        while not ended.wait(every_s):
             autotuning.merge(autotuning.chosen_configurations(), folder)
 
-    keeper = threading.Thread(target=keep, daemon=True)
-    keeper.start()
+    saver = threading.Thread(target=save, daemon=True)
+    saver.start()
     try:
         yield
     finally:
-        over.set()
-        keeper.join()
+        ended.set()
+        saver.join()
         autotuning.merge(autotuning.chosen_configurations(), folder)

@@ -30,8 +30,8 @@ def obey(orders: Sequence[str]) -> Iterator[str]:
             os._exit(3)
         elif order == "mistake":
             raise UserError("no such thing", hint="take another")
-        elif order == "rest":
-            yield f"rest {os.getpid()}"
+        elif order == "stop":
+            yield f"stop {os.getpid()}"
             return
         yield f"{order} {os.getpid()}"
 
@@ -65,28 +65,28 @@ def prepared(orders: Sequence[str]) -> Iterator[str | Ready]:
     yield from obey(orders)
 
 
-def test_a_child_that_rests_can_be_given_other_work() -> None:
+def test_a_child_can_be_assigned_other_work() -> None:
     child: Child[str, str] = Child(prepared, ["one", "two"])
     assert child.ready(limit_s=LIMIT_S) == Ready()
     before = list(child.results(limit_s=LIMIT_S))
-    assert child.rests
-    child.give(prepared, ["three"])
+    assert child.is_alive
+    child.assign(prepared, ["three"])
     assert child.ready(limit_s=LIMIT_S) == Ready()
     after = list(child.results(limit_s=LIMIT_S))
     assert [str(outcome).split()[0] for outcome in before + after] == ["one", "two", "three"]
     assert len({str(outcome).split()[1] for outcome in before + after}) == 1
 
-    child.give(prepared, ["kill"])
+    child.assign(prepared, ["kill"])
     assert child.ready(limit_s=LIMIT_S) == Ready()
     assert list(child.results(limit_s=LIMIT_S)) == [
         Death(reason="the process was killed by SIGKILL, as the system does when memory runs out")
     ]
-    assert not child.rests
+    assert not child.is_alive
 
 
 def test_a_child_may_ask_for_a_fresh_one() -> None:
-    outcomes = [str(outcome) for outcome in run(obey, ["one", "rest", "two"], limit_s=LIMIT_S)]
-    assert [outcome.split()[0] for outcome in outcomes] == ["one", "rest", "two"]
+    outcomes = [str(outcome) for outcome in run(obey, ["one", "stop", "two"], limit_s=LIMIT_S)]
+    assert [outcome.split()[0] for outcome in outcomes] == ["one", "stop", "two"]
     assert outcomes[0].split()[1] == outcomes[1].split()[1] != outcomes[2].split()[1]
 
 

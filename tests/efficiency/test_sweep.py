@@ -56,17 +56,11 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency, "SINGLE_CALLS", Criterion(relative_error=0.005, minimum_seconds=0, maximum_seconds=0))
 
 
-def begin_or_go_on(folder: Path) -> None:
+def begin_or_continue(folder: Path) -> None:
     torch.set_num_threads(1)  # a fork has none of the threads that its parent may have started
-    done: list[Record] = []
-    if (folder / SWEEP_FILE).exists():
-        _, done = sweep.resume(folder)
-    else:
-        sweep.begin_folder(PLAN, folder)
-    source = sweep.make_input(PLAN, folder)
-    with sweep.Sweep(PLAN, source, folder, done=done, rested=sweep.Rested()) as work:
-        for _ in work.measure():
-            pass
+    interrupted = sweep.read_interrupted(folder) if (folder / SWEEP_FILE).exists() else None
+    for _ in sweep.run(PLAN, folder, interrupted=interrupted):
+        pass
 
 
 def exit_code_on(folder: Path, life_s: float = 0) -> int | None:
@@ -74,7 +68,7 @@ def exit_code_on(folder: Path, life_s: float = 0) -> int | None:
 
     def live() -> None:
         signal.setitimer(signal.ITIMER_PROF, life_s)  # SIGPROF ends a process as SIGKILL does: Python handles neither
-        begin_or_go_on(folder)
+        begin_or_continue(folder)
 
     process = multiprocessing.get_context("fork").Process(target=live)
     process.start()

@@ -19,7 +19,7 @@ def test_what_is_found_is_kept_at_once_and_at_the_end(tmp_path: Path, monkeypatc
     def entries(kernel: str) -> object:
         return json.loads((tmp_path / "search" / f"{kernel}.json").read_text())["autotune_entries"]
 
-    with tune.keeping(tmp_path / "search", every_s=0.01):
+    with tune.saving_choices(tmp_path / "search", every_s=0.01):
         found["first"] = {"autotune_entries": {"key": "choice"}}
         end = time.monotonic() + 30
         while not (tmp_path / "search" / "first.json").exists() and time.monotonic() < end:
@@ -29,7 +29,7 @@ def test_what_is_found_is_kept_at_once_and_at_the_end(tmp_path: Path, monkeypatc
     assert entries("second") == {"other": "choice"}
 
 
-def search(asked: tune._Search) -> None:
+def search(asked: tune.Search) -> None:
     """GSA fails; with two choices KDA's kernel breaks; what is found lies beside what a kill left of another search."""
     mixer, known = asked.contestant.mixer, [each.choice for each in asked.without]
     if mixer == "gsa":
@@ -65,7 +65,7 @@ def test_what_breaks_a_kernel_is_told_and_left_out(sbench: Sbench, tmp_path: Pat
     assert code == 0
     name, broken = "kda/fla, native, released preset, inference", [f"BK: {width}, num_warps: 8" for width in (0, 32)]
     assert err.splitlines() == [
-        *(f"{name}: kernel breaks with {each}; begun again without it" for each in broken),
+        *(f"{name}: kernel breaks with {each}; started again without it" for each in broken),
         name,
     ]
     (found,) = (tmp_path / "found" / "nvidia-h200").iterdir()

@@ -9,8 +9,10 @@ import torch
 from bench.efficiency import worker
 from bench.efficiency.inputs import RandomFeatures
 from bench.efficiency.isolation import Ready
+from bench.efficiency.recording import Recorder
 from bench.efficiency.records import Record
 from bench.efficiency.settings import Contestant, Plan, Setting
+from bench.efficiency.task import Task
 
 SDPA = Contestant(mixer="sa", implementation="sdpa", setting=Setting(preset="released", precision="float32"))
 PLAN = Plan(
@@ -22,12 +24,12 @@ PLAN = Plan(
 )
 
 
-TASK = worker.Task(contestant=SDPA, plan=PLAN, source=RandomFeatures(width=1024, seed=0))
+TASK = Task(contestant=SDPA, plan=PLAN, source=RandomFeatures(width=1024, seed=0))
 
 
 def measured(*, alone: bool = True) -> list[Record]:
     results = worker.measure(PLAN.seconds, task=TASK, alone=alone)
-    return [result[0] for result in results if not isinstance(result, Ready)]
+    return [result.record for result in results if not isinstance(result, Ready)]
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, error: Exception, *, from_frames: int) -> None:
@@ -64,7 +66,7 @@ def test_where_the_memory_runs_out_the_longest_length_that_fits_is_found(monkeyp
 def test_a_case_far_too_long_for_a_cpu_is_skipped_before_its_input_is_made() -> None:
     """A year of audio would be 6 TiB of features."""
     results = worker.measure([0.1, 3.15e7], task=dataclasses.replace(TASK, time_budget_s=2.0))
-    records = [result[0] for result in results if not isinstance(result, Ready)]
+    records = [result.record for result in results if not isinstance(result, Ready)]
     assert [record.status for record in records] == ["ok", "skipped"]
     assert "of the time budget are left" in records[1].error
 
@@ -81,10 +83,11 @@ def test_an_error_of_a_library_is_a_row_and_ends_the_process_s_work(monkeypatch:
     assert records[1].error == "ZeroDivisionError: in a kernel"
 
 
-def test_a_lost_case_is_a_row() -> None:
-    record = worker.lost(0.2, "the process was killed by SIGSEGV", task=TASK, device="here")
+def test_a_case_whose_process_died_is_a_row() -> None:
+    recorder = Recorder(task=TASK, device="here")
+    record = recorder.record(0.2, status="failed", error="the process was killed by SIGSEGV")
     assert (record.name, record.seconds, record.frames, record.status) == ("sa/sdpa", 0.2, 9, "failed")
-    assert record.error == "the process was killed by SIGSEGV"
+    assert (record.device, record.error) == ("here", "the process was killed by SIGSEGV")
 
 
 def test_prepared_work_says_so_before_it_measures() -> None:

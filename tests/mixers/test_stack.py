@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import mixers
-from bench.efficiency import worker
+from bench.efficiency.measurement.sizes import TRAINING_FLOPS
 from mixers import stack
 from mixers.support.errors import UserError
 
@@ -83,7 +83,7 @@ def test_training_multiplies_three_times_as_much() -> None:
     x = torch.randn(1, 7, 1024, requires_grad=True)
     with FlopCounterMode(display=False) as counter:
         model(x).sum().backward()
-    assert worker.TRAINING_FLOPS * model.flops(batch=1, frames=7) == counter.get_total_flops()
+    assert TRAINING_FLOPS * model.flops(batch=1, frames=7) == counter.get_total_flops()
 
 
 def test_unknown_preset() -> None:

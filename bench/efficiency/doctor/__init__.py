@@ -1,1 +1,1 @@
-"""Known answers: what a machine measures right, and the smallest difference it can tell."""
+"""Checks of the instruments against known answers, and the smallest difference they resolve."""

@@ -1,6 +1,6 @@
-"""What known answers say of a machine: is it fit to be believed, and what can it tell apart?
+"""Judges a machine by known answers: are its figures right, and which differences does it resolve?
 
-Every verdict is a pure function of measured numbers; `bench.efficiency.doctor` measures them.
+Every verdict is a pure function of measured numbers, which `bench.efficiency.doctor.checks` takes.
 """
 
 import math
@@ -15,35 +15,35 @@ from bench.efficiency.noise import LAUNCH_GAPS_MS
 
 GPU_TIME, SINGLE_CALL = "GPU time", "single call"
 
-Outcome = dict[str, float] | str  # median of each kind of time in ms, or why there is none
+KindMs = Mapping[str, float]  # a time in ms for each kind: `GPU_TIME` (on a GPU) and `SINGLE_CALL`
 
-CLOCK_TOLERANCE = 0.05  # an H200 took 1 to 2 % longer than by the clock that NVML reads between the calls
+CLOCK_TOLERANCE = 0.05  # an H200 took 1 to 2 % longer than the clock that NVML reads between the calls says
 
 SLEEP_S = 0.02
-SLEEP_TOLERANCE = 0.1  # waking takes well below 2 ms, unless the processor has other work
-TIMER_SLACK_S = 50e-6  # by which Linux may wake a process late, to wake several at once
+SLEEP_TOLERANCE = 0.1  # waking takes far less than 2 ms, unless the processor has other work
+TIMER_SLACK_S = 50e-6  # Linux may wake a process this late, to wake several at once
 
-# Writing half a buffer against copying all of it, both in bytes moved a second. A set takes no longer than the copy
-# that writes as much, which makes half the bandwidth. At most it makes one and a half: a processor that copies also
-# reads what it overwrites, three transfers of which two count, and a GPU's copy reaches two thirds of its bandwidth.
-# A fifth on top is for noise: two virtual cores of an EPYC gave 0.56 to 0.93, neighbours or not. A timer that does not
-# wait finds the two equally long, which makes a quarter.
+# Bandwidth of writing half a buffer, as a fraction of that of copying all of it (bytes read and written a second).
+# Lowest: a set takes no longer than a copy that writes as much, which gives 0.5. Highest: 1.5, for two reasons. A
+# processor that copies also reads what it overwrites, so only two of three transfers count. And a GPU's copy reaches
+# two thirds of its bandwidth. A fifth is added for noise: two virtual cores of an EPYC gave 0.56 to 0.93, with and
+# without other load. A timer that does not wait measures both as equally long, which gives 0.25.
 SET_TO_COPY = (0.4, 1.8)
 
-# Nobody chooses a mixer for less than 1 %; on a GPU what the gaps between launches explain comes on top. A CPU is for
-# trying things out, and need not tell as much; two virtual cores of a shared host, where processes differ by 15 to
-# 100 % even at rest, still do not pass.
+# Nobody chooses a mixer for less than 1 %. On a GPU the allowance for gaps between launches is added. A CPU is for
+# trials and need not resolve as much. Two virtual cores of a shared host still fail: there processes differ by 15 to
+# 100 % even without load.
 LARGEST_SPREAD = {"cuda": 0.01, "cpu": 0.1}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What one check gave, in words.
+    """The result of one check, in words.
 
     Attributes:
         check: Its name.
-        expected: What is known beforehand.
-        measured: What came out, or why nothing did.
+        expected: The known answer.
+        measured: The measured answer, or why there is none.
         passed: Whether the two agree.
     """
 
@@ -54,13 +54,26 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunTimes:
+    """What one process measured of a case.
+
+    Attributes:
+        medians_ms: The median of each kind of time; empty if the process failed.
+        failure: Why there are none; otherwise empty.
+    """
+
+    medians_ms: KindMs
+    failure: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Repetitions:
     """One case, measured in several processes.
 
     Attributes:
         case: Its name and length.
-        medians_ms: One median a process, for each kind of time.
-        failure: Why there are none; else empty.
+        medians_ms: For each kind of time, one median for each process.
+        failure: Why there are none; otherwise empty.
     """
 
     case: str
@@ -70,11 +83,11 @@ class Repetitions:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What all checks gave.
+    """The results of all checks.
 
     Attributes:
-        findings: One a check.
-        repetitions: One a case that was measured repeatedly.
+        findings: One for each check.
+        repetitions: One for each case that was measured repeatedly.
     """
 
     findings: Sequence[Finding]
@@ -87,7 +100,7 @@ class Diagnosis:
 
 
 def table(diagnosis: Diagnosis) -> Table:
-    """Return one row for each check."""
+    """Return a table with a row for each check."""
     listing = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for column in ("check", "expected", "measured", "verdict"):
         listing.add_column(column, no_wrap=column == "check")
@@ -98,7 +111,7 @@ def table(diagnosis: Diagnosis) -> Table:
 
 
 def smallest_difference(repetitions: Sequence[Repetitions]) -> str:
-    """Return in words the smallest difference that can be told: the largest between two runs of the same case."""
+    """Return in words the smallest difference that is resolved: the largest between two runs of the same case."""
     largest: dict[str, float] = {}
     for each in repetitions:
         for kind, medians in each.medians_ms.items():
@@ -111,13 +124,13 @@ def spread(medians: Sequence[float]) -> float:
     return max(medians) / min(medians) - 1
 
 
-def lost(check: str, reason: str) -> Finding:
-    """Return the finding of a check that gave no result."""
+def without_result(check: str, reason: str) -> Finding:
+    """Return the finding of a check that gave no result. It has failed."""
     return Finding(check=check, expected="a result", measured=reason, passed=False)
 
 
 def judge_load(load: float, *, cores: int) -> Finding:
-    """Judge how busy a CPU is, by the processes that have run or waited to run over the last minute."""
+    """Judge how busy a CPU is, by its load average over the last minute."""
     return Finding(
         check="quiet machine",
         expected=f"load average below {cores}, the number of cores",
@@ -127,10 +140,10 @@ def judge_load(load: float, *, cores: int) -> Finding:
 
 
 def judge_card(*, others: int | None, reasons: set[str]) -> Finding:
-    """Judge whether a GPU at rest is free.
+    """Judge whether an idle GPU is free.
 
     Args:
-        others: How many processes of others use it; None where NVML hides them, which is held against nobody.
+        others: How many processes of others use it; None if NVML hides them, which is no failure.
         reasons: What holds its clocks down.
     """
     count = "an unknown number of other processes, which NVML hides" if others is None else f"{others} other processes"
@@ -147,19 +160,19 @@ def judge_cycles(cycle_ns: Mapping[str, float], *, clock_mhz: float | None) -> F
 
     Args:
         cycle_ns: By each kind of time.
-        clock_mhz: As NVML read it meanwhile; None where it does not tell.
+        clock_mhz: As NVML read it meanwhile; None if it does not report it.
     """
     known = 1e3 / clock_mhz if clock_mhz else math.nan
     return Finding(
         check="sleep",
-        expected=f"{known:.4f} ns a cycle, within {_percent(CLOCK_TOLERANCE)}" if clock_mhz else "a clock from NVML",
+        expected=f"{known:.4f} ns per cycle, within {_percent(CLOCK_TOLERANCE)}" if clock_mhz else "a clock from NVML",
         measured="\n".join(f"{time_ns:.4f} ns ({kind})" for kind, time_ns in cycle_ns.items()),
         passed=all(abs(time_ns / known - 1) <= CLOCK_TOLERANCE for time_ns in cycle_ns.values()),
     )
 
 
 def judge_sleep(median_ms: float) -> Finding:
-    """Judge the time of a sleep of ``SLEEP_S``, which may last longer, but not shorter."""
+    """Judge the time of a sleep of ``SLEEP_S``. It may be longer, but not shorter."""
     shortest, longest = 1e3 * SLEEP_S, 1e3 * (SLEEP_S * (1 + SLEEP_TOLERANCE) + TIMER_SLACK_S)
     return Finding(
         check="sleep",
@@ -169,8 +182,8 @@ def judge_sleep(median_ms: float) -> Finding:
     )
 
 
-def judge_memory_set(copy_ms: Mapping[str, float], set_ms: Mapping[str, float], *, size: int) -> Finding:
-    """Judge the time of setting memory by that of copying it.
+def judge_memory_set(copy_ms: KindMs, set_ms: KindMs, *, size: int) -> Finding:
+    """Judge the time of setting memory by the time of copying it.
 
     Args:
         copy_ms: Time of copying a buffer, by each kind of time.
@@ -202,10 +215,10 @@ def judge_allocations(measured: Sequence[int], *, known: Sequence[int]) -> Findi
 
 
 def judge_repetitions(repetitions: Repetitions, *, device_type: str) -> Finding:
-    """Judge how far apart the medians of a case are: the GPU's time, or on a CPU that of single calls."""
+    """Judge how far apart the medians of a case are: of GPU time, or on a CPU of single calls."""
     name = f"A/A: {repetitions.case}"
     if repetitions.failure:
-        return lost(name, repetitions.failure)
+        return without_result(name, repetitions.failure)
     kind = GPU_TIME if device_type == "cuda" else SINGLE_CALL
     gaps = LAUNCH_GAPS_MS["eager"] / min(repetitions.medians_ms[kind]) if device_type == "cuda" else 0.0
     limit = LARGEST_SPREAD[device_type] + gaps
@@ -218,15 +231,15 @@ def judge_repetitions(repetitions: Repetitions, *, device_type: str) -> Finding:
     )
 
 
-def summed_up(case: str, outcomes: Sequence[Outcome]) -> Repetitions:
-    """Return the medians of a case, of which each process gave those of all kinds, or why the first gave none."""
-    given = [outcome for outcome in outcomes if not isinstance(outcome, str)]
-    reasons = [outcome for outcome in outcomes if isinstance(outcome, str)]
-    if any(math.isnan(time_ms) for medians in given for time_ms in medians.values()):
+def summarize(case: str, runs: Sequence[RunTimes]) -> Repetitions:
+    """Return the medians of a case by kind of time, or the first reason why a run has none."""
+    reasons = [run.failure for run in runs if run.failure]
+    if any(math.isnan(time_ms) for run in runs for time_ms in run.medians_ms.values()):
         reasons.append("no window of samples was clean")
     if reasons:
         return Repetitions(case=case, medians_ms={}, failure=reasons[0])
-    return Repetitions(case=case, medians_ms={kind: [medians[kind] for medians in given] for kind in given[0]})
+    kinds = runs[0].medians_ms
+    return Repetitions(case=case, medians_ms={kind: [run.medians_ms[kind] for run in runs] for kind in kinds})
 
 
 def _percentages(fractions: Mapping[str, float]) -> str:

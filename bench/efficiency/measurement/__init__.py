@@ -1,1 +1,1 @@
-"""Time and memory of one call, and the conditions it ran under."""
+"""Time and memory of one call, its limits, and the conditions it ran under."""

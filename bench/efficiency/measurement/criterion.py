@@ -1,4 +1,4 @@
-"""When to stop sampling: once the median is known well enough, between floors and a cap."""
+"""When to stop sampling: once the median is precise enough, between minimums and a maximum of time."""
 
 import math
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ Stop = Literal["converged", "cap", "contaminated"]
 
 @dataclass(frozen=True, kw_only=True)
 class Criterion:
-    """What ends a series of samples.
+    """When a series of samples ends.
 
     Attributes:
-        relative_error: Standard error of the median, as a fraction of it, that counts as converged.
-        minimum_samples: Floor.
-        fewest_samples: Floor once the cap is over, as in long calls.
-        minimum_seconds: Floor of wall time, so that the clocks and the temperature have had time to show.
-        maximum_seconds: Cap of wall time.
+        relative_error: The series has converged at this standard error of the median, as a fraction of it.
+        minimum_samples: The fewest samples before ``maximum_seconds``.
+        fewest_samples: The fewest samples after ``maximum_seconds``, as in long calls.
+        minimum_seconds: The shortest wall time, so that clocks and temperature take effect.
+        maximum_seconds: Wall time after which sampling ends, once the fewest samples are taken.
     """
 
     relative_error: float
@@ -27,7 +27,7 @@ class Criterion:
     maximum_seconds: float
 
     def verdict(self, samples: Sequence[float], *, elapsed_s: float) -> Stop | None:
-        """Return why to stop after these samples and this wall time; None to go on."""
+        """Return why to stop after these samples and this wall time; None to continue."""
         capped = elapsed_s >= self.maximum_seconds
         floor = self.fewest_samples if capped else self.minimum_samples
         if len(samples) < floor or elapsed_s < self.minimum_seconds:
@@ -40,10 +40,10 @@ class Criterion:
 def median_error(samples: Sequence[float]) -> float:
     """Return the standard error of the median as a fraction of it; infinite for fewer than four samples.
 
-    Half the distance between the order statistics half a square root of n ranks below and above the middle, one
-    standard deviation of the binomial count of samples below the true median. It needs no density estimate and holds
-    for skewed and heavy tails (J. W. McKean and R. M. Schrader, Communications in Statistics B 13, 1984, pages 751 to
-    773).
+    It is half the distance between two order statistics: those sqrt(n) / 2 ranks below and above the middle. That many
+    ranks are one standard deviation of the binomial count of samples below the true median. This needs no density
+    estimate and holds for skewed and heavy tails (J. W. McKean and R. M. Schrader, Communications in Statistics B 13,
+    1984, pages 751 to 773).
     """
     count = len(samples)
     if count < 4:
@@ -54,6 +54,6 @@ def median_error(samples: Sequence[float]) -> float:
 
 
 def _at(ordered: Sequence[float], rank: float) -> float:
-    """Return the value at a rank, counted from 0, between neighbours where it falls between them."""
+    """Return the value at a rank, counted from 0, interpolated between neighbours."""
     below = math.floor(rank)
     return ordered[below] + (rank - below) * (ordered[math.ceil(rank)] - ordered[below])

@@ -1,4 +1,4 @@
-"""How a call is issued: kernel by kernel, as a CUDA graph that was captured once, or through torch.compile."""
+"""How a call is issued: kernel by kernel, as a captured CUDA graph, or through torch.compile."""
 
 import functools
 import warnings
@@ -10,28 +10,28 @@ from torch import Tensor, nn
 EXECUTIONS = ("eager", "graph", "compile")
 PASSES = ("inference", "training")
 
-# The first backward pass makes a context for its thread, and tells of it.
+# The first backward pass makes a context for its thread and warns of it.
 warnings.filterwarnings("ignore", message="Attempting to run cuBLAS, but there was no current CUDA context")
 
-_CALLS_BEFORE_CAPTURE = 2  # on a stream of their own, as PyTorch asks for
+_CALLS_BEFORE_CAPTURE = 2  # on a stream of their own, as PyTorch requires
 
 
 def callable_model(model: nn.Module, execution: str) -> nn.Module:
-    """Return the model as it is called before any capture: through torch.compile, or itself."""
+    """Return the model as it is called before any capture: compiled for ``compile``, otherwise unchanged."""
     return torch.compile(model) if execution == "compile" else model  # type: ignore[return-value]
 
 
 def bind(model: nn.Module, x: Tensor, *, pass_: str = "inference", text: Tensor | None = None) -> Callable[[], object]:
-    """Return what issues one pass on an input.
+    """Return a function that issues one pass on an input.
 
-    A training pass is forward and backward from a random gradient of the output to those of input and weights, which
-    are given back and not kept.
+    A training pass is forward, then backward from a random gradient of the output to the gradients of input and
+    weights. These are returned and not kept.
 
     Args:
-        model: What ``callable_model`` returned.
+        model: From ``callable_model``.
         x: Features, (B, L, D).
         pass_: ``inference`` or ``training``.
-        text: Features that each call first appends to the others, (B, N, D); None for none.
+        text: Features (B, N, D) that each call first appends to ``x``; None for none.
     """
     return _training(model, x, text) if pass_ == "training" else _inference(model, x, text)
 
@@ -60,10 +60,10 @@ def _joined(x: Tensor, text: Tensor | None) -> Tensor:
 
 
 def capture(call: Callable[[], object]) -> Callable[[], object]:
-    """Return what replays a call as a CUDA graph; the memory that a replay uses stays until it is dropped.
+    """Return a function that replays a call as a CUDA graph. The graph keeps its memory until it is dropped.
 
     Args:
-        call: What ``bind`` returned; it must have been warmed up.
+        call: From ``bind``; it must have been warmed up.
 
     Raises:
         RuntimeError: The call cannot be captured.
@@ -88,12 +88,12 @@ def capture(call: Callable[[], object]) -> Callable[[], object]:
 
 
 def _replay(graph: torch.cuda.CUDAGraph, result: object, call: Callable[[], object]) -> object:  # noqa: ARG001
-    """Replay a graph; the call is kept for what it holds, which every replay reads again."""
+    """Replay a graph. The call is kept because every replay reads the tensors it holds."""
     graph.replay()
     return result
 
 
 @functools.cache
 def _stream_of_captures() -> torch.cuda.Stream:
-    """Return one stream for all captures, since cuBLAS keeps a workspace of some 32 MiB for each that it is used on."""
+    """Return one stream for all captures, since cuBLAS keeps a workspace of some 32 MiB for each stream."""
     return torch.cuda.Stream()  # type: ignore[no-untyped-call]

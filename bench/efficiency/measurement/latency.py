@@ -1,8 +1,8 @@
-"""Time of one call, three ways: as a user's single call sees it, of the GPU alone, and of the host that issues it.
+"""Time of one call, three ways: a user's single call, the GPU alone, and the host that issues the call.
 
-On a GPU, CUDA events stand around the call. Begun on an idle device they also measure how long the device waits for the
-host to launch the kernels; begun while the device is kept busy, so that all kernels of the call lie in the launch queue
-before the first one starts, they measure the device alone. On a CPU there is only the performance counter.
+On a GPU, CUDA events are recorded before and after the call. If the device is idle when the call begins, they also
+measure how long it waits for the host to launch the kernels. If the device is kept busy until all kernels of the call
+are in the launch queue, they measure the device alone. On a CPU there is only the performance counter.
 """
 
 import statistics
@@ -15,28 +15,28 @@ import torch
 from bench.efficiency.measurement.criterion import Criterion
 from bench.efficiency.measurement.windows import Series, Window, collect
 
-WARM_UP_CALLS = 3  # the first compiles and tunes, the second may still allocate, the third is like all later ones
+WARM_UP_CALLS = 3  # the first compiles and tunes, the second may still allocate, the third is like every later one
 
-# Single calls see the host, which differs between two runs by far more than 1 %. The energy counter of an H200 moves
-# every 0.1 s, so at least twice in this time. The device's own time differs little from call to call.
+# Single calls include the host's time, which differs between two runs by far more than 1 %. The energy counter of an
+# H200 changes every 0.1 s, so at least twice in 0.22 s. The device's own time differs little from call to call.
 SINGLE_CALLS = Criterion(relative_error=0.01, minimum_seconds=0.22, maximum_seconds=0.5)
 FULL_QUEUE = Criterion(relative_error=0.005, minimum_samples=10, minimum_seconds=0.06, maximum_seconds=0.5)
 
-_WINDOW_S = 0.02  # short, so that little is thrown away with a contaminated one
+_WINDOW_S = 0.02  # short, so that a contaminated window costs little
 _HEAD_START = 1.15  # times what the host takes to issue a call and the events around it
 _EVENTS_MS = 0.05
-_LONGER = 1.5  # is the next head start, where that was too short for most
-_LONGEST = 10  # times the first, beyond which it is not the host's hiccups: the call itself waits for the device
+_GROWTH = 1.5  # of the head start, after one that was too short for most calls
+_LONGEST = 10  # times the first head start; if even this is too short, the call itself waits for the device
 
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """What timing a call gave.
+    """The times of a call.
 
     Attributes:
         single: Single calls, each begun on an idle device, with the time the host took to issue each.
-        full_queue: The device's own time, which may be the same series; None on a CPU, where a call is issued and
-            computed in one.
+        full_queue: The device's own time, which may be the same series. None on a CPU, which issues and computes a
+            call in one.
     """
 
     single: Series
@@ -49,7 +49,7 @@ class Latency:
 
     @property
     def launch_bound(self) -> bool | None:
-        """Whether the host takes longer to issue a call than the device to compute it; None where one is unknown."""
+        """Whether the host takes longer to issue a call than the device to compute it; None if one is unknown."""
         if self.host_ms is None or self.full_queue is None or not self.full_queue.samples_ms:
             return None
         return self.host_ms > self.full_queue.median
@@ -62,20 +62,21 @@ def measure_latency(
     cold_cache: bool = False,
     full_queue: Criterion = FULL_QUEUE,
     observe: Callable[[int], int] = lambda _: 0,
-    rest: Callable[[], None] = lambda: None,
+    pause: Callable[[], None] = lambda: None,
 ) -> Latency:
     """Time single calls, and on a GPU calls behind a full launch queue, each until its criterion is met.
 
-    The device waits for the host no longer than the host takes to issue a call. Where that is within the precision
-    asked for, single calls tell the device's own time too, and no others are made.
+    The device waits for the host no longer than the host takes to issue a call. If that time is within the precision
+    asked for, single calls also give the device's own time, and no other calls are made.
 
     Args:
         call: What is timed; it must have been warmed up.
         device_type: ``cuda`` or ``cpu``.
         cold_cache: Whether the GPU's L2 cache is overwritten before each call, outside what is timed.
-        full_queue: When there are enough calls behind a full queue.
-        observe: Told after each window of single calls how many there were, else 0; returns 1 if the clock has dropped.
-        rest: Called before each window behind a full queue, where there is no pause else.
+        full_queue: When to stop timing calls behind a full queue.
+        observe: Called after each window with its number of single calls, or with 0; returns 1 if the clock has
+            dropped.
+        pause: Called before each window behind a full queue, which has no other pause.
 
     Raises:
         RuntimeError: No window of single calls was clean.
@@ -89,12 +90,12 @@ def measure_latency(
     if issue_ms <= full_queue.relative_error * single.median:
         return Latency(single=single, full_queue=single)
     queue = _Queue(call, prepare, issue_ms=issue_ms)
-    full = collect(queue.window, criterion=full_queue, observe=lambda _: observe(0), rest=rest)
+    full = collect(queue.window, criterion=full_queue, observe=lambda _: observe(0), pause=pause)
     return Latency(single=single, full_queue=full)
 
 
 def measure_as_the_paper(calls: Iterable[Callable[[], object]]) -> float:
-    """Return the mean time in ms of calls that each run once, between two events, after the first one to warm up."""
+    """Return the mean time in ms of calls that each run once, between two events. The first one is warm-up."""
     times = []
     for call in calls:
         torch.cuda.synchronize()
@@ -107,15 +108,9 @@ def measure_as_the_paper(calls: Iterable[Callable[[], object]]) -> float:
     return statistics.fmean(times[1:])
 
 
-def gpu_clock() -> float:
-    """Return the time in seconds once the GPU has done all that it was given."""
-    torch.cuda.synchronize()
-    return time.perf_counter()
-
-
 def busy(milliseconds: float) -> None:
-    """Occupy the current CUDA stream for about so long, by a kernel that only counts clock cycles."""
-    assumed_mhz = 2000  # the highest that present cards reach; at a lower clock it lasts longer
+    """Occupy the current CUDA stream for about this time, with a kernel that only counts clock cycles."""
+    assumed_mhz = 2000  # the highest clock of present cards; at a lower one the kernel takes longer
     torch.cuda._sleep(int(milliseconds * 1e3 * assumed_mhz))  # type: ignore[no-untyped-call]
 
 
@@ -130,7 +125,7 @@ def _nothing() -> None:
 
 
 class _Flush:
-    """Overwrites the L2 cache, by a buffer of twice its size."""
+    """Overwrites the L2 cache with a buffer of twice its size."""
 
     def __init__(self) -> None:
         size = 2 * torch.cuda.get_device_properties(torch.cuda.current_device()).L2_cache_size
@@ -141,7 +136,7 @@ class _Flush:
 
 
 def _for_a_window() -> Iterator[None]:
-    """Yield until a window's time is over, once at least."""
+    """Yield until a window's time is over, at least once."""
     end = time.perf_counter() + _WINDOW_S
     yield
     while time.perf_counter() < end:
@@ -174,7 +169,7 @@ def _single_on_cpu(call: Callable[[], object]) -> Window:
 
 
 class _Queue:
-    """Times calls of which every kernel has been issued before the device reaches the first."""
+    """Times calls whose kernels are all issued before the device reaches the first one."""
 
     def __init__(self, call: Callable[[], object], prepare: Callable[[], None], *, issue_ms: float) -> None:
         self._call = call
@@ -183,9 +178,9 @@ class _Queue:
         self._longest_ms = _LONGEST * self._head_start_ms
 
     def window(self) -> Window:
-        """Take the samples of one window; those are left out in which the device reached a call as it was being issued.
+        """Take the samples of one window. A call that the device reached before it was all issued is left out.
 
-        How long that took says nothing of the device's time, so leaving out these and no others shifts no median.
+        How long issuing takes is independent of the device's time, so leaving out these calls shifts no median.
         """
         times, gaps = [], 0
         for _ in _for_a_window():
@@ -203,7 +198,7 @@ class _Queue:
             else:
                 times.append(start.elapsed_time(end))
         if gaps > len(times):
-            self._head_start_ms = min(_LONGER * self._head_start_ms, self._longest_ms)
+            self._head_start_ms = min(_GROWTH * self._head_start_ms, self._longest_ms)
         return Window(samples_ms=times, queue_gaps=gaps)
 
 

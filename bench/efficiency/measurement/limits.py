@@ -1,4 +1,4 @@
-"""What this GPU can do at best, measured beside the cases: the rates of a large matrix product and of a large copy."""
+"""The limits of this GPU, measured in the same process as the cases: rates of a large matrix product and copy."""
 
 import statistics
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import torch
 
 from mixers.support.precision import DTYPES
 
-# Large enough that a tensor core's pipeline and the memory's are full: an H200 takes 1.5 and 0.13 ms in bfloat16.
+# Large enough to fill the pipelines of tensor cores and memory: an H200 takes 1.5 and 0.13 ms in bfloat16.
 _MATRIX = 8192
 _COPIED_BYTES = 2**28
 
@@ -29,7 +29,7 @@ class Limits:
     tb_s: float
 
     def floor_ms(self, *, flops: int, minimum_bytes: int) -> float:
-        """Return the least time for so much arithmetic and so many bytes, whichever takes longer."""
+        """Return the least time for this arithmetic or these bytes, whichever takes longer."""
         return 1e3 * max(flops / self.tflops, minimum_bytes / self.tb_s) / 1e12
 
 
@@ -37,7 +37,7 @@ def measure_limits(precision: str) -> Limits:
     """Measure the current GPU, which must have nothing else to do.
 
     Args:
-        precision: As for a case, and in force. In ``native`` it is the faster one of what the libraries use, TF32.
+        precision: As for a case, and in force. ``native`` is measured in TF32, the faster of what the libraries use.
     """
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if precision == "native" else before)
@@ -45,12 +45,12 @@ def measure_limits(precision: str) -> Limits:
         limits = Limits(tflops=_product_tflops(precision), tb_s=_copy_tb_s())
     finally:
         torch.set_float32_matmul_precision(before)
-        torch.cuda.empty_cache()  # or what the next case reserves would contain it
+        torch.cuda.empty_cache()  # otherwise it would count as reserved by the next case
     return limits
 
 
 def _product_tflops(precision: str) -> float:
-    if precision == "float32":  # on tensor cores as six products of bfloat16, which is how Triton multiplies
+    if precision == "float32":  # or six products of bfloat16 on tensor cores, as Triton multiplies
         return max(_tflops(torch.float32, size=_MATRIX // 2), _tflops(torch.bfloat16, size=_MATRIX) / 6)
     return _tflops(DTYPES[precision], size=_MATRIX)
 

@@ -1,6 +1,6 @@
-"""Memory of one call, taken apart, from the books of the allocator that gave it out.
+"""Memory of one call, by kind, as the allocator counts it.
 
-A pass of its own: a kernel library's autotuner allocates buffers in its first call, which are not the mixer's.
+It is measured in a call of its own, after the first: there an autotuner allocates buffers that are not the mixer's.
 """
 
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.profiler import profile  # that of torch.profiler imports PyTorch's compiler, in seconds
+from torch.autograd.profiler import profile  # torch.profiler would import PyTorch's compiler, which takes seconds
 
 GIB = 2**30
 
@@ -23,7 +23,7 @@ class Memory:
         weights: Parameters and buffers of the model.
         input: The features.
         peak: Peak of what the call allocates, its result included, above what was allocated before it.
-        reserved: Peak of what the caching allocator held, fragments and all; None on a CPU, which has none.
+        reserved: Peak of what the caching allocator held, fragments included; None on a CPU, which has none.
     """
 
     weights: int
@@ -33,12 +33,12 @@ class Memory:
 
 
 def measure_memory(call: Callable[[], object], *, model: nn.Module, x: Tensor, device_type: str) -> Memory:
-    """Return what one call takes.
+    """Measure the memory of one call.
 
     Args:
         call: What is measured; it must have been warmed up.
-        model: What it calls.
-        x: What it calls it with.
+        model: The model that it calls.
+        x: The input of the model.
         device_type: ``cuda`` or ``cpu``.
     """
     tensors = (*model.parameters(), *model.buffers())

@@ -1,7 +1,7 @@
-"""Clean windows: samples are taken in short windows, and one in which anything else happened is void and taken again.
+"""Clean windows: samples are taken in short windows. A window in which anything else happened is void and repeated.
 
-What is looked for would be measured as the mixer's: a compilation, a search among a kernel's configurations or a matrix
-library's algorithms, a garbage collection, a call of the allocator to the driver, and a clock that dropped.
+These events would be measured as the mixer's time: a compilation, a search among a kernel's configurations or a matrix
+library's algorithms, a garbage collection, a call of the allocator to the driver, and a drop of the clock.
 """
 
 import dataclasses
@@ -18,12 +18,12 @@ import torch
 from bench.efficiency.measurement.criterion import Criterion, Stop, median_error
 from mixers import autotuning
 
-_MOST_VOID_WINDOWS = 20  # and with these voided, the series ends
+_MOST_VOID_WINDOWS = 20  # after these the series ends
 
 
 @dataclass(frozen=True, kw_only=True)
 class Events:
-    """How often each thing happened that does not belong into a timed window."""
+    """How often each event happened that does not belong in a timed window."""
 
     compilations: int = 0
     autotunings: int = 0
@@ -48,12 +48,12 @@ EVENTS = tuple(field.name for field in dataclasses.fields(Events))
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """What one short stretch of sampling gave.
+    """The samples of one short stretch of time.
 
     Attributes:
         samples_ms: Times in the order in which they were taken.
-        issue_ms: For each the time that the host took to issue the call; empty where it is not of interest.
-        queue_gaps: How many samples were left out, since the launch queue ran dry where it is to be kept full.
+        issue_ms: The time the host took to issue each call; empty if it was not taken.
+        queue_gaps: How many samples were left out because the launch queue ran empty.
     """
 
     samples_ms: Sequence[float]
@@ -63,14 +63,14 @@ class Window:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Samples of one quantity, in ms and in the order in which they were taken, and how taking them went.
+    """Samples of one quantity, in ms and in the order in which they were taken, and what happened meanwhile.
 
     Attributes:
-        samples_ms: Those of the clean windows (`collect` says where others count).
-        issue_ms: For each the time that the host took to issue the call, or empty.
-        stop: Why there are no more.
-        events: What happened in the windows that are void.
-        void_samples: How many samples those windows held, and how many were left out in others.
+        samples_ms: Those of the clean windows; `collect` says when others count.
+        issue_ms: The time the host took to issue each call, or empty.
+        stop: Why there are no more samples.
+        events: What happened in the void windows.
+        void_samples: How many samples were in void windows or were left out.
     """
 
     samples_ms: tuple[float, ...]
@@ -95,7 +95,7 @@ class Series:
         return statistics.fmean(self.samples_ms)
 
     def percentile(self, percent: int) -> float:
-        """Return a percentile of the samples, between neighbours where it falls between them."""
+        """Return a percentile of the samples, interpolated between neighbours."""
         if len(self.samples_ms) == 1:
             return self.samples_ms[0]
         return statistics.quantiles(self.samples_ms, n=100, method="inclusive")[percent - 1]
@@ -106,18 +106,18 @@ def collect(
     *,
     criterion: Criterion,
     observe: Callable[[int], int],
-    rest: Callable[[], None] = lambda: None,
+    pause: Callable[[], None] = lambda: None,
 ) -> Series:
     """Take windows until the criterion is met or too many were void. Python collects no garbage meanwhile.
 
-    A card that cannot hold its clocks has no clean window. Where there are too few, those in which nothing but the
-    clock was amiss count after all, for so that card is; the series still ends as contaminated.
+    A card that cannot hold its clock has no clean window. If there are too few clean windows, those with no event but
+    a drop of the clock count after all, since they show the card as it is. The series still ends as contaminated.
 
     Args:
         take: Takes one window of samples; what it times must have been warmed up.
-        criterion: When there are enough samples.
-        observe: Told after each window how many samples it held; returns whether the clock has dropped.
-        rest: Called before each window; what it takes is no time of sampling.
+        criterion: When to stop.
+        observe: Called after each window with its number of samples; returns 1 if the clock has dropped, otherwise 0.
+        pause: Called before each window. Its time does not count as sampling.
     """
     clean: list[Window] = []
     clean_or_slow: list[Window] = []
@@ -128,9 +128,9 @@ def collect(
     began = time.perf_counter()
     try:
         while stop is None:
-            resting = time.perf_counter()
-            rest()
-            began += time.perf_counter() - resting
+            paused = time.perf_counter()
+            pause()
+            began += time.perf_counter() - paused
             before = _count()
             window = take()
             taken += len(window.samples_ms) + window.queue_gaps
@@ -166,7 +166,7 @@ def _joined(series: Iterable[Sequence[float]]) -> tuple[float, ...]:
 
 
 def _count() -> Events:
-    """Return how often each thing has happened in this process so far."""
+    """Return how often each event has happened in this process so far."""
     on_gpu = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     return Events(
         compilations=_COMPILATIONS.total(),
@@ -178,14 +178,14 @@ def _count() -> Events:
 
 
 class _Compilations:
-    """Counts the kernels that Triton compiled or loaded and the graphs that torch.compile compiled."""
+    """Counts kernels that Triton compiled or loaded, and graphs that torch.compile compiled."""
 
     def __init__(self) -> None:
         self._total = 0
         self._listening: set[str] = set()
 
     def total(self) -> int:
-        """Return the count, from the first call on at which the compiler was loaded."""
+        """Return the count. A compiler is counted from the first call after it was loaded."""
         for compiler, listen in (("triton", self._listen_to_triton), ("torch._dynamo", self._listen_to_dynamo)):
             if compiler in sys.modules and compiler not in self._listening:
                 self._listening.add(compiler)

@@ -53,7 +53,7 @@ def test_a_card_at_its_power_cap_rests_until_it_is_not() -> None:
 
     def rested() -> float:
         began = time.perf_counter()
-        monitor.rest()
+        monitor.pause()
         return time.perf_counter() - began
 
     assert rested() < 0.02  # nothing is known yet

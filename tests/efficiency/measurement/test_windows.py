@@ -58,7 +58,7 @@ def test_resting_between_windows_takes_no_time_of_sampling() -> None:
         return 0
 
     timed = Criterion(relative_error=0.0, minimum_seconds=0.0, maximum_seconds=0.15)
-    series = collect(windows_of_five(sample), criterion=timed, observe=lambda _: 0, rest=lambda: time.sleep(0.05))
+    series = collect(windows_of_five(sample), criterion=timed, observe=lambda _: 0, pause=lambda: time.sleep(0.05))
     assert len(series.samples_ms) / 5 >= 6  # three, were it counted
 
 

@@ -1,0 +1,85 @@
+"""The commands that read what a sweep measured: report and compare. They need no torch."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.app import REPORT, app
+from mixers.support.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.efficiency.records import Record
+
+
+@app.command(rich_help_panel=REPORT)
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Folders that `sbench sweep` made.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the report; default: that of the sweep, if there is one.", show_default=False),
+    ] = None,
+) -> None:
+    """Write all figures and tables of a sweep.
+
+    The report holds costs, growth with length, crossings, floors, and the verdicts on the paper's claims. Figures are
+    PNG and PDF; tables are CSV, Markdown and LaTeX. Several sweeps of one machine can share a report.
+    """
+    from rich.console import Console
+
+    from bench.reporting.efficiency.report import write_report
+
+    if output is None and len(folders) > 1:
+        raise UserError("several folders need a folder for their report", hint="Give it as --output.")
+    print_records(write_report(folders, output or folders[0]), output or folders[0], Console())
+
+
+@app.command(rich_help_panel=REPORT)
+def compare(
+    before: Annotated[Path, typer.Argument(help="A folder that `sbench sweep` made.")],
+    after: Annotated[Path, typer.Argument(help="Another such folder.")],
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="gpu (the GPU's own time) or latency (single calls); default: gpu, if both sweeps have it.",
+            show_default=False,
+        ),
+    ] = None,
+    fail_on_slower: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PERCENT",
+            help="Exit with code 1 if a case is slower by more than this, for instance 5%, or has lost its figure.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Show which cases are faster or slower in a second sweep, and what else differs."""
+    from rich.console import Console
+
+    from bench.reporting.efficiency import comparison, verdict
+
+    fraction = None if fail_on_slower is None else verdict.parse_fraction(fail_on_slower)
+    compared = comparison.compare(before, after, by=by)
+    Console().print(comparison.render(compared))
+    offending = [] if fraction is None else comparison.slower(compared, fraction)
+    for line in offending:
+        print(line, file=sys.stderr)
+    if offending:
+        raise typer.Exit(1)
+
+
+def print_records(records: "Sequence[Record]", folder: Path, console: "Console") -> None:
+    """Print a table for each setting, and why cases have no figure. Print the folder to standard output."""
+    from bench.reporting.efficiency.overview import by_setting
+    from bench.reporting.efficiency.tables import failures, summary
+
+    for alike in by_setting(records).values():
+        console.print(summary(alike))
+        for line in failures(alike):
+            console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
+    print(folder)

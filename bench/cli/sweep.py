@@ -1,0 +1,206 @@
+"""The main command: sweep."""
+
+import contextlib
+import importlib
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from bench.cli import sweep_options as options
+from bench.cli.app import INTERRUPTED, MEASURE, app, check_alone, new_progress
+from bench.cli.parsing import split_names
+from bench.cli.report import print_records
+from bench.files import resume_command
+from mixers.support.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+
+    from bench.efficiency.settings import Plan
+    from bench.efficiency.sweep import Event, Interrupted
+
+BEGAN_S = time.perf_counter()
+
+
+@app.command(rich_help_panel=MEASURE)
+def sweep(
+    context: typer.Context,
+    names: options.Names = None,
+    max_seconds: options.MaxSeconds = None,
+    lengths: options.Lengths = None,
+    preset: options.Preset = "matched",
+    precision: options.Precision = None,
+    pass_: options.Pass = "inference",
+    execution: options.Execution = "eager",
+    batch: options.Batch = "1",
+    text_tokens: options.TextTokens = None,
+    cold_cache: options.ColdCache = False,
+    device: options.Device = "auto",
+    audio: options.Audio = None,
+    encoder: options.Encoder = None,
+    seed: options.Seed = 0,
+    time_budget: options.TimeBudget = None,
+    output: options.Output = None,
+    resume: options.Resume = None,
+    allow_mixed: options.AllowMixed = False,
+) -> None:
+    """Measure latency and peak memory over the length of the audio.
+
+    It leaves CSV, JSONL and PNG in a folder. On a GPU it measures the implementations that people run. On a CPU it
+    measures the plain PyTorch references, at lengths that take about two minutes.
+    """
+    from bench.efficiency import isolation
+
+    isolation.start_server()  # imports PyTorch while this process does
+    from bench.efficiency import selection
+    from bench.efficiency import sweep as sweeping
+    from bench.efficiency.settings import Plan
+    from bench.environment import choose_device
+
+    if resume is not None:
+        check_alone(context, "resume", "continues the sweep as it was", beside=["allow_mixed"])
+        interrupted = sweeping.read_interrupted(resume, allow_mixed=allow_mixed)
+        _measure(interrupted.header.plan, resume, interrupted)
+        return
+    if allow_mixed:
+        raise UserError("--allow-mixed is for a sweep that continues", hint="Give it with --resume.")
+    device_type = choose_device(device)
+    settings = selection.choose_settings(
+        device_type=device_type,
+        presets=split_names(preset),
+        precisions=None if precision is None else split_names(precision),
+        passes=split_names(pass_),
+        executions=split_names(execution),
+        batches=options.parse_batches(batch),
+        text_tokens=text_tokens,
+        cold_cache=cold_cache,
+    )
+    plan = Plan(
+        contestants=selection.choose_contestants(names or [], settings=settings, device_type=device_type),
+        seconds=selection.choose_seconds(options.parse_seconds(lengths), max_seconds, device_type=device_type),
+        device_type=device_type,
+        seed=seed,
+        time_budget_s=options.check_time_budget(time_budget, device_type=device_type),
+        audio=options.check_audio(audio, encoder),
+        encoder=encoder,
+    )
+    _measure(plan, output or Path("runs") / datetime.now().strftime("%Y-%m-%dT%H-%M-%S"), None)
+
+
+def _measure(plan: "Plan", folder: Path, interrupted: "Interrupted | None") -> None:
+    """Run a sweep, show what happens, then write and show its report. Ctrl-C keeps what was measured."""
+    from rich.console import Console
+
+    from bench.efficiency import sweep as sweeping
+    from bench.efficiency.store import record_wall_time
+
+    console, stopped = Console(stderr=True), False
+    display = Display(plan, console, done=len(interrupted.records) if interrupted else 0)
+    try:
+        with contextlib.closing(sweeping.run(plan, folder, interrupted=interrupted)) as events, display.shown():
+            for event in events:
+                display.show(event)
+        measured_s = time.perf_counter() - BEGAN_S
+    except KeyboardInterrupt:
+        stopped = True
+    if display.done:
+        from bench.reporting.efficiency.report import write_figures
+
+        records = write_figures(folder)
+        if not stopped and not (interrupted and interrupted.records):
+            total_s = time.perf_counter() - BEGAN_S
+            record_wall_time(folder, ready_s=display.ready_s, measured_s=measured_s, total_s=total_s)
+        print_records(records, folder, console)
+    else:
+        console.print("Nothing was measured.")
+    if stopped:
+        if folder.exists():
+            print("To continue:", resume_command("sweep", folder), file=sys.stderr)
+        raise typer.Exit(INTERRUPTED)
+
+
+class Display:
+    """Shows the events of a sweep: a line for each setting, and a progress bar for its cases.
+
+    Attributes:
+        done: How many cases are measured.
+        ready_s: For each contestant that was compiled before measuring, when it was ready.
+    """
+
+    def __init__(self, plan: "Plan", console: "Console", *, done: int) -> None:
+        self.done = done
+        self.ready_s: dict[str, float] = {}
+        self._plan = plan
+        self._console = console
+        self._status = console.status("Preparing the input")
+        self._progress = new_progress(console)
+        total = len(plan.contestants) * len(plan.seconds)
+        self._cases = self._progress.add_task("", total=total, completed=done)
+        self._compiling: TaskID | None = None
+        self._contestants: tuple[str, ...] = ()
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[None]:
+        """Keep the terminal as it was before, after the block."""
+        self._status.start()
+        try:
+            yield
+        finally:
+            self._status.stop()
+            if self._progress.live.is_started:
+                self._progress.stop()
+
+    def show(self, event: "Event") -> None:
+        """Show one event."""
+        from bench.efficiency.sweep import FolderMade, Prepared, SettingStarted
+
+        if isinstance(event, FolderMade):
+            self._status.stop()
+            self._announce()
+        elif isinstance(event, SettingStarted):
+            self._status.stop()
+            importlib.import_module("bench.reporting.efficiency.report")  # takes a second, while contestants compile
+            self._console.print(f"{self._plan.device_type}, {event.setting.label}, {event.input}")
+            self._progress.start()
+            self._contestants = event.contestants
+            if self._plan.device_type == "cuda" and event.contestants:
+                self._compiling = self._progress.add_task("compiling", total=len(event.contestants))
+            else:
+                self._show_first_contestant()
+        elif isinstance(event, Prepared):
+            self._show_prepared(event.contestant)
+        else:
+            self.done += 1
+            record = event.record
+            description = f"{record.name} {record.seconds:g} s: {record.status}"
+            self._progress.update(self._cases, advance=1, description=description)
+
+    def _show_prepared(self, contestant: str) -> None:
+        self.ready_s.setdefault(contestant, time.perf_counter() - BEGAN_S)
+        if self._compiling is None:
+            return
+        self._progress.update(self._compiling, advance=1, description=f"ready: {contestant}")
+        if all(each.finished for each in self._progress.tasks if each.id == self._compiling):
+            self._progress.remove_task(self._compiling)
+            self._compiling = None
+            self._show_first_contestant()
+
+    def _show_first_contestant(self) -> None:
+        """Show what is being measured before the first record."""
+        self._progress.update(self._cases, description=next(iter(self._contestants), ""))
+
+    def _announce(self) -> None:
+        """Say which mixers are missing, and what the figures of a CPU are not good for."""
+        import mixers
+        from bench.reporting.efficiency.overview import CPU_NOTICE
+
+        for name, reason in mixers.unavailable().items():
+            self._console.print(f"{name} is unavailable: {reason}", style="yellow")
+        if self._plan.device_type == "cpu":
+            self._console.print(CPU_NOTICE, style="bold yellow")

@@ -1,0 +1,101 @@
+"""The options of the command sweep, and what their values mean."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.parsing import split_names
+from mixers.support.errors import UserError
+
+CPU_BUDGET_S = 120.0
+
+PRESETS = "matched: stacks of 20 M parameters; layer: one of their mixers alone; released: the paper's bare layers."
+
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="MIXER", help="For instance kda or sa/sdpa; see `sbench list`; default: all."),
+]
+MaxSeconds = Annotated[
+    float | None, typer.Option(help="Longest audio; default: 400 on a GPU, 5 on a CPU.", show_default=False)
+]
+Lengths = Annotated[str | None, typer.Option(help="Lengths of audio in seconds: 10,20,40", show_default=False)]
+Preset = Annotated[str, typer.Option(help=f"{PRESETS} This and the next four take one or several: matched,released")]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        help="bfloat16 (default on a GPU), tf32, float32 (IEEE; default on a CPU) or native (default of released): "
+        "float32 tensors, every library at its own default.",
+        show_default=False,
+    ),
+]
+Pass = Annotated[str, typer.Option("--pass", help="inference, or training: forward and backward.")]
+Execution = Annotated[
+    str, typer.Option(help="eager, graph (replay of a CUDA graph) or compile (through torch.compile).")
+]
+Batch = Annotated[str, typer.Option(help="Sequences in one call.")]
+TextTokens = Annotated[
+    int | None,
+    typer.Option(
+        help="Frames of text that each call appends to the audio; default: 100 in released, otherwise none.",
+        show_default=False,
+    ),
+]
+ColdCache = Annotated[bool, typer.Option("--cold-cache", help="Overwrite the GPU's L2 cache before each timed call.")]
+Device = Annotated[str, typer.Option(help="auto, cuda or cpu.")]
+Audio = Annotated[Path | None, typer.Option(help="Folder of recordings (wav, flac) to use instead of random features.")]
+Encoder = Annotated[
+    str | None,
+    typer.Option(help="Encoder of --audio: a Hugging Face id, a folder, or xlsr-random.", show_default=False),
+]
+Seed = Annotated[int, typer.Option(help="Seed of weights and input.")]
+TimeBudget = Annotated[
+    float | None,
+    typer.Option(help=f"Seconds for the whole sweep, on a CPU; default: {CPU_BUDGET_S:g}.", show_default=False),
+]
+Output = Annotated[
+    Path | None, typer.Option(help="New folder for the results; default: under runs/.", show_default=False)
+]
+Resume = Annotated[Path | None, typer.Option(help="Continue an interrupted sweep, in its folder.", show_default=False)]
+AllowMixed = Annotated[
+    bool, typer.Option("--allow-mixed", help="With --resume: allow another machine, library or code.")
+]
+
+
+def parse_batches(text: str) -> tuple[int, ...]:
+    """Return the numbers of sequences that --batch lists."""
+    from bench.efficiency.selection import batch_error
+
+    names = split_names(text)
+    if not all(name.isdecimal() for name in names):
+        raise batch_error(text)
+    return tuple(int(name) for name in names)
+
+
+def parse_seconds(lengths: str | None) -> tuple[float, ...] | None:
+    """Return the lengths that --lengths lists; None if it is not given."""
+    if lengths is None:
+        return None
+    names = split_names(lengths)
+    try:
+        return tuple(float(name) for name in names)
+    except ValueError:
+        hint = "Give rising lengths in seconds, separated by commas: --lengths 10,20,40"
+        raise UserError(f"--lengths {lengths}: not every length is a number", hint=hint) from None
+
+
+def check_time_budget(seconds: float | None, *, device_type: str) -> float | None:
+    """Return the time budget of a sweep; None for no limit."""
+    if seconds is not None and not 0 < seconds < float("inf"):
+        raise UserError(f"--time-budget {seconds} is no time", hint="Give the seconds that the whole sweep may take.")
+    if seconds is not None and device_type != "cpu":
+        raise UserError("--time-budget is for sweeps on a CPU", hint="Remove it: on a GPU every case takes seconds.")
+    return CPU_BUDGET_S if seconds is None and device_type == "cpu" else seconds
+
+
+def check_audio(audio: Path | None, encoder: str | None) -> str | None:
+    """Return the folder of recordings; None for random features."""
+    if (audio is None) != (encoder is None):
+        missing, given = ("--encoder", "--audio") if encoder is None else ("--audio", "--encoder")
+        raise UserError(f"{given} needs {missing}", hint="For instance --audio recordings --encoder xlsr-random.")
+    return None if audio is None else str(audio)

@@ -1,0 +1,89 @@
+"""The commands around a sweep: doctor, tune and list."""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.app import MEASURE, app
+from bench.cli.parsing import split_names
+from bench.cli.sweep_options import PRESETS
+
+
+@app.command(rich_help_panel=MEASURE)
+def doctor(device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "auto") -> None:
+    """Check the instruments on this machine against known answers.
+
+    It also finds the smallest difference that this machine resolves. It takes half a minute, changes no setting, and
+    exits with code 1 if a check fails.
+    """
+    from bench.efficiency import isolation
+
+    isolation.start_server()  # imports PyTorch while this process does
+    from rich.console import Console
+
+    from bench.efficiency.doctor import checks, verdicts
+    from bench.environment import choose_device
+
+    device_type = choose_device(device)
+    with Console(stderr=True).status(f"Checking {device_type}") as status:
+        diagnosis = checks.examine(device_type, on_step=status.update)
+    console = Console()
+    console.print(verdicts.table(diagnosis))
+    difference = verdicts.smallest_difference(diagnosis.repetitions)
+    console.print(f"smallest difference this machine resolves: {difference}", highlight=False, soft_wrap=True)
+    if not diagnosis.passed:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=MEASURE)
+def tune(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="MIXER[/IMPLEMENTATION]", help="As for sweep; default: what sweep measures by default."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Only these presets, for instance released.", show_default=False)
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Only these precisions, for instance native,bfloat16.", show_default=False)
+    ] = None,
+    pass_: Annotated[
+        str | None, typer.Option("--pass", help="Only these passes, for instance training.", show_default=False)
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Search again for known configurations too.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Parent of the new folders; default: where sweeps look for them.", show_default=False),
+    ] = None,
+) -> None:
+    """Find the fastest kernel configurations on this GPU, once.
+
+    It takes minutes. Later sweeps need not search. It exits with code 1 if a search fails.
+    """
+    from bench.efficiency import tune as tuning
+
+    presets, precisions, passes = (None if text is None else split_names(text) for text in (preset, precision, pass_))
+    tuned = tuning.tune(
+        names or [],
+        output,
+        settings=tuning.choose(presets=presets, precisions=precisions, passes=passes),
+        again=again,
+        on_search_ended=partial(print, file=sys.stderr, flush=True),
+    )
+    for folder in tuned.folders:
+        print(folder)
+    if tuned.failed:
+        raise typer.Exit(1)
+
+
+@app.command("list", rich_help_panel=MEASURE)
+def list_mixers(preset: Annotated[str, typer.Option(help=PRESETS)] = "matched") -> None:
+    """Show mixers, implementations and exact parameter counts, and what runs on this machine."""
+    from rich.console import Console
+
+    from bench.efficiency.listing import table
+
+    Console().print(table(preset=preset))

@@ -1,0 +1,213 @@
+"""Measures the cases of one built model: its times, its memory and the conditions, at one length after the other."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from bench.efficiency.failures import is_out_of_memory
+from bench.efficiency.fitting import longest_fitting
+from bench.efficiency.forecast import Forecast
+from bench.efficiency.measurement.execution import bind, callable_model, capture
+from bench.efficiency.measurement.latency import WARM_UP_CALLS, measure_as_the_paper, measure_latency
+from bench.efficiency.measurement.limits import Limits, measure_limits
+from bench.efficiency.measurement.memory import GIB, measure_memory, peak_bytes
+from bench.efficiency.measurement.sizes import Sizes, sizes_of
+from bench.efficiency.measurement.telemetry import Conditions, Monitor, Occupancy
+from bench.efficiency.recording import Figures, Recorder, now, with_figures
+from bench.efficiency.records import Measurement, Record
+from bench.efficiency.task import Task
+from bench.environment import available_memory_gib, gpu_uuid
+from bench.gpu import Card
+from bench.speech import frames_of, samples_of
+from mixers import autotuning, stack
+from mixers.base import SequenceModel
+from mixers.support.errors import UserError
+from mixers.support.precision import DTYPES, use_precision
+
+_SPARE_GIB = 1.0  # of host memory, left to everything else
+
+_UTTERANCES = 20  # timed as in the paper
+
+
+class ModelUnderTest:
+    """A contestant's model on its device."""
+
+    def __init__(self, task: Task, recorder: Recorder, *, alone: bool) -> None:
+        """Build the model.
+
+        Args:
+            task: The contestant.
+            recorder: Makes its records.
+            alone: Whether no other process of the sweep is alive. Only then the longest length that fits is looked
+                for.
+
+        Raises:
+            Exception: Whatever a library raises.
+        """
+        self._device_type = task.plan.device_type
+        self._setting = setting = task.contestant.setting
+        self._source = task.source
+        self._recorder = recorder
+        self._alone = alone
+        self._dtype = DTYPES[setting.precision]
+        if self._device_type == "cuda":
+            use_precision(setting.precision)
+        contestant = task.contestant
+        self._model: SequenceModel = (
+            stack.build(
+                contestant.mixer, implementation=contestant.implementation, preset=setting.preset, seed=task.plan.seed
+            )
+            .to(self._device_type, self._dtype)
+            .train(setting.pass_ == "training")
+        )
+        normal = torch.Generator().manual_seed(task.plan.seed)
+        text = torch.randn(setting.batch, setting.text_tokens, self._model.width, generator=normal)  # (B, N, D)
+        self._bind = partial(
+            bind,
+            callable_model(self._model, setting.execution),
+            pass_=setting.pass_,
+            text=text.to(self._device_type, self._dtype) if setting.text_tokens else None,
+        )
+        self._card = Card(gpu_uuid()) if self._device_type == "cuda" else None
+        self._deadline = None if task.time_budget_s is None else time.perf_counter() + task.time_budget_s
+        self._forecast = Forecast(self._attempt, free_gib=available_memory_gib() - _SPARE_GIB)
+        self._longest_measured = 0.0
+        self._longest_fitting: float | None = None
+
+    def warm_up(self, lengths: Sequence[float]) -> None:
+        """Call the model once at each length. A length for which other processes leave no memory is passed over."""
+        for seconds in lengths:
+            self._fits(seconds)
+        if self._card:
+            torch.cuda.empty_cache()
+
+    def measure(self, seconds: float) -> Measurement:
+        """Measure one case."""
+        began, started_at = time.perf_counter(), now()
+        x: Tensor | None = None
+        try:
+            frames = frames_of(samples_of(seconds))
+            record = partial(
+                self._recorder.record,
+                seconds,
+                started_at=started_at,
+                sizes=self._sizes(frames),
+                limits=self._limits,
+            )
+            obstacle = self._obstacle(frames)
+            if obstacle:
+                return Measurement(record=record(status="skipped", error=obstacle))
+            x = self._input(seconds)
+            figures = self._figures(x)
+        except UserError:
+            raise
+        except Exception as error:  # libraries raise every kind
+            # The traceback holds what the failed call had allocated. The next case needs that memory.
+            x = None
+            return Measurement(record=self._failure(seconds, error.with_traceback(None), started_at=started_at))
+        self._longest_measured = max(self._longest_measured, seconds)
+        return with_figures(record(status="ok", wall_s=time.perf_counter() - began), figures)
+
+    def _input(self, seconds: float) -> Tensor:
+        """Return the features of a batch: the same audio, started at another place in each sequence."""
+        features = self._source.features(seconds).to(self._device_type, self._dtype)  # (1, L, D)
+        step = features.shape[1] // self._setting.batch
+        return torch.cat([features.roll(row * step, dims=1) for row in range(self._setting.batch)])  # (B, L, D)
+
+    def _sizes(self, frames: int) -> Sizes:
+        """Return the sizes of a call on so many frames of audio."""
+        setting = self._setting
+        return sizes_of(self._model, batch=setting.batch, frames=frames + setting.text_tokens, pass_=setting.pass_)
+
+    @functools.cached_property
+    def _limits(self) -> Limits | None:
+        """What this GPU can do at best, measured when it is this process's turn; None on a CPU."""
+        return measure_limits(self._setting.precision) if self._device_type == "cuda" else None
+
+    def _figures(self, x: Tensor) -> Figures:
+        """Take all figures of a call on this input."""
+        monitor = Monitor(self._card) if self._card else None
+        issue = self._bind(x)
+        with autotuning.compiling_side_by_side():  # raises what the preparation passed over
+            for _ in range(WARM_UP_CALLS):
+                issue()
+        as_graph = self._setting.execution == "graph"
+        call = capture(issue) if as_graph else issue
+        latency = measure_latency(
+            call,
+            device_type=self._device_type,
+            cold_cache=self._setting.cache == "cold",
+            observe=monitor.observe if monitor else lambda _: 0,
+            pause=monitor.pause if monitor else lambda: None,
+        )
+        if as_graph:
+            call = partial(capture, issue)  # a graph takes its memory while it is captured
+        return Figures(
+            latency=latency,
+            memory=measure_memory(call, model=self._model, x=x, device_type=self._device_type),
+            configurations=autotuning.origins(),
+            conditions=monitor.conditions() if monitor else Conditions(),
+            occupancy=self._occupancy(),
+            paper_ms=self._paper_ms(x),
+        )
+
+    def _occupancy(self) -> Occupancy:
+        card = self._card
+        if card is None:
+            return Occupancy()
+        own_gib, used_gib = card.own_gib(), card.used_gib()
+        return Occupancy(process_gib=own_gib, device_gib=used_gib, other_processes=card.other_processes())
+
+    def _paper_ms(self, x: Tensor) -> float | None:
+        """Time the released layers as the paper did, on a GPU."""
+        if not self._card or self._setting.preset != "released" or self._setting.execution != "eager":
+            return None
+        utterances = (x.roll(frame, dims=1) for frame in range(_UTTERANCES + 1))
+        return measure_as_the_paper(self._bind(utterance) for utterance in utterances)
+
+    def _failure(self, seconds: float, error: Exception, *, started_at: str) -> Record:
+        sizes = Sizes(parameters=self._model.parameter_count())
+        longest: float | None = None
+        if is_out_of_memory(error) and self._alone:
+            if self._longest_fitting is None:
+                self._longest_fitting = longest_fitting(self._fits, low=self._longest_measured, high=seconds)
+            longest = self._longest_fitting
+        record = self._recorder.failure(seconds, error, started_at=started_at, sizes=sizes)
+        return dataclasses.replace(record, longest_fitting_seconds=longest)
+
+    def _fits(self, seconds: float) -> bool:
+        """Call the model once on random features of this length; return whether the memory suffices."""
+        frames = max(1, frames_of(samples_of(seconds)))  # a bisection may ask for less than one frame
+        try:
+            self._bind(self._random(frames))()
+            if self._device_type == "cuda":
+                torch.cuda.synchronize()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return False
+        return True
+
+    def _obstacle(self, frames: int) -> str:
+        """Return why a case would not fit on a CPU. A GPU refuses such a case by itself, without harm."""
+        if self._device_type != "cpu":
+            return ""
+        left = float("inf") if self._deadline is None else self._deadline - time.perf_counter()
+        return self._forecast.obstacle(frames, seconds_left=left)
+
+    def _attempt(self, frames: int) -> tuple[float, float]:
+        """Run a call twice; return the seconds of the second and the peak memory of the first, in GiB."""
+        call = self._bind(self._random(frames))
+        peak = peak_bytes(call, device_type="cpu")
+        began = time.perf_counter()
+        call()
+        return time.perf_counter() - began, peak / GIB
+
+    def _random(self, frames: int) -> Tensor:
+        size = self._setting.batch, frames, self._model.width
+        return torch.randn(size, device=self._device_type, dtype=self._dtype)

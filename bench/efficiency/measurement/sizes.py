@@ -1,0 +1,41 @@
+"""How large a call is by the mixer's equations: parameters, arithmetic and the fewest bytes."""
+
+from dataclasses import dataclass
+
+from mixers.base import SequenceModel
+
+# For each product of the forward pass, the backward pass computes two: the gradients of both factors. It also moves
+# the gradients of everything that the forward pass moves.
+TRAINING_FLOPS, TRAINING_BYTES = 3, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """The size of a model and of one call.
+
+    Attributes:
+        parameters: Count of trainable parameters.
+        flops: Arithmetic of one call; None if the call did not come about.
+        minimum_bytes: The fewest bytes that one call must move; None likewise.
+    """
+
+    parameters: int
+    flops: int | None = None
+    minimum_bytes: int | None = None
+
+
+def sizes_of(model: SequenceModel, *, batch: int, frames: int, pass_: str) -> Sizes:
+    """Return the sizes of a call on a batch of sequences (B, L, D).
+
+    Args:
+        model: What is called.
+        batch: B.
+        frames: L.
+        pass_: ``inference`` or ``training``.
+    """
+    training = pass_ == "training"
+    return Sizes(
+        parameters=model.parameter_count(),
+        flops=model.flops(batch=batch, frames=frames) * (TRAINING_FLOPS if training else 1),
+        minimum_bytes=model.minimum_bytes(batch=batch, frames=frames) * (TRAINING_BYTES if training else 1),
+    )

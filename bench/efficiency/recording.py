@@ -1,0 +1,177 @@
+"""Turns what was measured of a case into a record and its samples."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import mixers
+from bench.efficiency.failures import describe, is_out_of_memory, requested_gib
+from bench.efficiency.measurement.latency import Latency
+from bench.efficiency.measurement.limits import Limits
+from bench.efficiency.measurement.memory import GIB, SOURCES, Memory
+from bench.efficiency.measurement.sizes import Sizes
+from bench.efficiency.measurement.telemetry import Conditions, Occupancy
+from bench.efficiency.records import Measurement, Record, Samples, Status
+from bench.efficiency.task import Task
+from bench.environment import versions
+from bench.speech import frames_of, samples_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """All figures of one case.
+
+    Attributes:
+        latency: Its times.
+        memory: Its memory.
+        configurations: Where its kernels' configurations came from, as `mixers.autotuning.origins` says it.
+        conditions: The state of the GPU meanwhile.
+        occupancy: Who else used the GPU, and how much of its memory was taken.
+        paper_ms: Its time as the paper took it; None if it was not taken so.
+    """
+
+    latency: Latency
+    memory: Memory
+    configurations: str
+    conditions: Conditions
+    occupancy: Occupancy
+    paper_ms: float | None
+
+
+def now() -> str:
+    """Return the time as records write it: UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorder:
+    """Makes the records of one contestant.
+
+    Attributes:
+        task: The contestant and its sweep.
+        device: The processor's name.
+    """
+
+    task: Task
+    device: str
+
+    def record(
+        self,
+        seconds: float,
+        *,
+        status: Status,
+        error: str = "",
+        started_at: str | None = None,
+        wall_s: float = 0.0,
+        sizes: Sizes | None = None,
+        limits: Limits | None = None,
+    ) -> Record:
+        """Return the record of a case without figures.
+
+        Args:
+            seconds: Length of the audio.
+            status: What became of the case.
+            error: Why there is no figure.
+            started_at: When it began; None for now.
+            wall_s: Wall time spent on it.
+            sizes: Of the model and the call; None if the model could not be built.
+            limits: What the GPU can do at best; None if unknown.
+        """
+        contestant, plan, installed = self.task.contestant, self.task.plan, versions()
+        record = Record(
+            mixer=contestant.mixer,
+            implementation=contestant.implementation,
+            seconds=seconds,
+            frames=frames_of(samples_of(seconds)),
+            status=status,
+            error=error,
+            causal=mixers.load(contestant.mixer).causal,
+            input=self.task.source.description,
+            seed=plan.seed,
+            device=self.device,
+            device_type=plan.device_type,
+            memory_source=SOURCES[plan.device_type],
+            started_at=started_at or now(),
+            wall_s=wall_s,
+            sbench=installed["sbench"],
+            torch=installed["torch"],
+            triton=installed["triton"],
+            fla=installed["fla"],
+            **dataclasses.asdict(contestant.setting),
+        )
+        if sizes is not None:
+            record = dataclasses.replace(record, **dataclasses.asdict(sizes))
+        if sizes is None or limits is None or sizes.flops is None or sizes.minimum_bytes is None:
+            return record
+        return dataclasses.replace(
+            record,
+            peak_tflops=limits.tflops,
+            copy_tb_s=limits.tb_s,
+            floor_ms=limits.floor_ms(flops=sizes.flops, minimum_bytes=sizes.minimum_bytes),
+        )
+
+    def failure(
+        self, seconds: float, error: BaseException, *, started_at: str | None = None, sizes: Sizes | None = None
+    ) -> Record:
+        """Return the record of a case in which a library raised an error."""
+        if not is_out_of_memory(error):
+            return self.record(seconds, status="failed", error=describe(error), started_at=started_at, sizes=sizes)
+        record = self.record(seconds, status="oom", error=describe(error), started_at=started_at, sizes=sizes)
+        return dataclasses.replace(record, oom_requested_gib=requested_gib(str(error)))
+
+
+def with_figures(record: Record, figures: Figures) -> Measurement:
+    """Return a record with the figures of its case, and the samples behind them."""
+    single, queue, memory = figures.latency.single, figures.latency.full_queue, figures.memory
+    series = [single] if queue is None or queue is single else [single, queue]
+    events = sum((each.events for each in series[1:]), series[0].events)
+    record = dataclasses.replace(
+        record,
+        latency_ms=single.median,
+        latency_ms_mean=single.mean,
+        latency_ms_p05=single.percentile(5),
+        latency_ms_p95=single.percentile(95),
+        samples=len(single.samples_ms),
+        latency_error=_finite(single.relative_error),
+        latency_stop=single.stop,
+        host_ms=figures.latency.host_ms,
+        launch_bound=figures.latency.launch_bound,
+        converged=all(each.stop == "converged" for each in series),
+        void_samples=sum(each.void_samples for each in series),
+        gpu_stop=queue.stop if queue else "",
+        gpu_samples=len(queue.samples_ms) if queue else 0,
+        peak_memory_gib=memory.peak / GIB,
+        weights_gib=memory.weights / GIB,
+        input_gib=memory.input / GIB,
+        reserved_gib=None if memory.reserved is None else memory.reserved / GIB,
+        configurations=figures.configurations,
+        paper_ms=figures.paper_ms,
+        **dataclasses.asdict(events),
+        **dataclasses.asdict(figures.conditions),
+        **dataclasses.asdict(figures.occupancy),
+    )
+    if queue is not None and queue.samples_ms:
+        record = dataclasses.replace(
+            record,
+            gpu_ms=queue.median,
+            gpu_ms_p05=queue.percentile(5),
+            gpu_ms_p95=queue.percentile(95),
+            gpu_error=_finite(queue.relative_error),
+        )
+    return Measurement(record=record, samples=_samples(record, figures.latency))
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _samples(record: Record, latency: Latency) -> Samples:
+    return Samples(
+        name=record.name,
+        setting=record.setting,
+        seconds=record.seconds,
+        latency_ms=list(latency.single.samples_ms),
+        issue_ms=list(latency.single.issue_ms),
+        gpu_ms=list(latency.full_queue.samples_ms) if latency.full_queue else [],
+    )

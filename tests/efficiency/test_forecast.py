@@ -1,0 +1,37 @@
+"""Predictions of time and memory from calls that follow a power law."""
+
+import itertools
+from functools import partial
+
+import pytest
+
+from bench.efficiency.forecast import Forecast
+
+
+def power_law(frames: int, *, power: float) -> tuple[float, float]:
+    """Seconds and GiB of a call that takes a second and a GiB at 1,000 frames."""
+    return (frames / 1000) ** power, (frames / 1000) ** power
+
+
+@pytest.mark.parametrize("power", [1.0, 1.5, 2.0])
+def test_forecast_of_time(power: float) -> None:
+    """A long case has 14 calls; finding out takes two at each step on the way."""
+    forecast = Forecast(partial(power_law, power=power), free_gib=float("inf"))
+    assert forecast.obstacle(1000, seconds_left=30) == ""
+    seconds = 14 * 4**power
+    assert f"would take about {seconds:.0f} s" in forecast.obstacle(4000, seconds_left=0.9 * seconds)
+
+
+def test_forecast_of_memory_never_tries_what_might_not_fit() -> None:
+    tried: list[int] = []
+
+    def attempt(frames: int) -> tuple[float, float]:
+        tried.append(frames)
+        return 1e-3, power_law(frames, power=2)[1]
+
+    forecast = Forecast(attempt, free_gib=20.0)
+    assert forecast.obstacle(4000, seconds_left=60) == ""
+    assert "5000 frames might take 25.0 GiB; 20.0 GiB are free" in forecast.obstacle(5000, seconds_left=60)
+    assert "GiB are free" in forecast.obstacle(20_000, seconds_left=60)
+    assert max(tried) == 4000
+    assert all(longer <= 4 * shorter for shorter, longer in itertools.pairwise(tried))

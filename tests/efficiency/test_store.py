@@ -1,0 +1,181 @@
+import dataclasses
+import json
+import tempfile
+import typing
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.efficiency.records import SCHEMA_VERSION, Record, Samples, Status
+from bench.efficiency.store import RECORDS_FILE, SAMPLES_FILE, append_record, mend, read_records, read_samples
+from mixers.support.errors import UserError
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+count = st.integers(min_value=0)
+
+strategies = {
+    str: st.text(),
+    int: count,
+    int | None: st.none() | count,
+    float: finite,
+    float | None: st.none() | finite,
+    bool: st.booleans(),
+    bool | None: st.none() | st.booleans(),
+    Status: st.sampled_from(typing.get_args(Status)),
+}
+
+fields = {name: strategies[declared] for name, declared in typing.get_type_hints(Record).items()}
+
+any_record = st.builds(Record, **(fields | {"schema_version": st.just(SCHEMA_VERSION)}))
+
+
+@pytest.fixture
+def refused(tmp_path: Path) -> Callable[[str], str]:
+    """Return a function that writes the text as a sweep's records and returns why they are refused."""
+
+    def refuse(text: str) -> str:
+        (tmp_path / RECORDS_FILE).write_text(text, encoding="utf-8")
+        with pytest.raises(UserError) as refusal:
+            read_records(tmp_path)
+        assert str(tmp_path / RECORDS_FILE) in str(refusal.value)
+        assert refusal.value.hint
+        return str(refusal.value)
+
+    return refuse
+
+
+@given(records=st.lists(any_record, min_size=1, max_size=3))
+def test_what_is_appended_is_read_back_in_order(records: list[Record]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for record in records:
+            append_record(Path(folder), record)
+        assert read_records(Path(folder)) == records
+
+
+@given(record=any_record, data=st.data())
+def test_a_line_cut_anywhere_is_refused_with_its_number(record: Record, data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / RECORDS_FILE
+        append_record(Path(folder), record)
+        line = path.read_text(encoding="utf-8")
+        cut = data.draw(st.integers(min_value=1, max_value=len(line) - 1))
+        path.write_text(line + line[:cut], encoding="utf-8")
+        with pytest.raises(UserError, match="line 2: not a whole record"):
+            read_records(Path(folder))
+
+
+def samples_of(record: Record, *latency_ms: float) -> Samples:
+    return Samples(name=record.name, setting=record.setting, seconds=record.seconds, latency_ms=list(latency_ms))
+
+
+def test_samples_are_read_back_in_order(record: Record, tmp_path: Path) -> None:
+    samples = samples_of(record, 3.0, 1.0, 2.0)
+    append_record(tmp_path, record, samples)
+    append_record(tmp_path, dataclasses.replace(record, seconds=record.seconds + 1, status="oom"))
+    assert read_samples(tmp_path) == [samples]
+
+
+@given(record=any_record, cut=st.integers(0, 10**4))
+def test_whatever_a_killed_process_left_is_mended(record: Record, cut: int) -> None:
+    """It may be cut off anywhere while it writes the samples and then the record of its second case."""
+    record, second = (dataclasses.replace(record, seconds=seconds) for seconds in (10.0, 20.0))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = folder / SAMPLES_FILE, folder / RECORDS_FILE
+        append_record(folder, record, samples_of(record, 1.0))
+        whole = [path.read_bytes() for path in files]
+        append_record(folder, second, samples_of(second, 2.0))
+        added = [path.read_bytes()[len(before) :] for path, before in zip(files, whole, strict=True)]
+        cut = min(cut, sum(map(len, added)))
+        for path, before, after in zip(files, whole, added, strict=True):
+            path.write_bytes(before + after[:cut])
+            cut -= min(cut, len(after))
+        finished = files[1].read_bytes() == whole[1] + added[1]
+
+        mend(folder)
+        assert read_records(folder) == ([record, second] if finished else [record])
+        assert [samples.latency_ms for samples in read_samples(folder)] == ([[1.0], [2.0]] if finished else [[1.0]])
+        append_record(folder, second, samples_of(second, 3.0))
+        assert read_records(folder)[:2] == [record, second]
+
+
+def test_a_process_killed_at_its_first_record_leaves_nothing_once_mended(record: Record, tmp_path: Path) -> None:
+    append_record(tmp_path, record, samples_of(record, 1.0))
+    (tmp_path / RECORDS_FILE).write_text((tmp_path / RECORDS_FILE).read_text()[:50])
+    mend(tmp_path)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"", b""]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_figure_that_is_no_number_is_not_written(record: Record, value: float, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        append_record(tmp_path, dataclasses.replace(record, latency_ms=value), samples_of(record))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_whole_number_of_seconds_is_read_as_a_float(record: Record, tmp_path: Path) -> None:
+    (tmp_path / RECORDS_FILE).write_text(json.dumps(record.to_row() | {"seconds": 10}) + "\n", encoding="utf-8")
+    [read] = read_records(tmp_path)
+    assert isinstance(read.seconds, float)
+    assert read.seconds == 10
+
+
+@pytest.mark.parametrize("line", ["", "{", "[]", "null", "not JSON", '{"mixer": "sa",}'])
+def test_damaged_json_names_the_line(record: Record, line: str, refused: Callable[[str], str]) -> None:
+    good = json.dumps(record.to_row())
+    assert "line 2: not a whole record" in refused(f"{good}\n{line}\n{good}\n")
+
+
+def test_another_schema_names_both_versions(record: Record, refused: Callable[[str], str]) -> None:
+    row = record.to_row() | {"schema_version": 999}
+    assert f"line 1: schema version 999, this sbench reads {SCHEMA_VERSION}" in refused(json.dumps(row) + "\n")
+
+
+def test_missing_and_unknown_columns_are_named(record: Record, refused: Callable[[str], str]) -> None:
+    row = record.to_row() | {"colour": "red"}
+    del row["frames"], row["pass"]
+    assert "line 1: missing: pass, frames; unknown: colour" in refused(json.dumps(row) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("seconds", "10"),
+        ("seconds", None),
+        ("seconds", True),
+        ("frames", 499.0),
+        ("frames", True),
+        ("parameters", 2.5),
+        ("latency_ms", float("nan")),
+        ("latency_ms", float("-inf")),
+        ("latency_ms", 10**400),
+        ("latency_ms", []),
+        ("status", "fine"),
+        ("status", None),
+        ("causal", 1),
+        ("error", None),
+    ],
+)
+def test_ill_typed_columns_are_named(record: Record, column: str, value: object, refused: Callable[[str], str]) -> None:
+    row = record.to_row() | {column: value}
+    assert refused(json.dumps(row) + "\n").endswith(f"line 1: ill-typed: {column}")
+
+
+def test_an_empty_file_is_refused(refused: Callable[[str], str]) -> None:
+    assert "holds no record" in refused("")
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / RECORDS_FILE).write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=rf"{RECORDS_FILE} cannot be read"):
+        read_records(tmp_path)
+
+
+def test_a_missing_folder_and_a_folder_without_records_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        read_records(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=rf"holds no {RECORDS_FILE}"):
+        read_records(tmp_path)
