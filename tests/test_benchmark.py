@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from bench.efficiency.inputs import RandomFeatures
 from bench.efficiency.measurement.execution import bind
-from bench.efficiency.measurement.latency import FULL_QUEUE, SINGLE_CALLS, WARM_UP_CALLS, measure_latency
+from bench.efficiency.measurement.latency import GPU_TIME, SINGLE_CALLS, WARM_UP_CALLS, measure_latency
 from bench.efficiency.measurement.limits import measure_limits
 from bench.efficiency.measurement.memory import GIB, peak_bytes
 from bench.efficiency.measurement.sizes import sizes_of
@@ -99,8 +99,8 @@ def measure(benchmark: BenchmarkFixture, calls: Iterable[Callable[[], object]], 
         for _ in range(WARM_UP_CALLS):
             call()
     benchmark(call)
-    enough = replace(FULL_QUEUE, minimum_samples=ROUNDS, maximum_seconds=60.0)
-    own = measure_latency(call, device_type="cuda", full_queue=enough).full_queue
+    enough = replace(GPU_TIME, minimum_samples=ROUNDS, maximum_seconds=60.0)
+    own = measure_latency(call, device_type="cuda", gpu_time=enough).gpu
     assert own is not None
     assert len(own.samples_ms) >= ROUNDS
     peak = peak_bytes(call, device_type="cuda") / GIB

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -137,24 +137,36 @@ class ModelUnderTest:
             for _ in range(WARM_UP_CALLS):
                 issue()
         as_graph = self._setting.execution == "graph"
-        call = capture(issue) if as_graph else issue
+        replay = capture(issue) if as_graph else self._captured(issue)
         latency = measure_latency(
-            call,
+            replay if as_graph and replay else issue,
             device_type=self._device_type,
+            replay=replay,
             cold_cache=self._setting.cache == "cold",
             observe=monitor.observe if monitor else lambda _: 0,
             pause=monitor.pause if monitor else lambda: None,
         )
-        if as_graph:
-            call = partial(capture, issue)  # a graph takes its memory while it is captured
+        replay = None  # its memory must not count
+        # A graph takes its memory while it is captured.
+        memory_call = partial(capture, issue) if as_graph else issue
         return Figures(
             latency=latency,
-            memory=measure_memory(call, model=self._model, x=x, device_type=self._device_type),
+            memory=measure_memory(memory_call, model=self._model, x=x, device_type=self._device_type),
             configurations=autotuning.origins(),
             conditions=monitor.conditions() if monitor else Conditions(),
             occupancy=self._occupancy(),
             paper_ms=self._paper_ms(x),
         )
+
+    def _captured(self, issue: Callable[[], object]) -> Callable[[], object] | None:
+        """Return what replays a call as a CUDA graph, from which the GPU's time is taken; None if that cannot be had."""
+        if self._device_type != "cuda":
+            return None
+        try:
+            return capture(issue)
+        except RuntimeError:  # it waits for the GPU, or there is no room for a second set of its tensors
+            torch.cuda.empty_cache()
+            return None
 
     def _occupancy(self) -> Occupancy:
         card = self._card

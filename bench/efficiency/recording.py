@@ -123,7 +123,7 @@ class Recorder:
 
 def with_figures(record: Record, figures: Figures) -> Measurement:
     """Return a record with the figures of its case, and the samples behind them."""
-    single, queue, memory = figures.latency.single, figures.latency.full_queue, figures.memory
+    single, queue, memory = figures.latency.single, figures.latency.gpu, figures.memory
     series = [single] if queue is None or queue is single else [single, queue]
     events = sum((each.events for each in series[1:]), series[0].events)
     record = dataclasses.replace(
@@ -137,7 +137,8 @@ def with_figures(record: Record, figures: Figures) -> Measurement:
         latency_stop=single.stop,
         host_ms=figures.latency.host_ms,
         launch_bound=figures.latency.launch_bound,
-        converged=all(each.stop == "converged" for each in series),
+        converged=(queue or single).stop == "converged",
+        gpu_clock=figures.latency.gpu_clock,
         void_samples=sum(each.void_samples for each in series),
         gpu_stop=queue.stop if queue else "",
         gpu_samples=len(queue.samples_ms) if queue else 0,
@@ -173,5 +174,5 @@ def _samples(record: Record, latency: Latency) -> Samples:
         seconds=record.seconds,
         latency_ms=list(latency.single.samples_ms),
         issue_ms=list(latency.single.issue_ms),
-        gpu_ms=list(latency.full_queue.samples_ms) if latency.full_queue else [],
+        gpu_ms=list(latency.gpu.samples_ms) if latency.gpu else [],
     )

@@ -7,7 +7,8 @@ from typing import Any, Literal
 from bench.efficiency.settings import Case, Setting
 from bench.validation import STRICT
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+READABLE_VERSIONS = (3, 4)  # 3 lacks gpu_clock: its gpu_ms is of calls behind a full queue
 
 
 def _column(field: str) -> str:
@@ -116,6 +117,7 @@ class Record:
     latency_stop: str = ""
     gpu_stop: str = ""
     converged: bool | None = None
+    gpu_clock: str = ""
     cache: str = "warm"
     text_tokens: int = 0
     paper_ms: float | None = None

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.efficiency.records import SCHEMA_VERSION, Record, Samples
+from bench.efficiency.records import READABLE_VERSIONS, Record, Samples
 from bench.efficiency.settings import Case, Plan
 from bench.files import check_new, make, write_atomically
 from bench.validation import STRICT, parse
@@ -154,9 +154,9 @@ def _parse_record(line: str, place: str) -> Record:
     if not isinstance(row, dict) or not line.endswith("\n"):
         raise UserError(f"{place}: not a whole record", hint="The file is truncated or damaged. Remove that line.")
     version = row.get("schema_version")
-    if version != SCHEMA_VERSION:
+    if version not in READABLE_VERSIONS:
         raise UserError(
-            f"{place}: schema version {version!r}, this sbench reads {SCHEMA_VERSION}",
+            f"{place}: schema version {version!r}, this sbench reads {' and '.join(map(str, READABLE_VERSIONS))}",
             hint="Read it with the version of sbench that wrote it.",
         )
     from pydantic import ValidationError

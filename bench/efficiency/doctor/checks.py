@@ -244,7 +244,7 @@ def _medians_ms(call: Callable[[], object], observe: Callable[[int], int], devic
         call()
     latency = measure_latency(call, device_type=device_type, observe=observe)
     single = {SINGLE_CALL: latency.single.median}
-    queue = latency.full_queue
+    queue = latency.gpu
     return single if queue is None else {GPU_TIME: queue.median if queue.samples_ms else math.nan, **single}
 
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bench.efficiency.correlation import variance_inflation
+
 Stop = Literal["converged", "cap", "contaminated"]
 
 
@@ -40,16 +42,21 @@ class Criterion:
 def median_error(samples: Sequence[float]) -> float:
     """Return the standard error of the median as a fraction of it; infinite for fewer than four samples.
 
-    It is half the distance between two order statistics: those sqrt(n) / 2 ranks below and above the middle. That many
-    ranks are one standard deviation of the binomial count of samples below the true median. This needs no density
+    It is half the distance between two order statistics: those sqrt(n f) / 2 ranks below and above the middle, or the
+    first and last. Without correlation f is 1, and that many ranks are one standard deviation of the binomial count of
+    samples below the true median. Correlation raises the variance of that count by the factor f. This needs no density
     estimate and holds for skewed and heavy tails (J. W. McKean and R. M. Schrader, Communications in Statistics B 13,
     1984, pages 751 to 773).
+
+    Args:
+        samples: In the order in which they were taken, since `variance_inflation` depends on it.
     """
     count = len(samples)
     if count < 4:
         return math.inf
     ordered = sorted(samples)
-    low, middle, high = (_at(ordered, (count - 1) / 2 + side * math.sqrt(count) / 2) for side in (-1, 0, 1))
+    half = min(math.sqrt(count * variance_inflation(samples)) / 2, (count - 1) / 2)
+    low, middle, high = (_at(ordered, (count - 1) / 2 + side * half) for side in (-1, 0, 1))
     return (high - low) / 2 / middle
 
 

@@ -68,13 +68,9 @@ def capture(call: Callable[[], object]) -> Callable[[], object]:
     Raises:
         RuntimeError: The call cannot be captured.
     """
+    stream = _stream_of_captures()
     try:
-        stream = _stream_of_captures()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(_CALLS_BEFORE_CAPTURE):
-                call()
-        torch.cuda.current_stream().wait_stream(stream)
+        _rehearse(call, stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=stream):
             result = call()
@@ -85,6 +81,27 @@ def capture(call: Callable[[], object]) -> Callable[[], object]:
         raise RuntimeError(f"cannot be captured as a CUDA graph: {reason}") from error
 
     return functools.partial(_replay, graph, result, call)
+
+
+def _rehearse(call: Callable[[], object], stream: torch.cuda.Stream) -> None:
+    """Run a call as it will be captured, so that libraries set up their workspaces, and refuse one that waits.
+
+    A capture that failed would leave the allocator and the generator of random numbers unusable.
+
+    Raises:
+        RuntimeError: The call waits for the GPU, which a captured one must not.
+    """
+    stream.wait_stream(torch.cuda.current_stream())
+    mode = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings(action="ignore"):  # PyTorch warns that it may miss some waits
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        with torch.cuda.stream(stream):
+            for _ in range(_CALLS_BEFORE_CAPTURE):
+                call()
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+        torch.cuda.current_stream().wait_stream(stream)
 
 
 def _replay(graph: torch.cuda.CUDAGraph, result: object, call: Callable[[], object]) -> object:  # noqa: ARG001

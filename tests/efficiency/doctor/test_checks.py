@@ -40,7 +40,7 @@ def test_a_timer_that_does_not_wait_is_caught(monkeypatch: pytest.MonkeyPatch) -
 
     def impatient(*_: object, **__: object) -> Latency:
         series = Series(samples_ms=(0.005,) * 20, issue_ms=(), stop=stop, events=Events(), void_samples=0)
-        return Latency(single=series, full_queue=None)
+        return Latency(single=series, gpu=None)
 
     monkeypatch.setattr(checks, "measure_latency", impatient)
     monkeypatch.setattr(checks, "COPIED_BYTES", {"cpu": 2**20})

@@ -16,7 +16,7 @@ def test_latency_of_a_known_sleep() -> None:
     assert sum(samples) >= 0.9e3 * SINGLE_CALLS.minimum_seconds
     assert 4.0 <= latency.single.median < 8.0
     assert latency.single.percentile(5) <= latency.single.median <= latency.single.percentile(95)
-    assert latency.full_queue is None
+    assert latency.gpu is None
     assert latency.host_ms is None
     assert latency.launch_bound is None
 
@@ -25,15 +25,15 @@ def test_latency_of_a_known_sleep() -> None:
 def test_times_on_the_gpu_are_proportional_to_the_cycles_slept() -> None:
     short, long = (measure_latency(partial(torch.cuda._sleep, cycles), device_type="cuda") for cycles in (10**6, 10**7))
     assert 8 < long.single.median / short.single.median < 12
-    assert short.full_queue is not None
-    assert long.full_queue is not None
-    assert 9 < long.full_queue.median / short.full_queue.median < 11
+    assert short.gpu is not None
+    assert long.gpu is not None
+    assert 9 < long.gpu.median / short.gpu.median < 11
     assert long.launch_bound is False
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("cold_cache", [False, True])
-def test_behind_a_full_queue_the_host_s_time_is_not_measured(cold_cache: bool) -> None:
+def test_behind_a_gpu_the_host_s_time_is_not_measured(cold_cache: bool) -> None:
     x = torch.randn(1000, device="cuda")
 
     def slow_to_issue() -> None:
@@ -42,11 +42,11 @@ def test_behind_a_full_queue_the_host_s_time_is_not_measured(cold_cache: bool) -
         x.add(1)
 
     latency = measure_latency(slow_to_issue, device_type="cuda", cold_cache=cold_cache)
-    assert latency.full_queue is not None
+    assert latency.gpu is not None
     assert latency.single.median > 2
     assert latency.host_ms is not None
     assert latency.host_ms > 2
-    assert latency.full_queue.median < 0.2
+    assert latency.gpu.median < 0.2
     assert latency.launch_bound is True
 
 
@@ -58,9 +58,9 @@ def test_a_call_that_waits_for_the_gpu_cannot_be_issued_ahead() -> None:
         return x.sum().item()
 
     latency = measure_latency(waits, device_type="cuda")
-    assert latency.full_queue is not None
-    assert latency.full_queue.stop == "contaminated"
-    assert latency.full_queue.samples_ms == ()
+    assert latency.gpu is not None
+    assert latency.gpu.stop == "contaminated"
+    assert latency.gpu.samples_ms == ()
     assert latency.launch_bound is None
 
 
@@ -70,14 +70,14 @@ def test_a_cold_cache_is_slower() -> None:
     warm, cold = (
         measure_latency(lambda: x.sum(), device_type="cuda", cold_cache=cold_cache) for cold_cache in (False, True)
     )
-    assert warm.full_queue is not None
-    assert cold.full_queue is not None
-    assert cold.full_queue.median > 1.1 * warm.full_queue.median
+    assert warm.gpu is not None
+    assert cold.gpu is not None
+    assert cold.gpu.median > 1.1 * warm.gpu.median
 
 
 @pytest.mark.gpu
 def test_busy_lasts_about_as_long_as_it_says() -> None:
     latency = measure_latency(partial(busy, 5.0), device_type="cuda")
     assert 4.5 < latency.single.median < 10
-    assert latency.full_queue is latency.single  # to issue it takes next to nothing
-    assert measure_latency(partial(busy, 0.1), device_type="cuda").full_queue is not latency.single
+    assert latency.gpu is latency.single  # to issue it takes next to nothing
+    assert measure_latency(partial(busy, 0.1), device_type="cuda").gpu is not latency.single
