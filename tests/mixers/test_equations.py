@@ -94,8 +94,8 @@ def forgetting_one_frame_at_a_time(mixer: Any, x: Tensor) -> Tensor:
     """The weights that past frames have are multiplied by the forget gate at each step."""
     layer, num_heads = mixer.layer, mixer.config.num_heads
     q = heads(layer.q_proj(x), num_heads)
-    shared = num_heads // mixer.num_kv_heads
-    k, v = (heads(p(x), mixer.num_kv_heads).repeat_interleave(shared, dim=1) for p in (layer.k_proj, layer.v_proj))
+    shared = num_heads // mixer.config.key_heads
+    k, v = (heads(p(x), mixer.config.key_heads).repeat_interleave(shared, dim=1) for p in (layer.k_proj, layer.v_proj))
     gate = layer.f_proj(x).sigmoid().transpose(1, 2)  # (B, H, L)
     remembered, frames = torch.ones(*gate.shape[:2], 0, dtype=x.dtype), []
     for t in range(x.shape[1]):

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 import mixers
 from bench.efficiency import isolation
 from mixers import stack
-from mixers.autotuning.fla import fla_layers
 from mixers.base import Mixer
+from mixers.kernels import fla
 from mixers.sa import SoftmaxAttention
 from mixers.support.precision import DTYPES, use_precision
 
@@ -43,7 +43,7 @@ def measured_on_gpus() -> list[tuple[str, str]]:
     return [
         (name, implementation)
         for name in mixers.names()
-        for implementation in mixers.load(name).implementations[1:]
+        for implementation in tuple(mixers.load(name).implementations)[1:]
         if not mixers.load(name).unavailable(implementation, mixers.load(name).presets["matched"], device_type="cuda")
     ]
 
@@ -55,7 +55,7 @@ on_gpu = pytest.mark.parametrize(("name", "implementation"), measured_on_gpus())
 def few_candidates() -> Iterator[None]:
     from triton.runtime.autotuner import Autotuner
 
-    fla_layers()
+    fla.layers()
     every: Callable[..., list[Any]] = Autotuner.prune_configs
 
     def two_smallest(*args: Any) -> list[Any]:
@@ -202,7 +202,7 @@ RELEASED: dict[str, tuple[str, dict[str, int]]] = {
 @pytest.mark.parametrize("name", RELEASED)
 def test_released_is_the_librarys_own_layer(name: str) -> None:
     layer, options = RELEASED[name]
-    plain: nn.Module = getattr(fla_layers(), layer)(hidden_size=1024, **options).cuda().eval()
+    plain: nn.Module = getattr(fla.layers(), layer)(hidden_size=1024, **options).cuda().eval()
     ours = stack.build(name, implementation="fla", preset="released").cuda()
     plain.load_state_dict({key.removeprefix("layer."): value for key, value in ours.state_dict().items()})
     x = torch.randn(1, 599, 1024, device="cuda")
