@@ -188,7 +188,7 @@ class Mixer(SequenceModel):
         """Compute the mechanism as its paper writes it, in plain PyTorch, on sequences without padding."""
 
     def reference(self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None = None) -> Float[Tensor, "B L D"]:
-        """Compute the equations; of a padded batch, on the real frames of each sequence alone."""
+        """Compute the equations. In a padded batch, they see only the real frames of each sequence."""
         if mask is None:
             return self.equations(x)
         out = torch.zeros_like(x)

@@ -72,7 +72,7 @@ def _triton_unavailable(config: LightNetConfig, device_type: str) -> str:
 
 
 def _prefers_triton(config: LightNetConfig) -> bool:
-    """Tell whether our kernel is the default: wherever it can run, but for the sizes of the paper's own code."""
+    """Tell whether our kernel is the default: wherever it can run, except at the sizes of the paper's own code."""
     is_released = config == dataclasses.replace(_RELEASED, width=config.width)
     return not is_released and not _triton_unavailable(config, "cuda")
 

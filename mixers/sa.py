@@ -30,7 +30,7 @@ def _eager(
     if visible is not None:
         scores = scores.masked_fill(~visible, float("-inf"))
     weights: Tensor = scores.softmax(-1)  # (B, H, L, L)
-    del scores  # so that two such tensors lie in memory here, and only one below
+    del scores  # so that two such tensors are in memory only during the softmax
     if visible is not None:
         weights = weights.nan_to_num()  # a sequence without a real frame
     return weights @ v
@@ -76,5 +76,5 @@ class SoftmaxAttention(Mixer):
         return self.o_proj(o.flatten(2).to(x.dtype))  # type: ignore[no-any-return]
 
     def mixing_flops(self, *, batch: int, frames: int) -> int:
-        """Two products of L x L x D."""
+        """Those of two products of L x L x D."""
         return 4 * batch * frames**2 * self.width

@@ -80,7 +80,7 @@ def choices_made() -> int:
 
 
 def forget_configurations() -> None:
-    """Make the autotuners choose anew, without anything prepared or chosen before."""
+    """Make the autotuners forget all choices, prepared ones and their own."""
     for tuner in autotuners():
         tuner.cache.clear()
 

@@ -21,7 +21,7 @@ from mixers.support import patches
 # What PyTorch and Triton say after an error of the GPU, other than a lack of memory.
 _GPU_ERROR = re.compile(r"^(CUDA error|Triton Error \[CUDA\]): (?!out of memory)")
 
-# For a candidate, which runs at least once: a quarter of Triton's own times, as processes wait for each other.
+# For each candidate, which runs at least once. They are a quarter of Triton's own, since processes wait for each other.
 _WARM_UP_MS, _TIMED_MS = 6, 25
 
 _SIMILAR = 3  # choices; not one, since that one may not fit in shared memory

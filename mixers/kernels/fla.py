@@ -25,7 +25,7 @@ def layers() -> ModuleType:
 
 
 def unavailable(_: object, device_type: str) -> str:
-    """Return why the layers cannot run on ``cpu`` or ``cuda``, at any sizes of a mixer; empty if they can."""
+    """Return why the layers cannot run on ``cpu`` or ``cuda``, whatever the mixer's sizes; empty if they can."""
     if importlib.util.find_spec("fla") is None:
         return "flash-linear-attention is not installed"
     return "" if device_type == "cuda" else "needs a CUDA GPU"

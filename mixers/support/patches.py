@@ -19,7 +19,7 @@ _FLA_MODELS = "fla.models"
 
 @contextlib.contextmanager
 def fla_models_hidden() -> Iterator[None]:
-    """Make importing ``fla.models`` fail meanwhile as if it were not installed, unless it is imported already.
+    """Within the context, make importing ``fla.models`` fail as if it were missing, unless it is imported already.
 
     Reason: flash-linear-attention imports its language models with its layers, and with them most of transformers. That
     takes every process seconds. The layers work without the models.
@@ -36,7 +36,7 @@ def fla_models_hidden() -> Iterator[None]:
 
 @contextlib.contextmanager
 def compiling_deferred() -> Iterator[None]:
-    """Replace `torch.compile` meanwhile, so that it compiles a decorated function only when that is first called.
+    """Within the context, let `torch.compile` do nothing until the decorated function is first called.
 
     Reason: `torch.compile` compiles at the first call anyway, but decorating imports PyTorch's compiler, which takes
     seconds. flash-linear-attention decorates functions that no mixer calls.
@@ -85,7 +85,7 @@ def autotuner_methods(
     do_bench: Callable[[Any], Callable[..., Any]],
     bench: Callable[..., Any],
 ) -> Iterator[None]:
-    """Replace three methods of Triton's autotuner meanwhile.
+    """Within the context, replace three methods of Triton's autotuner.
 
     Reason: Triton compiles and times one candidate after another, and has no hook for doing either differently.
 

@@ -38,5 +38,5 @@ def use_precision(name: str) -> None:
 
 
 def is_full_float32() -> bool:
-    """Tell whether `use_precision` was told to compute in float32."""
+    """Tell whether `use_precision` set full float32."""
     return os.environ.get(_TRITON_DEFAULT) in (_SIX_PARTS, "ieee")

@@ -39,7 +39,7 @@ class RunningMean(Mixer):
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder whose files belong to the package `mixers` meanwhile."""
+    """A folder whose files belong to the package `mixers` during a test."""
     monkeypatch.setattr(mixers, "__path__", [*mixers.__path__, str(tmp_path)])
     for name in ("running_mean", "broken"):
         monkeypatch.delitem(sys.modules, f"mixers.{name}", raising=False)
