@@ -49,7 +49,7 @@ def choose_implementation(name: str, preset: Preset, *, device: str, width: int 
     known = mixer.implementations
     if implementation and implementation not in known:
         raise unknown_name(f"implementation of {mixer_name}", implementation, known)
-    preferred = (implementation,) if implementation else (*reversed(mixer.measured(configs[-1])), *reversed(known))
+    preferred = (implementation,) if implementation else (*reversed(mixer.defaults(configs[-1])), *reversed(known))
     for each in preferred:
         reasons = [mixer.unavailable(each, config, device_type=device_type) for config in configs]
         if not all(reasons):
