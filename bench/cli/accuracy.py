@@ -403,10 +403,10 @@ def _evaluate(
 def _table(runs: Sequence[Path], output: Path) -> None:
     from rich.console import Console
 
-    from bench.reporting.accuracy import formats as table_formats
+    from bench.reporting.accuracy import table1_formats
 
-    made = table_formats.write(runs, output)
-    Console().print(table_formats.render(made))
+    made = table1_formats.write(runs, output)
+    Console().print(table1_formats.render(made))
     print(output)
 
 

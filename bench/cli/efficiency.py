@@ -188,12 +188,12 @@ def compare(
     """Tell which cases are faster or slower in a second sweep, and what else differs; needs no torch."""
     from rich.console import Console
 
-    from bench.reporting.efficiency import comparison, verdict
+    from bench.reporting.efficiency import comparison, comparison_text, verdict
 
     fraction = None if fail_on_slower is None else verdict.parse_fraction(fail_on_slower)
     compared = comparison.compare(before, after, by=by)
-    Console().print(comparison.render(compared))
-    offending = [] if fraction is None else comparison.slower(compared, fraction)
+    Console().print(comparison_text.render(compared))
+    offending = [] if fraction is None else comparison_text.slower(compared, fraction)
     for line in offending:
         print(line, file=sys.stderr)
     if offending:
@@ -367,7 +367,7 @@ def _measuring(work: "Sweep", progress: "Progress", task: "TaskID") -> "Iterator
 def _show(records: "list[Record]", folder: Path, console: "Console") -> None:
     """Print a table for each setting, what has no figure and why, and the folder, which goes to standard output."""
     from bench.reporting.efficiency.overview import by_setting
-    from bench.reporting.efficiency.tables import failures, summary
+    from bench.reporting.efficiency.summary import failures, summary
 
     for alike in by_setting(records).values():
         console.print(summary(alike))

@@ -99,11 +99,25 @@ def write_run(
     mixers = list(dict.fromkeys(mixer for _, mixer, _ in results)) or ["sa"]
     classes = next((each.classes for each in results.values()), EMOTIONS)
     run = {
+        "version": 2,
+        "corpus": "msp-podcast:/data",
         "encoders": {"speech": speech, "text": text},
         "preset": "paper",
         "classes": list(classes),
         "mixers": mixers,
+        "implementations": dict.fromkeys(mixers, "fla"),
         "seeds": sorted({seed for *_, seed in results}) or [0],
+        "data_seed": 0,
+        "epochs": 20,
+        "batch": 32,
+        "learning_rate": 1e-4,
+        "crop_seconds": 5.5,
+        "precision": "bfloat16",
+        "missing_text": "error",
+        "width": 1024,
+        "speech_layers": 25,
+        "scale": None,
+        "utterances": "a" * 64,
         "demo": False,
         "parameters": dict.fromkeys(mixers, 20_012_345),
     }
