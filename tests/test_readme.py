@@ -11,8 +11,7 @@ import pytest
 
 from bench.efficiency.records import Record
 from bench.efficiency.store import read_records
-from bench.reporting.efficiency.analysis import Quantity, gpu_time, memory
-from bench.reporting.efficiency.claims import as_the_paper
+from bench.reporting.efficiency.quantities import Quantity, gpu_time, memory, time_as_in_paper
 
 ROOT = Path(__file__).parents[1]
 GPUS = ("nvidia-h100", "nvidia-h200")
@@ -38,7 +37,7 @@ class Found:
 
     def ms(self, name: str, seconds: float = 400.0) -> float:
         """As the paper timed it, in the preset where that was done."""
-        return self.value(as_the_paper, name, seconds)
+        return self.value(time_as_in_paper, name, seconds)
 
     def gib(self, name: str, seconds: float = 400.0) -> float:
         return self.value(memory, name, seconds)
