@@ -120,7 +120,7 @@ class _Side:
         return list(dict.fromkeys(case.setting for case in self.records))
 
     def moved_to(self, setting: Setting) -> "_Side":
-        """Return a side of one setting with its cases under another setting, so that they pair with cases there."""
+        """Return this side with its only setting replaced, so its cases pair with cases of that setting."""
         (own,) = self.settings
 
         def moved(case: Case) -> Case:
@@ -244,7 +244,7 @@ def _mismatches(common: list[tuple[Record, Record]]) -> Iterator[str]:
         if differing:
             changes = "; ".join(f"{before} -> {after}" for before, after in dict.fromkeys(differing))
             extent = "" if len(differing) == len(common) else f" ({len(differing)} of {len(common)} cases)"
-            yield f"not like with like: {field.rstrip('_')}, {changes}{extent}"
+            yield f"the sweeps differ in {field.rstrip('_')}: {changes}{extent}"
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Change]:

@@ -1,4 +1,4 @@
-"""The tables that the terminal shows after a sweep: figures at both ends of the lengths, and what has no figure."""
+"""What the terminal shows after a sweep: figures at the shortest and longest length, and cases without a figure."""
 
 import itertools
 import re
@@ -110,7 +110,7 @@ def _multiple(record: Record | None, reference: Record | None, quantity: Quantit
 def failures(records: Sequence[Record]) -> list[str]:
     """Return a line for each case without a figure; one for neighbouring lengths that failed in the same way.
 
-    Where memory ran out, the line also says how much was asked for and how long a sequence fits, as far as known.
+    Where memory ran out, the line also says how much was asked for and how long a sequence fits, if known.
     """
     lines = []
     for name in names_of(records):

@@ -127,6 +127,7 @@ def median_interval(samples: Sequence[float], *, alpha: float) -> tuple[float, f
     They are the k-th smallest and the k-th largest, with the largest k for which 2 P(Binomial(n, 1/2) < k) <= alpha:
     exact for continuous distributions, conservative where values repeat (W. R. Thompson, Annals of Mathematical
     Statistics 7, 1936, page 122; H. A. David and H. N. Nagaraja, Order Statistics, third edition, section 7.1).
+    `scipy.stats.quantile_test` gives the same interval, but takes 1000 times as long, and 2 s to import.
 
     Returns:
         The interval, ends included; 0 and infinity, which enclose every time, if there are too few samples.

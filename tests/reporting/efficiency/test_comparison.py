@@ -254,16 +254,16 @@ def test_wild_or_few_samples_are_noisy_and_pass_the_gate(
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("device", "NVIDIA A100", "device, NVIDIA H200 -> NVIDIA A100"),
-        ("device_type", "cpu", "device_type, cuda -> cpu"),
-        ("precision", "native", "precision, bfloat16 -> native"),
-        ("preset", "released", "preset, matched -> released"),
-        ("pass_", "training", "pass, inference -> training"),
-        ("execution", "graph", "execution, eager -> graph"),
-        ("cache", "cold", "cache, warm -> cold"),
-        ("batch", 8, "batch, 1 -> 8"),
-        ("input", "speech", "input, random features -> speech"),
-        ("parameters", 4_196_352, "parameters, 20020000 -> 4196352"),
+        ("device", "NVIDIA A100", "device: NVIDIA H200 -> NVIDIA A100"),
+        ("device_type", "cpu", "device_type: cuda -> cpu"),
+        ("precision", "native", "precision: bfloat16 -> native"),
+        ("preset", "released", "preset: matched -> released"),
+        ("pass_", "training", "pass: inference -> training"),
+        ("execution", "graph", "execution: eager -> graph"),
+        ("cache", "cold", "cache: warm -> cold"),
+        ("batch", 8, "batch: 1 -> 8"),
+        ("input", "speech", "input: random features -> speech"),
+        ("parameters", 4_196_352, "parameters: 20020000 -> 4196352"),
     ],
 )
 def test_a_pairing_that_makes_no_sense_is_said_first_and_still_compared(
@@ -272,15 +272,17 @@ def test_a_pairing_that_makes_no_sense_is_said_first_and_still_compared(
     before = write_sweep("before", make_record(latency_ms=2.0))
     after = write_sweep("after", make_record(latency_ms=3.0, **{field: value}))
     comparison = compare(before, after)
-    assert comparison.warnings == (f"not like with like: {said}",)
-    assert text_of(comparison).startswith(f"WARNING: not like with like: {said}\n")
+    [warning] = comparison.warnings
+    assert said in warning
+    assert text_of(comparison).startswith(f"WARNING: {warning}\n")
     assert verdicts(comparison) == {"sa/eager": "slower"}
 
 
 def test_a_warning_says_how_many_cases_it_is_about(write_sweep: WriteSweep, make_record: MakeRecord) -> None:
     before = write_sweep("before", make_record("kda/fla"), make_record("gsa/fla", status="oom", parameters=None))
     after = write_sweep("after", make_record("kda/fla", parameters=1), make_record("gsa/fla"))
-    assert compare(before, after).warnings == ("not like with like: parameters, 20020000 -> 1 (1 of 2 cases)",)
+    [warning] = compare(before, after).warnings
+    assert "parameters: 20020000 -> 1 (1 of 2 cases)" in warning
 
 
 def test_in_several_settings_cases_pair_by_setting_too(write_sweep: WriteSweep, make_record: MakeRecord) -> None:
