@@ -94,6 +94,7 @@ def without_timings(records: list[Record]) -> list[dict[str, Any]]:
     return [{column: value for column, value in each.to_row().items() if column not in TIMINGS} for each in records]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_killed_at_fifty_random_moments(tmp_path: Path) -> None:
     before_s = processor_s_of_children()
