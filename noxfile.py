@@ -1,8 +1,12 @@
-"""The checks, each in an environment of its own: `nox` for those of a CPU, `nox -s gpu` for the rest."""
+"""The checks, each in an environment of its own: `nox` on a CPU, `nox -s gpu` on a GPU."""
+
+from pathlib import Path
 
 import nox
 
 nox.options.default_venv_backend = "venv"
+WORKFLOWS = sorted(Path(".github/workflows").glob("*.yml"))
+
 nox.options.sessions = ["tests", "lint", "types"]
 
 
@@ -15,7 +19,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def gpu(session: nox.Session) -> None:
-    """Run the tests that need a GPU: side by side, then those that time it, one at a time."""
+    """Run the tests that need a GPU: first side by side, then those that time the GPU, one at a time."""
     session.install("-e", ".[test]")
     session.run("pytest", "-m", "gpu", "tests/mixers", "tests/accuracy")
     session.run("pytest", "-m", "gpu", "-n", "0", "tests/efficiency")
@@ -23,10 +27,11 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and format."""
-    session.install("ruff")
+    """Check style, format and the workflows."""
+    session.install("ruff", "check-jsonschema")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *map(str, WORKFLOWS))
 
 
 @nox.session

@@ -21,26 +21,26 @@ SUFFIXES = (".wav", ".flac")
 
 _BLOCK_SAMPLES = 2**20
 
-_NO_LENGTH = 0x7FFFF000  # bytes; who writes a stream, and does not know, states this (SoX, eSpeak) or more
+_NO_LENGTH = 0x7FFFF000  # bytes; programs that write a stream of unknown length (SoX, eSpeak) state this or more
 
-# The first line of what a clone without Git LFS leaves in place of a file (its pointer specification, version 1).
+# The first line of the pointer that a clone without Git LFS holds in place of a file (specification, version 1).
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def find_recordings(folder: Path) -> list[Path]:
-    """Return the wav and flac files of a folder and the folders in it (links to folders not followed), sorted.
+    """Return the wav and flac files of a folder and its subfolders, sorted. Links to folders are not followed.
 
     Raises:
-        UserError: The folder is missing, no folder, cannot be listed or holds no recording.
+        UserError: The folder is missing, is a file, cannot be listed or holds no recording.
     """
     hint = "Give a folder with wav or flac files in it or in its subfolders."
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder" if folder.exists() else f"no such folder: {folder}", hint=hint)
 
-    def unlisted(error: OSError) -> NoReturn:
+    def refuse(error: OSError) -> NoReturn:
         raise UserError(f"{error.filename} cannot be listed: {error.strerror}", hint=hint)
 
-    names = (Path(parent, name) for parent, _, files in os.walk(folder, onerror=unlisted) for name in files)
+    names = (Path(parent, name) for parent, _, files in os.walk(folder, onerror=refuse) for name in files)
     recordings = sorted(path for path in names if path.suffix.lower() in SUFFIXES)
     if not recordings:
         raise UserError(f"{folder} holds no wav or flac file", hint=hint)
@@ -50,7 +50,7 @@ def find_recordings(folder: Path) -> list[Path]:
 def check_recordings(recordings: Sequence[Path]) -> None:
     """Decode every recording once, to name a bad one before anything is measured.
 
-    A header tells neither a cut flac nor a NaN, so the samples are read too, though not kept or resampled: 1000
+    A header shows neither a truncated flac nor a NaN, so the samples are read too, but not kept or resampled. 1000
     utterances of 5.5 s took 0.9 s on two cores.
 
     Raises:
@@ -75,7 +75,7 @@ def read_recording(path: Path) -> Float[Tensor, " samples"]:
 
 
 def read_encodable(path: Path) -> Float[Tensor, " samples"]:
-    """Read a recording of which an encoder makes at least one frame, as `read_recording` does.
+    """Read a recording like `read_recording`, and refuse one that is shorter than an encoder's frame.
 
     Raises:
         UserError: It cannot be read, or is shorter than a frame.
@@ -87,9 +87,9 @@ def read_encodable(path: Path) -> Float[Tensor, " samples"]:
 
 
 def is_cut_off(path: Path) -> bool:
-    """Tell whether a wav file ends before the length that its header states, as one does that was copied in part.
+    """Tell whether a wav file is shorter than its header states, as after an incomplete copy.
 
-    Decoders take what is there without a word. Other files, and headers of streams, which state no length, are not.
+    Decoders read what is there without an error. Other formats, and streams of unknown length, are not cut off.
     """
     with path.open("rb") as file:
         if file.read(4) != b"RIFF":
@@ -109,7 +109,7 @@ def _check(path: Path) -> None:
 
 
 def _blocks(path: Path) -> Iterator[NDArray[np.float32]]:
-    """Decode a recording piece by piece, (samples, channels) each: an hour of music is not to fill the memory."""
+    """Decode a recording in blocks (samples, channels), so that a long one does not fill the memory."""
     empty = True
     try:
         for block in soundfile.blocks(path, blocksize=_BLOCK_SAMPLES, dtype="float32", always_2d=True):
@@ -127,7 +127,7 @@ def _blocks(path: Path) -> Iterator[NDArray[np.float32]]:
 
 
 def _bad(path: Path, reason: str) -> UserError:
-    return UserError(f"{path} {reason}", hint="Mend the file or take it out of the folder.")
+    return UserError(f"{path} {reason}", hint="Repair the file or remove it from the folder.")
 
 
 def _is_lfs_pointer(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The processor to compute on, and what a figure depends on besides: libraries and code. Read, never changed."""
+"""What a figure depends on: the processor, the libraries and the code. Read, never changed."""
 
 import functools
 import hashlib
@@ -20,10 +20,10 @@ PACKAGES = {"sbench": "sbench", "torch": "torch", "triton": "triton", "fla": "fl
 
 
 def choose_device(name: str) -> str:
-    """Return ``cuda`` or ``cpu``; ``auto`` takes the GPU where there is one.
+    """Return ``cuda`` or ``cpu``. ``auto`` is the GPU if there is one.
 
     Raises:
-        UserError: There is no such kind of device, or CUDA was asked for where there is none.
+        UserError: There is no such kind of device, or no CUDA GPU.
     """
     if name not in ("auto", "cuda", "cpu"):
         raise unknown_name("device", name, ("auto", "cuda", "cpu"))
@@ -46,12 +46,12 @@ def processor_name(device_type: str) -> str:
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Return the versions of the libraries that a record names; empty where one is not installed."""
+    """Return the versions of the libraries that a record names; empty for one that is not installed."""
     return {name: _version(package) for name, package in PACKAGES.items()}
 
 
 def environment(device_type: str) -> dict[str, Any]:
-    """Return all that is worth knowing about this machine and its software."""
+    """Describe this machine and its software."""
     return {
         "device": processor_name(device_type),
         "device_type": device_type,
@@ -68,19 +68,19 @@ def environment(device_type: str) -> dict[str, Any]:
 
 
 def source_digest() -> str:
-    """Return a digest of the code that measures and is measured, which names its revision without a git checkout."""
+    """Return a digest of this suite's code, which identifies its revision without a git checkout."""
     digest = hashlib.sha256()
     for package in (bench, mixers):
         (folder,) = package.__path__
         for path in sorted(Path(folder).rglob("*.py")):
             if "reporting" in path.relative_to(folder).parts:
-                continue  # it changes no figure
+                continue  # reporting changes no figure
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
 
 def available_memory_gib() -> float:
-    """Return the host memory that can be taken without swapping, in GiB."""
+    """Return the host memory that can be allocated without swapping, in GiB."""
     for line in _read("/proc/meminfo").splitlines():
         name, _, value = line.partition(":")
         if name == "MemAvailable":

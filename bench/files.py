@@ -1,4 +1,4 @@
-"""Files and folders that commands write: each is whole or not there, and no new folder replaces an old one."""
+"""Files and folders that commands write. Each is whole or not there, and no new folder replaces an old one."""
 
 import contextlib
 import os
@@ -19,18 +19,18 @@ def check_new(folder: Path) -> None:
     if folder.exists():
         kind = "folder" if folder.is_dir() else "file"
         raise UserError(
-            f"the output {kind} {folder} exists", hint="Give another --output, or go on in it with --resume."
+            f"the output {kind} {folder} exists", hint="Give another --output, or continue in it with --resume."
         )
 
 
 def resume_command(command: str, folder: Path) -> str:
-    """Return what to type in a shell to go on in a folder: with ``sweep`` or ``train``."""
+    """Return the shell command that continues ``sweep`` or ``train`` in a folder."""
     return f"sbench {command} --resume {shlex.quote(str(folder))}"
 
 
 @contextlib.contextmanager
 def whole(folder: Path) -> Iterator[Path]:
-    """Hand out where to write a new folder, which gets its name when all is written; what was written goes if not.
+    """Yield a temporary path for a new folder. It gets its name after the block, and is removed if the block fails.
 
     Raises:
         OSError: The folder cannot get its name.
@@ -44,7 +44,7 @@ def whole(folder: Path) -> Iterator[Path]:
 
 
 def make(folder: Path, *, file: str, content: str) -> None:
-    """Make a new folder with one file in it, so that a folder of this name always holds that file, whole.
+    """Make a new folder with one file in it. The folder never exists without the whole file.
 
     Raises:
         UserError: It exists or cannot be written.
@@ -59,10 +59,10 @@ def make(folder: Path, *, file: str, content: str) -> None:
 
 
 def make_folder_for(file: Path) -> None:
-    """Make the folder that a file will be written into, where it is missing.
+    """Make the folder of a file that will be written, if it is missing.
 
     Raises:
-        UserError: It cannot be made, or the file is a folder.
+        UserError: It cannot be made, or the file's path is a folder.
     """
     if file.is_dir():
         raise UserError(f"{file} is a folder", hint="Give the name of a file as --output.")
@@ -74,10 +74,10 @@ def make_folder_for(file: Path) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under another name in the same folder, then rename it; an older file stays until then.
+    """Write a file under another name in the same folder, then rename it. An older file stays until then.
 
     Raises:
-        OSError: The file cannot be written; what was at ``path`` before is still there.
+        OSError: The file cannot be written. An older file is still there.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

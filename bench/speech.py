@@ -1,7 +1,7 @@
-"""Seconds, samples and frames of speech, and how an utterance is brought to a length. Imports no torch.
+"""Seconds, samples and frames of speech, and how an utterance is cropped or repeated. Imports no torch.
 
-A speech encoder of wav2vec 2.0's family (XLS-R, WavLM, HuBERT) sees 400 samples (25 ms) in one frame and moves on by
-320 (20 ms): 10 s of audio are 499 frames.
+A frame of a speech encoder of wav2vec 2.0's family (XLS-R, WavLM, HuBERT) covers 400 samples (25 ms). The next frame
+starts 320 samples (20 ms) later. So 10 s of audio are 499 frames.
 """
 
 import itertools
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
 
 SAMPLE_RATE = 16_000
 
-# Field and stride of the convolutions in front of the encoder (Baevski et al., wav2vec 2.0, 2020, section 4.2).
+# Receptive field and stride of the convolutions before the encoder (Baevski et al., wav2vec 2.0, 2020, section 4.2).
 FRAME_SAMPLES = 400
 HOP_SAMPLES = 320
 
 
 def samples_of(seconds: float) -> int:
-    """Return the samples at 16 kHz in a time, rounded to the nearest one."""
+    """Return the number of samples at 16 kHz in this time, rounded to the nearest."""
     return round(seconds * SAMPLE_RATE)
 
 
 def frames_of(samples: int) -> int:
-    """Return the frames L that an encoder makes of a waveform: floor((samples - 400) / 320) + 1, or 0 below 400."""
+    """Return the frames L of a waveform: floor((samples - 400) / 320) + 1, or 0 below 400 samples."""
     return (samples - FRAME_SAMPLES) // HOP_SAMPLES + 1 if samples >= FRAME_SAMPLES else 0
 
 
 def crop_or_repeat(sequence: "torch.Tensor", length: int, *, generator: random.Random) -> "torch.Tensor":
-    """Bring a sequence to a length: a longer one is cropped at a random place, a shorter one repeated.
+    """Bring a sequence to a length. A longer one is cropped at a random place, a shorter one is repeated.
 
     Args:
-        sequence: A waveform (samples,) or frames (L, D); its first axis, at least one long, is time.
+        sequence: A waveform (samples,) or frames (L, D), not empty. The first axis is time.
         length: Samples or frames wanted.
-        generator: Draws where the crop starts, every place being equally likely; a repetition draws nothing.
+        generator: Draws where the crop starts, uniformly. A repetition draws nothing.
 
     Returns:
-        The same axes, the first one `length` long. A crop shares the memory of `sequence`.
+        The same axes, the first one of size `length`. A crop shares the memory of `sequence`.
     """
     surplus = sequence.shape[0] - length
     if surplus >= 0:
@@ -58,7 +58,7 @@ def check_seconds(lengths: Sequence[float]) -> None:
         lengths: Seconds.
 
     Raises:
-        UserError: There is none, one is no finite number or shorter than one frame, or they do not rise.
+        UserError: There is none, one is not finite or shorter than one frame, or they do not rise.
     """
     hint = "Give rising lengths in seconds, for instance 10, 20 and 40."
     if not lengths:

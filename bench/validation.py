@@ -1,24 +1,24 @@
-"""Reading JSON into frozen dataclasses: every field must be there, of the declared type, and none besides."""
+"""Reads JSON into frozen dataclasses: every field must be there, of the declared type, and no other."""
 
 import functools
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
-# What a dataclass that is read from JSON declares as its ``__pydantic_config__``. Whole numbers pass as floats;
-# infinite values and NaN, which Python's JSON lets through, do not.
+# The ``__pydantic_config__`` of a dataclass that is read from JSON. Whole numbers pass as floats. Infinite values and
+# NaN, which Python's JSON accepts, do not pass.
 STRICT: dict[str, Any] = {"strict": True, "extra": "forbid", "allow_inf_nan": False}
 
 
 def parse(kind: type[Value], text: str | bytes) -> Value:
-    """Return the value of a type that JSON text holds.
+    """Parse JSON text into a value of a type.
 
     Args:
         kind: A dataclass, or any type that pydantic knows.
         text: JSON.
 
     Raises:
-        pydantic.ValidationError: The text is not JSON or does not fit; a `ValueError`, which lists every fault.
+        pydantic.ValidationError: The text is not JSON or does not fit. It is a `ValueError` and lists every fault.
     """
     return _adapter(kind).validate_json(text)  # type: ignore[no-any-return, arg-type]
 
@@ -36,6 +36,6 @@ def first_fault(error: ValueError) -> str:
 
 @functools.cache
 def _adapter(kind: Any) -> Any:
-    from pydantic import TypeAdapter  # takes a tenth of a second, which `--help` need not wait for
+    from pydantic import TypeAdapter  # its import takes a tenth of a second, too long for `--help`
 
     return TypeAdapter(kind)

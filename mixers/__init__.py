@@ -9,12 +9,12 @@ from mixers.support.errors import unknown_name
 if TYPE_CHECKING:
     from mixers.base import Mixer
 
-_NOT_MIXERS = {"base", "stack"}
+_CONTRACT = ("base", "stack")  # the modules of this folder that are no mixers
 
 
 def names() -> list[str]:
     """Return the names of all mixers, in alphabetical order, without importing any."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg and m.name not in _NOT_MIXERS)
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg and m.name not in _CONTRACT)
 
 
 def load(name: str) -> "type[Mixer]":
@@ -22,23 +22,33 @@ def load(name: str) -> "type[Mixer]":
 
     Raises:
         UserError: No mixer has this name.
-        ImportError: A library that the mixer's file imports is missing.
+        ImportError: The mixer is unavailable. A library may be missing, or the file may be no complete mixer.
     """
     if name not in names():
         raise unknown_name("mixer", name, names())
-    module = importlib.import_module(f"mixers.{name}")
     from mixers.base import Mixer
 
-    (mixer,) = (
+    try:
+        module = importlib.import_module(f"mixers.{name}")
+    except ImportError:
+        raise
+    except Exception as error:  # a file in this folder may raise anything, and must break no other mixer
+        raise ImportError(f"{type(error).__name__}: {error}") from error
+    found = [
         value
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, Mixer) and value.__module__ == module.__name__
-    )
+    ]
+    if len(found) != 1:
+        raise ImportError(f"its file defines {len(found)} subclasses of Mixer, not one")
+    (mixer,) = found
+    if missing := mixer.missing():
+        raise ImportError(f"{mixer.__name__} lacks {', '.join(missing)}")
     return mixer
 
 
 def unavailable() -> dict[str, str]:
-    """Return the mixers whose file cannot be imported, with the reason: a library that is missing."""
+    """Return the reason for each mixer that cannot be loaded: a missing library, or a mistake in its file."""
     reasons = {}
     for name in names():
         try:

@@ -2,23 +2,24 @@
 
 Letters: B batch, L frames, D model width, H heads, K key width and V value width of a head.
 
-A mixer states its equations once, for a sequence without padding (`Mixer.equations`): that is the implementation
-`reference`, the oracle of all others. Where a library computes the mixer, the library's own layer holds the
-parameters; `reference` reads the same parameters under the same names, so the two can be compared, and a checkpoint
-of the one loads into the other.
+A mixer states its equations once, for a sequence without padding (`Mixer.equations`). They are the implementation
+`reference`, and all others are tested against it. Where a library computes the mixer, the library's own layer holds the
+parameters. `reference` reads the same parameters under the same names. So the two can be compared, and a checkpoint of
+one loads into the other.
 """
 
-import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mixers.support.errors import unknown_name
+
+_PRESETS = ("matched", "released")  # for which every mixer states its sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +51,13 @@ class SequenceModel(nn.Module, ABC):
 
         Args:
             x: Features, (B, L, D).
-            mask: True on real frames, (B, L), which come before the padded ones. A padded sequence gives on its real
-                frames what these give alone, and zeros on the padded ones.
+            mask: True on real frames, (B, L), which come before the padded ones. On its real frames, a padded sequence
+                gives what they give alone. On the padded ones it gives zeros.
         """
 
     @abstractmethod
     def mixing_flops(self, *, batch: int, frames: int) -> int:
-        """Return the floating-point operations between frames, those of the projections left out."""
+        """Return the floating-point operations between frames, without those of the projections."""
 
     def flops(self, *, batch: int, frames: int) -> int:
         """Return the floating-point operations of one forward pass: a multiply-add counts two."""
@@ -73,20 +74,65 @@ class SequenceModel(nn.Module, ABC):
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
 
+def _compute_equations(
+    mixer: "Mixer", x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None
+) -> Float[Tensor, "B L D"]:
+    return mixer.reference(x, mask)
+
+
+def _always_available(_config: MixerConfig, _device_type: str) -> str:
+    return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Implementation:
+    """One way to compute a mixer.
+
+    Attributes:
+        build: Makes the layer that holds the parameters, from the mixer's sizes. None if the mixer makes its parameters
+            itself, in its constructor.
+        operator: Loads a function that `run` calls as ``mixer.operator``. It is called when the mixer is built. None if
+            there is no such function.
+        run: Computes the mixer, from the mixer, the features (B, L, D) and the mask (B, L) or None. By default
+            it computes the equations.
+        unavailable: Returns why it cannot run, for the sizes and ``cpu`` or ``cuda``; empty if it can.
+        default: Whether a sweep on a GPU measures it when only the mixer is named; it may depend on the sizes.
+    """
+
+    build: Callable[[Any], nn.Module] | None = None
+    operator: Callable[[], Callable[..., Any]] | None = None
+    run: Callable[[Any, Tensor, Tensor | None], Tensor] = _compute_equations
+    unavailable: Callable[[Any, str], str] = _always_available
+    default: bool | Callable[[Any], bool] = False
+
+    def is_default(self, config: MixerConfig) -> bool:
+        """Tell whether it is a default at these sizes."""
+        return self.default if isinstance(self.default, bool) else self.default(config)
+
+
 class Mixer(SequenceModel):
     """A mechanism, with one or several implementations of it.
 
     Attributes:
         arxiv: Identifier of the paper that introduced it; mixers are listed in this order.
         causal: Whether a frame sees only itself and the frames before it.
-        implementations: The ways to compute it, ``reference`` first.
-        presets: Its configuration in each preset.
+        implementations: The ways to compute it by name, ``reference`` first, the fastest last.
+        presets: Its sizes in the presets ``matched`` and ``released``.
+        config: Its sizes.
+        implementation: The name of the implementation that it was built for.
+        layer: The parameters, under the same names in every implementation; None if the mixer itself holds them.
+        operator: What the implementation's `operator` loaded; None if it has none.
     """
 
     arxiv: ClassVar[str]
     causal: ClassVar[bool]
-    implementations: ClassVar[tuple[str, ...]]
+    implementations: ClassVar[Mapping[str, Implementation]]
     presets: ClassVar[Mapping[str, MixerConfig]]
+
+    config: MixerConfig
+    implementation: str
+    layer: nn.Module | None
+    operator: Callable[..., Any] | None
 
     def __init__(self, config: MixerConfig, *, implementation: str = "reference") -> None:
         """Build the layer with fresh random weights.
@@ -97,16 +143,16 @@ class Mixer(SequenceModel):
         super().__init__()
         if implementation not in self.implementations:
             raise unknown_name(f"implementation of {self.name()}", implementation, self.implementations)
-        self.implementation = implementation
+        self.config = config
         self.width = config.width
+        self.implementation = implementation
+        chosen = self.implementations[implementation]
+        self.layer = chosen.build(config) if chosen.build else None
+        self.operator = chosen.operator() if chosen.operator else None
+        self._run = chosen.run
 
     def forward(self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None = None) -> Float[Tensor, "B L D"]:
-        if self.implementation == "fla":
-            # All of them are causal, so no real frame sees the padded ones behind it. Given the mask, the library would
-            # wait for the GPU, to learn how many frames are real, and mix a sequence of these alone.
-            y: Tensor = self.layer(x)[0]  # type: ignore[operator]
-            return y if mask is None else y * mask[..., None]
-        return self.reference(x, mask)
+        return self._run(self, x, mask)
 
     @classmethod
     def name(cls) -> str:
@@ -114,37 +160,48 @@ class Mixer(SequenceModel):
         return cls.__module__.rpartition(".")[2]
 
     @classmethod
-    def measured(cls, config: MixerConfig) -> tuple[str, ...]:  # noqa: ARG003 - others choose by it
-        """Return the implementations that a sweep on a GPU measures when only the mixer is named."""
-        return ("fla",)
+    def missing(cls) -> list[str]:
+        """Return what the class lacks to be a mixer: attributes, methods, presets, or ``reference``."""
+        attributes = [name for name in ("arxiv", "causal", "implementations", "presets") if not hasattr(cls, name)]
+        methods = sorted(cls.__abstractmethods__)
+        presets = [f"the preset {name}" for name in _PRESETS if name not in getattr(cls, "presets", _PRESETS)]
+        ways = getattr(cls, "implementations", {"reference": None})
+        is_complete = isinstance(ways, Mapping) and next(iter(ways), "") == "reference"
+        return [*attributes, *methods, *presets, *([] if is_complete else ["reference as its first implementation"])]
 
     @classmethod
-    def unavailable(cls, implementation: str, config: MixerConfig, *, device_type: str) -> str:  # noqa: ARG003
+    def defaults(cls, config: MixerConfig) -> tuple[str, ...]:
+        """Return the implementations that a sweep on a GPU measures when only the mixer is named.
+
+        They are those that say so at these sizes; otherwise the last one, which is the fastest.
+        """
+        chosen = tuple(name for name, each in cls.implementations.items() if each.is_default(config))
+        return chosen or tuple(cls.implementations)[-1:]
+
+    @classmethod
+    def unavailable(cls, implementation: str, config: MixerConfig, *, device_type: str) -> str:
         """Return why an implementation cannot run on ``cpu`` or ``cuda``; empty if it can."""
-        if implementation == "fla" and importlib.util.find_spec("fla") is None:
-            return "flash-linear-attention is not installed"
-        if implementation == "fla" and device_type != "cuda":
-            return "needs a CUDA GPU"
-        return ""
+        return cls.implementations[implementation].unavailable(config, device_type)
 
     @abstractmethod
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         """Compute the mechanism as its paper writes it, in plain PyTorch, on sequences without padding."""
 
     def reference(self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None = None) -> Float[Tensor, "B L D"]:
-        """Compute the equations; of a padded batch, on the real frames of each sequence alone."""
+        """Compute the equations. In a padded batch, they see only the real frames of each sequence."""
         if mask is None:
             return self.equations(x)
         out = torch.zeros_like(x)
         for row, real in enumerate(mask):
             if not real.any():
                 continue
-            out[row, real] = self.equations(x[row : row + 1, real])[0].to(x.dtype)  # autocast may have made it less
+            # autocast may have lowered the precision of the result
+            out[row, real] = self.equations(x[row : row + 1, real])[0].to(x.dtype)
         return out
 
 
 def split_heads(x: Float[Tensor, "B L HW"], num_heads: int) -> Float[Tensor, "B L H W"]:
-    """Split the last axis into heads, in at least float32: states and sums are kept in no less."""
+    """Split the last axis into heads, in at least float32, which states and sums need."""
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     return x.reshape(*x.shape[:-1], num_heads, -1)
 

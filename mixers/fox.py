@@ -1,18 +1,18 @@
-"""FoX: the Forgetting Transformer, causal softmax attention whose scores decay with what a forget gate let go.
+"""FoX: the Forgetting Transformer, causal softmax attention whose scores decay by a forget gate.
 
-Source: Lin et al. 2025, "Forgetting Transformer", arXiv 2503.02130, equations 3 to 6: the scores get the sum of the
-log forget gates between key and query, which is a difference of running sums.
+Source: Lin et al. 2025, "Forgetting Transformer", arXiv 2503.02130, equations 3 to 6: the sum of the log forget gates
+between key and query, a difference of running sums, is added to the scores.
 
-`flex` computes it with PyTorch's FlexAttention, whose tiles fit on an H100 at 64, 128 and 256 a head; at 192 not in
-float32. `fla` is flash-linear-attention's
-kernel, which keeps whole heads in shared memory: at 256 a head it does not launch on any GPU of today. `triton` is our
-own; float32 it multiplies in parts of bfloat16, on tensor cores.
+`flex` computes it with PyTorch's FlexAttention. On an H100 its tiles fit at 64, 128 and 256 a head; at 192 they do not
+fit in float32. `fla` is flash-linear-attention's kernel. It keeps whole heads in shared memory, and at 256 a head it
+does not launch on any current GPU. `triton` is our own kernel. It multiplies float32 in bfloat16 parts, on tensor
+cores.
 """
 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,13 +20,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mixers import kernels
-from mixers.autotuning.fla import fla_layers
-from mixers.base import Mixer, MixerConfig, split_heads
+from mixers.base import Implementation, Mixer, MixerConfig, split_heads
+from mixers.kernels import fla
+from mixers.support import patches
 
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
 
-# On an H200, which has 232,448 bytes of shared memory, the kernel needs 263,168 at 256 a head in bfloat16.
+# At 256 a head in bfloat16 the library's kernel needs 263,168 bytes of shared memory; an H200 has 232,448.
 _FLA_WIDEST_HEAD = 128
 
 
@@ -35,10 +36,15 @@ class ForgettingConfig(MixerConfig):
     """Sizes of FoX.
 
     Attributes:
-        num_kv_heads: Heads of keys and values, each shared by several of the queries; None for one each.
+        num_kv_heads: Heads of keys and values, each shared by several heads of queries; None for as many as of queries.
     """
 
     num_kv_heads: int | None = None
+
+    @property
+    def key_heads(self) -> int:
+        """The number of heads of keys and values."""
+        return self.num_kv_heads or self.num_heads
 
 
 class _Parameters(nn.Module):
@@ -46,8 +52,7 @@ class _Parameters(nn.Module):
 
     def __init__(self, config: ForgettingConfig) -> None:
         super().__init__()
-        width = config.width
-        kv_width = (config.num_kv_heads or config.num_heads) * config.head_width
+        width, kv_width = config.width, config.key_heads * config.head_width
         self.q_proj = nn.Linear(width, width, bias=False)
         self.k_proj = nn.Linear(width, kv_width, bias=False)
         self.v_proj = nn.Linear(width, kv_width, bias=False)
@@ -55,51 +60,82 @@ class _Parameters(nn.Module):
         self.o_proj = nn.Linear(width, width, bias=False)
 
 
+def _fla_layer(config: ForgettingConfig) -> nn.Module:
+    layer: nn.Module = fla.layers().ForgettingAttention(
+        hidden_size=config.width, num_heads=config.num_heads, num_kv_heads=config.num_kv_heads, layer_idx=0
+    )
+    return layer
+
+
+def _fla_fits(config: ForgettingConfig) -> bool:
+    return config.head_width <= _FLA_WIDEST_HEAD
+
+
+def _fla_unavailable(config: ForgettingConfig, device_type: str) -> str:
+    if not _fla_fits(config):
+        return f"too little shared memory at {config.head_width} a head"
+    return fla.unavailable(config, device_type)
+
+
+def _flex_unavailable(_: ForgettingConfig, device_type: str) -> str:
+    return "" if device_type == "cuda" else "needs a CUDA GPU"
+
+
+def _triton_unavailable(config: ForgettingConfig, device_type: str) -> str:
+    too_wide = "" if config.head_width <= kernels.WIDEST else f"supports no heads of width {config.head_width}"
+    return kernels.unavailable(device_type) or too_wide
+
+
+def _run(
+    mixer: "ForgettingAttention", x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None
+) -> Float[Tensor, "B L D"]:
+    """Run the operator between the projections.
+
+    It maps q (B, L, H, K), k and v (B, L, G, K), log forget gates (B, L, H) and a mask (B, L) or None to (B, L, H, K).
+    """
+    layer = mixer.layer
+    q = layer.q_proj(x).unflatten(-1, (mixer.config.num_heads, -1))  # (B, L, H, K)
+    k, v = (p(x).unflatten(-1, (mixer.config.key_heads, -1)) for p in (layer.k_proj, layer.v_proj))  # (B, L, G, K)
+    log_forget = F.logsigmoid(layer.f_proj(x).float())  # (B, L, H)
+    if mask is not None:
+        log_forget = log_forget * mask[..., None]
+    y: Tensor = layer.o_proj(mixer.operator(q, k, v, log_forget, mask).flatten(2))
+    return y if mask is None else y * mask[..., None]
+
+
 class ForgettingAttention(Mixer):
     """Softmax attention with a forget gate."""
 
     arxiv = "2503.02130"
     causal = True
-    implementations = ("reference", "flex", "fla", "triton")
     presets = {"matched": ForgettingConfig(), "released": ForgettingConfig(num_heads=32, num_kv_heads=4)}
-
-    def __init__(self, config: ForgettingConfig, *, implementation: str = "reference") -> None:
-        super().__init__(config, implementation=implementation)
-        self.config = config
-        self.num_kv_heads = config.num_kv_heads or config.num_heads
-        self.layer: _Parameters = (
-            fla_layers().ForgettingAttention(
-                hidden_size=config.width, num_heads=config.num_heads, num_kv_heads=config.num_kv_heads, layer_idx=0
-            )
-            if implementation == "fla"
-            else _Parameters(config)
-        )
-        if implementation in ("flex", "triton"):
-            self._attend = attention(implementation)
-
-    @classmethod
-    def measured(cls, config: MixerConfig) -> tuple[str, ...]:
-        if config.head_width <= _FLA_WIDEST_HEAD:
-            return ("fla",)
-        return ("flex",) if cls.unavailable("triton", config, device_type="cuda") else ("triton",)
-
-    @classmethod
-    def unavailable(cls, implementation: str, config: MixerConfig, *, device_type: str) -> str:
-        if implementation == "fla" and config.head_width > _FLA_WIDEST_HEAD:
-            return f"too little shared memory at {config.head_width} a head"
-        if implementation == "flex" and device_type != "cuda":
-            return "needs a CUDA GPU"
-        if implementation == "triton":
-            return kernels.unavailable(device_type) or (
-                "" if config.head_width <= kernels.WIDEST else f"knows no heads of width {config.head_width}"
-            )
-        return super().unavailable(implementation, config, device_type=device_type)
+    implementations = {
+        "reference": Implementation(build=_Parameters),
+        "flex": Implementation(
+            build=_Parameters,
+            operator=lambda: _flex,
+            run=_run,
+            unavailable=_flex_unavailable,
+            default=lambda config: not _fla_fits(config) and bool(_triton_unavailable(config, "cuda")),
+        ),
+        "fla": Implementation(build=_fla_layer, run=fla.run, unavailable=_fla_unavailable, default=_fla_fits),
+        "triton": Implementation(
+            build=_Parameters,
+            operator=lambda: kernels.operator("fox"),
+            run=_run,
+            unavailable=_triton_unavailable,
+            default=lambda config: not _fla_fits(config) and not _triton_unavailable(config, "cuda"),
+        ),
+    }
+    config: ForgettingConfig
+    layer: _Parameters
+    operator: Callable[..., Any]
 
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
-        layer = self.layer
+        layer, shared = self.layer, self.config.num_heads // self.config.key_heads
         q = split_heads(layer.q_proj(x), self.config.num_heads)  # (B, L, H, K)
         k, v = (
-            split_heads(p(x), self.num_kv_heads).repeat_interleave(self.config.num_heads // self.num_kv_heads, dim=2)
+            split_heads(p(x), self.config.key_heads).repeat_interleave(shared, dim=2)
             for p in (layer.k_proj, layer.v_proj)
         )
         kept = F.logsigmoid(layer.f_proj(x).to(q.dtype)).cumsum(1).transpose(1, 2)  # (B, H, L)
@@ -110,34 +146,14 @@ class ForgettingAttention(Mixer):
         o = torch.einsum("bhij,bjhv->bihv", weights, v)
         return layer.o_proj(o.flatten(2).to(x.dtype))  # type: ignore[no-any-return]
 
-    def forward(self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None = None) -> Float[Tensor, "B L D"]:
-        if self.implementation not in ("flex", "triton"):
-            return super().forward(x, mask)
-        layer = self.layer
-        q = layer.q_proj(x).unflatten(-1, (self.config.num_heads, -1))  # (B, L, H, K)
-        k, v = (p(x).unflatten(-1, (self.num_kv_heads, -1)) for p in (layer.k_proj, layer.v_proj))  # (B, L, Hkv, K)
-        log_forget = F.logsigmoid(layer.f_proj(x).float())  # (B, L, H)
-        if mask is not None:
-            log_forget = log_forget * mask[..., None]
-        y: Tensor = layer.o_proj(self._attend(q, k, v, log_forget, mask).flatten(2))
-        return y if mask is None else y * mask[..., None]
-
     def mixing_flops(self, *, batch: int, frames: int) -> int:
-        """Two products of L x L x D, of which the half that the future takes is never computed."""
+        """Those of two products of L x L x D, less the half for the future, which is never computed."""
         return 2 * batch * frames * (frames + 1) * self.width
-
-
-def attention(implementation: str) -> Callable[..., Tensor]:
-    """Return what ``flex`` or ``triton`` puts between the layer's projections.
-
-    It maps q (B, L, H, K), k and v (B, L, G, K), log forget gates (B, L, H) and a mask (B, L) or None to (B, L, H, K).
-    """
-    return _flex if implementation == "flex" else kernels.operator("fox")
 
 
 def _flex(q: Tensor, k: Tensor, v: Tensor, log_forget: Tensor, mask: Tensor | None) -> Tensor:
     kept_by_query = log_forget.transpose(1, 2).contiguous().cumsum(-1)  # (B, H, L)
-    # Two tensors even if they are equal: FlexAttention has gradients for one look-up in a tensor only.
+    # A copy, since FlexAttention has gradients for only one look-up in a tensor.
     kept_by_key = kept_by_query.clone()
     if mask is not None:
         kept_by_key = kept_by_key.masked_fill(~mask[:, None], float("inf"))  # a score of -inf
@@ -147,26 +163,24 @@ def _flex(q: Tensor, k: Tensor, v: Tensor, log_forget: Tensor, mask: Tensor | No
         score_mod=lambda score, b, h, i, j: score + kept_by_query[b, h, i] - kept_by_key[b, h, j],
         block_mask=_causal_blocks(q.shape[1], q.device),
         enable_gqa=k.shape[2] != q.shape[2],
-        kernel_options={"BACKEND": "TRITON"},  # else below 128 frames another kernel, which compiles for minutes
+        kernel_options={"BACKEND": "TRITON"},  # otherwise a kernel that compiles for minutes, below 128 frames
     )
     return o.transpose(1, 2)  # (B, L, H, K)
 
 
 @functools.cache
 def _compiled_flex_attention() -> Callable[..., Tensor]:
-    # Its compiler takes seconds to import, which whoever measures something else need not wait for.
-    import torch._inductor.config
+    # imported here, since its compiler takes seconds to import
     from torch.nn.attention.flex_attention import flex_attention
 
-    # It is one kernel. PyTorch would start a compiling process for every core, which the next cases would feel.
-    torch._inductor.config.compile_threads = 1
+    patches.compile_in_this_process()
     return torch.compile(flex_attention)
 
 
 @functools.lru_cache(maxsize=16)
 def _causal_blocks(frames: int, device: torch.device) -> "BlockMask":
-    """Return which blocks of the L x L scores the past reaches; kept for each length, as its users keep it."""
+    """Return which blocks of the L x L scores the past reaches, cached for each length."""
     from torch.nn.attention.flex_attention import create_block_mask
 
-    with torch.inference_mode(False):  # what is made in inference mode could not serve a training step later
+    with torch.inference_mode(False):  # tensors made in inference mode cannot be used in training
         return create_block_mask(lambda b, h, i, j: i >= j, None, None, frames, frames, device=str(device))  # noqa: ARG005

@@ -1,9 +1,9 @@
 """GSA: gated slot attention, softmax attention over a fixed number of memory slots that forget.
 
 Source: Zhang et al. 2024, "Gated Slot Attention for Efficient Linear-Time Sequence Modeling", arXiv 2409.07146,
-section 3. Queries, keys and values pass a swish, the gate's logit is divided by 8, the scores are not scaled: the
-defaults of flash-linear-attention, as is the number of slots, one for each key channel of a head. (The paper's own
-language models use 64 slots, chosen at the scale of language; `num_slots` sets any other number.)
+section 3. As by default in flash-linear-attention, queries, keys and values pass a swish, the gate's logit is divided
+by 8, the scores are not scaled, and there is one slot for each key channel of a head. (The paper's own language models
+use 64 slots. `num_slots` sets any other number.)
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixers.autotuning.fla import fla_layers
-from mixers.base import Mixer, MixerConfig, rms_norm, split_heads
+from mixers.base import Implementation, Mixer, MixerConfig, rms_norm, split_heads
+from mixers.kernels import fla
 
 _GATE_LOGIT_NORMALIZER = 8
 
@@ -25,8 +25,8 @@ class GatedSlotConfig(MixerConfig):
 
     Attributes:
         num_slots: M, the memory slots of a head; None for D / H.
-        always_masked: Whether the library is given a mask, as the paper's code does, even where all frames are real: it
-            then takes the padding out that is not there.
+        always_masked: Whether the library is given a mask even where all frames are real, as in the paper's code. The
+            library then removes padding that is not there, which takes time.
     """
 
     num_slots: int | None = None
@@ -47,34 +47,39 @@ class _Parameters(nn.Module):
         self.o_proj = nn.Linear(width, width, bias=False)
 
 
+def _fla_layer(config: GatedSlotConfig) -> nn.Module:
+    layer: nn.Module = fla.layers().GatedSlotAttention(
+        hidden_size=config.width,
+        num_heads=config.num_heads,
+        num_slots=config.num_slots,
+        gate_logit_normalizer=_GATE_LOGIT_NORMALIZER,
+        layer_idx=0,
+    )
+    return layer
+
+
+def _run_fla(
+    mixer: "GatedSlotAttention", x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None
+) -> Float[Tensor, "B L D"]:
+    if not mixer.config.always_masked:
+        return fla.run(mixer, x, mask)
+    real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask
+    y: Tensor = mixer.layer(x, attention_mask=real)[0]
+    return y
+
+
 class GatedSlotAttention(Mixer):
     """Gated slot attention."""
 
     arxiv = "2409.07146"
     causal = True
-    implementations = ("reference", "fla")
     presets = {"matched": GatedSlotConfig(), "released": GatedSlotConfig(always_masked=True)}
-
-    def __init__(self, config: GatedSlotConfig, *, implementation: str = "reference") -> None:
-        super().__init__(config, implementation=implementation)
-        self.config = config
-        self.layer: _Parameters = (
-            fla_layers().GatedSlotAttention(
-                hidden_size=config.width,
-                num_heads=config.num_heads,
-                num_slots=config.num_slots,
-                gate_logit_normalizer=_GATE_LOGIT_NORMALIZER,
-                layer_idx=0,
-            )
-            if implementation == "fla"
-            else _Parameters(config)
-        )
-
-    def forward(self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None = None) -> Float[Tensor, "B L D"]:
-        if self.implementation == "fla" and self.config.always_masked:
-            real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask
-            return self.layer(x, attention_mask=real)[0]  # type: ignore[no-any-return]
-        return super().forward(x, mask)
+    implementations = {
+        "reference": Implementation(build=_Parameters),
+        "fla": Implementation(build=_fla_layer, run=_run_fla, unavailable=fla.unavailable, default=True),
+    }
+    config: GatedSlotConfig
+    layer: _Parameters
 
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         layer, num_heads = self.layer, self.config.num_heads
@@ -100,5 +105,5 @@ class GatedSlotAttention(Mixer):
         return layer.o_proj(o.to(x.dtype))  # type: ignore[no-any-return]
 
     def mixing_flops(self, *, batch: int, frames: int) -> int:
-        """Of the recurrence: decay, outer product and read-out of two states, M x K and M x V a head."""
+        """Those of the recurrence: decay, outer product and read-out of two states, M x K and M x V a head."""
         return 10 * batch * frames * (self.config.num_slots or self.config.head_width) * self.width

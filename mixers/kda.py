@@ -1,21 +1,20 @@
 """KDA: Kimi Delta Attention, the gated delta rule with a forget gate for each channel.
 
-Source: Kimi Team 2025, "Kimi Linear", arXiv 2510.26692, equation 1 and section 4: the state first forgets, channel by
-channel, and then replaces what it holds under the frame's key by the frame's value, to the degree beta.
+Source: Kimi Team 2025, "Kimi Linear", arXiv 2510.26692, equation 1 and section 4. The state first decays, channel by
+channel. Then beta of what it holds under the frame's key is replaced by the frame's value.
 """
 
-import importlib
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixers.autotuning.fla import fla_layers
-from mixers.base import Mixer, MixerConfig, rms_norm, split_heads
+from mixers.base import Implementation, Mixer, MixerConfig, rms_norm, split_heads
+from mixers.kernels import fla
+from mixers.support import patches
 from mixers.support.precision import is_full_float32
 
 
@@ -50,10 +49,23 @@ class _Parameters(nn.Module):
         self.b_proj = nn.Linear(width, num_heads, bias=False)
         self.A_log = nn.Parameter(torch.empty(num_heads).uniform_(1, 16).log())
         step = torch.empty(inner).uniform_(math.log(0.001), math.log(0.1)).exp()
-        self.dt_bias = nn.Parameter(step + torch.log(-torch.expm1(-step)))  # softplus of it is the step
+        self.dt_bias = nn.Parameter(step + torch.log(-torch.expm1(-step)))  # its softplus is the step
         self.g_proj = nn.Sequential(nn.Linear(width, head, bias=False), nn.Linear(head, inner))
         self.o_norm = nn.RMSNorm(head)
         self.o_proj = nn.Linear(inner, width, bias=False)
+
+
+def _fla_layer(config: KimiDeltaConfig) -> nn.Module:
+    layer: nn.Module = fla.layers().KimiDeltaAttention(
+        hidden_size=config.width,
+        num_heads=config.num_heads,
+        head_dim=config.key_width or config.head_width,
+        conv_size=config.convolution_width,
+        layer_idx=0,
+    )
+    if is_full_float32():
+        patches.compute_kda_in_full_float32()
+    return layer
 
 
 class KimiDeltaAttention(Mixer):
@@ -61,25 +73,13 @@ class KimiDeltaAttention(Mixer):
 
     arxiv = "2510.26692"
     causal = True
-    implementations = ("reference", "fla")
     presets = {"matched": KimiDeltaConfig(), "released": KimiDeltaConfig(key_width=128)}
-
-    def __init__(self, config: KimiDeltaConfig, *, implementation: str = "reference") -> None:
-        super().__init__(config, implementation=implementation)
-        self.config = config
-        if implementation == "fla" and is_full_float32():
-            _compute_in_full_float32()
-        self.layer: _Parameters = (
-            fla_layers().KimiDeltaAttention(
-                hidden_size=config.width,
-                num_heads=config.num_heads,
-                head_dim=config.key_width or config.head_width,
-                conv_size=config.convolution_width,
-                layer_idx=0,
-            )
-            if implementation == "fla"
-            else _Parameters(config)
-        )
+    implementations = {
+        "reference": Implementation(build=_Parameters),
+        "fla": Implementation(build=_fla_layer, run=fla.run, unavailable=fla.unavailable, default=True),
+    }
+    config: KimiDeltaConfig
+    layer: _Parameters
 
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         layer, num_heads = self.layer, self.config.num_heads
@@ -109,16 +109,9 @@ class KimiDeltaAttention(Mixer):
         return layer.o_proj(o.flatten(2).to(x.dtype))  # type: ignore[no-any-return]
 
     def mixing_flops(self, *, batch: int, frames: int) -> int:
-        """Of the recurrence: decay, read-out by the key, outer product and read-out by the query of K x V a head."""
+        """Those of the recurrence: decay, read-out by key, outer product and read-out by query, each K x V a head."""
         head = self.config.key_width or self.config.head_width
         return 7 * batch * frames * self.config.num_heads * head**2
-
-
-def _compute_in_full_float32() -> None:
-    """Let the two products in which the library asks for another precision by name, whatever the default, follow it."""
-    kernels: Any = importlib.import_module("fla.ops.kda.chunk_intra")
-    constant = importlib.import_module("triton.language").constexpr
-    kernels.SOLVE_TRIL_DOT_PRECISION = kernels.SAFE_GATE_DOT_PRECISION = constant("ieee")
 
 
 def _convolve(x: Float[Tensor, "B L C"], weight: Float[Tensor, "C 1 taps"]) -> Float[Tensor, "B L C"]:

@@ -13,14 +13,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixers.autotuning.fla import fla_layers
-from mixers.base import Mixer, MixerConfig, rms_norm, split_heads
+from mixers.base import Implementation, Mixer, MixerConfig, rms_norm, split_heads
+from mixers.kernels import fla
 
-# Of a head's keys. For Hopper these versions of Triton compile the library's backward pass wrong where tiles are
-# narrow: at 16 it reads beyond them, by compute-sanitizer, and the loss comes to be nan. Heads of 256 are right;
-# where the fault ends is not known. The library itself refuses the gated form of that kernel with them, at any width.
+# For Hopper, some versions of Triton miscompile the library's backward pass where tiles are narrow. At a key width of
+# 16, compute-sanitizer finds reads beyond the tiles, and the loss becomes nan. At 256 the results are right. Where the
+# fault ends is not known. With these versions, the library itself refuses the gated form of that kernel at any width.
 _FLA_NARROWEST_HEAD = 64
-_MISCOMPILING_TRITONS = (3, 4, 0), (3, 7, 1)  # from, and before
+_FIRST_MISCOMPILING, _FIRST_FIXED = (3, 4, 0), (3, 7, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,32 +48,39 @@ class _Parameters(nn.Module):
         self.o_proj = nn.Linear(value_width, width, bias=False)
 
 
+def _fla_layer(config: RetNetConfig) -> nn.Module:
+    layer: nn.Module = fla.layers().MultiScaleRetention(
+        hidden_size=config.width, num_heads=config.num_heads, expand_v=config.expand_v, layer_idx=0
+    )
+    return layer
+
+
+def _fla_unavailable(config: RetNetConfig, device_type: str) -> str:
+    reason = fla.unavailable(config, device_type)
+    if not reason and config.head_width < _FLA_NARROWEST_HEAD and _is_miscompiled():
+        return f"miscompiled by this Triton at fewer than {_FLA_NARROWEST_HEAD} a head"
+    return reason
+
+
+def _is_miscompiled() -> bool:
+    if not torch.cuda.is_available() or torch.cuda.get_device_capability()[0] != 9:
+        return False
+    version = tuple(int(part) for part in re.findall(r"\d+", importlib.metadata.version("triton"))[:3])
+    return _FIRST_MISCOMPILING <= version < _FIRST_FIXED
+
+
 class RetNet(Mixer):
     """Multi-scale retention with an output gate."""
 
     arxiv = "2307.08621"
     causal = True
-    implementations = ("reference", "fla")
     presets = {"matched": RetNetConfig(), "released": RetNetConfig()}
-
-    def __init__(self, config: RetNetConfig, *, implementation: str = "reference") -> None:
-        super().__init__(config, implementation=implementation)
-        self.config = config
-        self.layer: _Parameters = (
-            fla_layers().MultiScaleRetention(
-                hidden_size=config.width, num_heads=config.num_heads, expand_v=config.expand_v, layer_idx=0
-            )
-            if implementation == "fla"
-            else _Parameters(config)
-        )
-
-    @classmethod
-    def unavailable(cls, implementation: str, config: MixerConfig, *, device_type: str) -> str:
-        reason = super().unavailable(implementation, config, device_type=device_type)
-        narrow = config.head_width < _FLA_NARROWEST_HEAD
-        if not reason and implementation == "fla" and narrow and _is_miscompiled():
-            return f"miscompiled by this Triton at fewer than {_FLA_NARROWEST_HEAD} a head"
-        return reason
+    implementations = {
+        "reference": Implementation(build=_Parameters),
+        "fla": Implementation(build=_fla_layer, run=fla.run, unavailable=_fla_unavailable, default=True),
+    }
+    config: RetNetConfig
+    layer: _Parameters
 
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         layer, num_heads = self.layer, self.config.num_heads
@@ -86,21 +93,13 @@ class RetNet(Mixer):
         return layer.o_proj(o.flatten(2).to(x.dtype))  # type: ignore[no-any-return]
 
     def mixing_flops(self, *, batch: int, frames: int) -> int:
-        """Of the recurrent form (equation 6): decay, outer product and read-out of a state of K x V a head."""
+        """Those of the recurrent form (equation 6): decay, outer product and read-out of a state of K x V a head."""
         state = self.config.head_width * self.config.expand_v * self.width  # H K V
         return 5 * batch * frames * state
 
 
-def _is_miscompiled() -> bool:
-    if not torch.cuda.is_available() or torch.cuda.get_device_capability()[0] != 9:
-        return False
-    version = tuple(int(part) for part in re.findall(r"\d+", importlib.metadata.version("triton"))[:3])
-    first, fixed = _MISCOMPILING_TRITONS
-    return first <= version < fixed
-
-
 def _decay(frames: int, num_heads: int, *, like: Tensor) -> Float[Tensor, "H L L"]:
-    """Return the matrix D of equation 5: gamma^(i - j) where frame i sees frame j, else 0."""
+    """Return the matrix D of equation 5: gamma^(i - j) where frame i sees frame j, otherwise 0."""
     head = torch.arange(num_heads, dtype=like.dtype, device=like.device)
     log_gamma = torch.log1p(-(2.0 ** (-5 - head)))  # (H,)
     position = torch.arange(frames, dtype=like.dtype, device=like.device)
@@ -109,7 +108,7 @@ def _decay(frames: int, num_heads: int, *, like: Tensor) -> Float[Tensor, "H L L
 
 
 def _rotate(x: Float[Tensor, "B L H K"]) -> Float[Tensor, "B L H K"]:
-    """Turn channel pairs (c, c + K/2) of frame n by the angle n / 10000^(2c / K) (Su et al., arXiv 2104.09864)."""
+    """Rotate channel pairs (c, c + K/2) of frame n by the angle n / 10000^(2c / K) (Su et al., arXiv 2104.09864)."""
     first, second = x.chunk(2, dim=-1)  # (B, L, H, K/2)
     channel = torch.arange(first.shape[-1], dtype=x.dtype, device=x.device)
     frequency = 10000.0 ** (-channel / first.shape[-1])

@@ -1,4 +1,4 @@
-"""The models that are measured: the matched stack, which makes all mixers equal in size, and the bare layers."""
+"""The models that are measured: the matched stack, in which all mixers have equal size, and the bare layers."""
 
 import dataclasses
 
@@ -11,12 +11,12 @@ import mixers
 from mixers.base import Mixer, MixerConfig, SequenceModel
 from mixers.support.errors import unknown_name
 
-_SIZES_OF = {"matched": "matched", "layer": "matched", "released": "released"}  # whose sizes a preset takes
+_SIZES_OF = {"matched": "matched", "layer": "matched", "released": "released"}  # the mixers' own presets
 PRESETS = tuple(_SIZES_OF)
 
 DEPTH = 2
 TARGET_PARAMETERS = 20_000_000
-_WIDTH_MULTIPLE = 32  # of the feed-forward's width, so that its matrix products tile well
+_WIDTH_MULTIPLE = 32  # for the width of the feed-forward, so that its matrix products tile well
 _DROPOUT = 0.4
 
 
@@ -50,7 +50,7 @@ class Block(nn.Module):
 
 
 class MixerStack(SequenceModel):
-    """A stack of blocks with the same kind of mixer, the feed-forward as wide as the target size leaves room for."""
+    """A stack of blocks with the same kind of mixer. The feed-forward's width brings it to its target size."""
 
     def __init__(self, layers: list[Mixer], *, target_parameters: int = TARGET_PARAMETERS) -> None:
         super().__init__()
@@ -70,9 +70,9 @@ class MixerStack(SequenceModel):
 
 
 def feed_forward_width(layers: list[Mixer], *, target_parameters: int) -> int:
-    """Return the feed-forward's inner width, a multiple of 32, that brings a stack nearest to its target size."""
+    """Return the inner width of the feed-forward that brings a stack nearest to its target size, a multiple of 32."""
     width = layers[0].width
-    without = sum(layer.parameter_count() + 2 * width for layer in layers)  # two norms a block
+    without = sum(layer.parameter_count() + 2 * width for layer in layers)  # a block has two norms
     per_multiple = len(layers) * 3 * width * _WIDTH_MULTIPLE
     return _WIDTH_MULTIPLE * max(1, round((target_parameters - without) / per_multiple))
 
@@ -83,14 +83,14 @@ def sizes(mixer: type[Mixer], preset: str) -> MixerConfig:
 
 
 def build(name: str, *, implementation: str, preset: str, width: int | None = None, seed: int = 0) -> SequenceModel:
-    """Build the model that a preset means, on the default device, with seeded weights, ready for inference.
+    """Build the model of a preset, on the default device, with seeded weights, ready for inference.
 
     Args:
         name: A mixer.
         implementation: One of its implementations.
-        preset: One of `PRESETS`, as `assemble` says.
+        preset: One of `PRESETS`, as in `assemble`.
         width: D; None for that of the preset.
-        seed: Seed of the weights; the global random state is left as it was.
+        seed: Seed of the weights. The global random state does not change.
 
     Raises:
         UserError: There is no such mixer, implementation or preset.
@@ -101,13 +101,13 @@ def build(name: str, *, implementation: str, preset: str, width: int | None = No
 
 
 def assemble(name: str, *, implementation: str, preset: str, width: int | None = None) -> SequenceModel:
-    """Build the model that a preset means, its weights drawn from the global random state.
+    """Build the model of a preset, with weights drawn from the global random state.
 
     Args:
         name: A mixer.
         implementation: One of its implementations.
-        preset: ``matched``, a stack of 20 M parameters at a width of 1,024, in proportion to its square at others;
-            ``layer``, one of its mixers alone; or ``released``, the bare layer of the paper's code.
+        preset: ``matched``, a stack of 20 M parameters at a width of 1,024, and at other widths in proportion to their
+            square; ``layer``, one mixer of that stack alone; or ``released``, the bare layer of the paper's code.
         width: D; None for that of the preset.
 
     Raises:

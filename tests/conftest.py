@@ -11,8 +11,8 @@ from jaxtyping import install_import_hook
 import mixers
 
 CHECKED = [
-    *(f"mixers.{name}" for name in (*mixers.names(), "base", "stack", "support.precision")),
-    *(f"mixers.kernels.{name}.operator" for name in ("fox", "lightnet")),  # and none that Triton compiles
+    *(f"mixers.{name}" for name in (*mixers.names(), "base", "stack", "support.precision", "kernels.fla")),
+    *(f"mixers.kernels.{name}.operator" for name in ("fox", "lightnet")),  # but no module that Triton compiles
     *("bench.audio", "bench.encoders", "bench.efficiency.inputs"),
 ]
 install_import_hook(CHECKED, "beartype.beartype")

@@ -25,8 +25,9 @@ from bench.efficiency.selection import choose_contestants, choose_settings
 from bench.efficiency.settings import Contestant
 from bench.environment import choose_device
 from bench.gpu import gpu_clock
-from mixers import autotuning, fox, stack
+from mixers import autotuning, stack
 from mixers.base import SequenceModel
+from mixers.fox import ForgettingAttention
 from mixers.support.precision import DTYPES
 
 DEVICE_TYPE = choose_device("auto")
@@ -112,7 +113,9 @@ def measure(benchmark: BenchmarkFixture, calls: Iterable[Callable[[], object]], 
 @pytest.mark.parametrize("implementation", ["flex", "triton"])
 @of_a_kernel
 def test_fox_attention(benchmark: BenchmarkFixture, part: str, precision: str, implementation: str) -> None:
-    attend, dtype = fox.attention(implementation), DTYPES[precision]
+    load, dtype = ForgettingAttention.implementations[implementation].operator, DTYPES[precision]
+    assert load
+    attend = load()
     generator = torch.Generator("cuda").manual_seed(0)
 
     def bound() -> Callable[[], object]:

@@ -68,6 +68,7 @@ def test_the_rules_see_imports() -> None:
     [
         ("mixers", ()),
         ("mixers.support", ()),
+        ("mixers.base", ("mixers.support",)),
         ("mixers.autotuning", ("mixers.support",)),
         ("mixers.kernels", ("mixers.support", "mixers.autotuning")),
         *(

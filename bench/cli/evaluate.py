@@ -123,8 +123,8 @@ def write_table(runs: Sequence[Path], output: Path) -> None:
     """Write and print Table 1 of some runs."""
     from rich.console import Console
 
-    from bench.reporting.accuracy import formats
+    from bench.reporting.accuracy import table1_formats
 
-    made = formats.write(runs, output)
-    Console().print(formats.render(made))
+    made = table1_formats.write(runs, output)
+    Console().print(table1_formats.render(made))
     print(output)

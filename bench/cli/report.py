@@ -61,12 +61,12 @@ def compare(
     """Show which cases are faster or slower in a second sweep, and what else differs."""
     from rich.console import Console
 
-    from bench.reporting.efficiency import comparison, verdict
+    from bench.reporting.efficiency import comparison, comparison_text, verdict
 
     fraction = None if fail_on_slower is None else verdict.parse_fraction(fail_on_slower)
     compared = comparison.compare(before, after, by=by)
-    Console().print(comparison.render(compared))
-    offending = [] if fraction is None else comparison.slower(compared, fraction)
+    Console().print(comparison_text.render(compared))
+    offending = [] if fraction is None else comparison_text.slower(compared, fraction)
     for line in offending:
         print(line, file=sys.stderr)
     if offending:
@@ -76,7 +76,7 @@ def compare(
 def print_records(records: "Sequence[Record]", folder: Path, console: "Console") -> None:
     """Print a table for each setting, and why cases have no figure. Print the folder to standard output."""
     from bench.reporting.efficiency.overview import by_setting
-    from bench.reporting.efficiency.tables import failures, summary
+    from bench.reporting.efficiency.summary import failures, summary
 
     for alike in by_setting(records).values():
         console.print(summary(alike))

@@ -59,14 +59,11 @@ def sweep(
 
     isolation.start_server()  # imports PyTorch while this process does
     from bench.efficiency import selection
-    from bench.efficiency import sweep as sweeping
     from bench.efficiency.settings import Plan
     from bench.environment import choose_device
 
     if resume is not None:
-        check_alone(context, "resume", "continues the sweep as it was", beside=["allow_mixed"])
-        interrupted = sweeping.read_interrupted(resume, allow_mixed=allow_mixed)
-        _measure(interrupted.header.plan, resume, interrupted)
+        _continue(context, resume, allow_mixed=allow_mixed)
         return
     if allow_mixed:
         raise UserError("--allow-mixed is for a sweep that continues", hint="Give it with --resume.")
@@ -91,6 +88,14 @@ def sweep(
         encoder=encoder,
     )
     _measure(plan, output or Path("runs") / datetime.now().strftime("%Y-%m-%dT%H-%M-%S"), None)
+
+
+def _continue(context: typer.Context, folder: Path, *, allow_mixed: bool) -> None:
+    from bench.efficiency.sweep import read_interrupted
+
+    check_alone(context, "resume", "continues the sweep as it was", beside=["allow_mixed"])
+    interrupted = read_interrupted(folder, allow_mixed=allow_mixed)
+    _measure(interrupted.header.plan, folder, interrupted)
 
 
 def _measure(plan: "Plan", folder: Path, interrupted: "Interrupted | None") -> None:

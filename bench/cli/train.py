@@ -10,7 +10,6 @@ import typer
 
 from bench.cli.accuracy_options import CORPUS, DEMONSTRATION, MIXERS, WORKERS, Device, MissingText, Workers
 from bench.cli.app import INTERRUPTED, app, check_alone, is_given, new_progress
-from bench.cli.evaluate import evaluate_run, write_table
 from bench.cli.parsing import split_names
 from bench.files import resume_command
 from mixers.support.errors import UserError
@@ -120,6 +119,8 @@ def _show(events: "Iterator[Event]", folder: Path, resources: "Resources", *, de
     if is_main:
         print(finished.folder)
     if finished.run.demo:
+        from bench.cli.evaluate import evaluate_run, write_table
+
         device = resources.accelerator.device.type
         splits = finished.corpus.splits[1:]
         evaluate_run(

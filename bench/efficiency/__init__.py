@@ -1,6 +1,6 @@
-"""What a mixer costs: latency and memory over the length of the audio."""
+"""Measures latency and memory of mixers over the length of the audio."""
 
 import os
 
-# PyTorch's profiler reports each start and stop on the terminal; it reads this once, when torch is loaded.
+# Otherwise PyTorch's profiler prints each start and stop. It reads this variable once, when torch is loaded.
 os.environ.setdefault("KINETO_LOG_LEVEL", "6")

@@ -120,7 +120,7 @@ class ModelUnderTest:
         return torch.cat([features.roll(row * step, dims=1) for row in range(self._setting.batch)])  # (B, L, D)
 
     def _sizes(self, frames: int) -> Sizes:
-        """Return the sizes of a call on so many frames of audio."""
+        """Return the sizes of a call on this many frames of audio."""
         setting = self._setting
         return sizes_of(self._model, batch=setting.batch, frames=frames + setting.text_tokens, pass_=setting.pass_)
 

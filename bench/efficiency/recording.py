@@ -26,7 +26,7 @@ class Figures:
         latency: Its times.
         memory: Its memory.
         configurations: Where its kernels' configurations came from, as `mixers.autotuning.origins` says it.
-        conditions: The state of the GPU meanwhile.
+        conditions: The state of the GPU while it was timed.
         occupancy: Who else used the GPU, and how much of its memory was taken.
         paper_ms: Its time as the paper took it; None if it was not taken so.
     """

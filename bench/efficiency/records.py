@@ -23,67 +23,93 @@ Status = Literal["ok", "oom", "skipped", "unavailable", "failed"]
 class Record:
     """What measuring one case gave, failures included. Units stand in the names.
 
+    `bench.reporting.efficiency.columns` makes the page on the columns from this list, so every field has an entry.
+
     Attributes:
         mixer: The mechanism, for instance ``kda``.
         implementation: How it was computed, for instance ``fla``.
-        preset, precision, execution, pass_, batch, text_tokens, cache: See `Setting`.
+        preset: The model: ``matched`` (a stack of about 20 M parameters), ``layer`` (one mixer of that stack) or
+            ``released`` (the paper's single layers).
+        precision: ``bfloat16``, ``tf32``, ``float32`` (IEEE) or ``native`` (float32 tensors, every library at its own
+            default).
+        execution: ``eager``, ``graph`` (replay of a CUDA graph) or ``compile`` (torch.compile).
+        pass_: ``inference`` or ``training`` (forward and backward).
         seconds: Length of the audio.
-        frames: Its length in frames; the sequence is longer by the frames of text.
-        parameters: Exact count of trainable parameters; None where the model could not be built.
+        frames: Length of the audio in frames. The sequence also has the frames of the text.
+        batch: Sequences in one call.
+        parameters: Exact number of trainable parameters; empty if the model could not be built.
         status: ``ok``, ``oom`` (out of memory), ``skipped`` (would not fit, see ``error``), ``unavailable`` or
             ``failed``.
-        latency_ms: Median time of one call that begins on an idle device, as a user's single call sees it; the next
-            three are its mean, 5th and 95th percentile.
-        samples: Number of timed calls.
-        peak_memory_gib: The allocator's peak above what was allocated at entry (weights and input excluded), GiB.
-        error: Why there is no figure; empty where there is one.
-        gpu_ms: Median time of one call on the device alone, with the launch queue kept full; the next two are its 5th
-            and 95th percentile. Where issuing a call takes next to nothing of it, single calls tell it too. None on a
-            CPU, and where no call could be issued ahead.
-        gpu_samples: Number of calls timed so.
-        host_ms: Median time that the host takes to issue one call; None on a CPU.
+        latency_ms: Median time of a single call that begins on an idle device, as a user sees it.
+        latency_ms_mean: Mean of the same times.
+        latency_ms_p05: Their 5th percentile.
+        latency_ms_p95: Their 95th percentile.
+        samples: Number of single calls timed.
+        peak_memory_gib: Peak of the allocator above what was allocated before the call. Weights and input are excluded.
+        error: Why there is no figure; empty if there is one.
+        gpu_ms: Median time of a call on the GPU alone, with the launch queue kept full. If launch overhead is
+            negligible, single calls give this time too. Empty on a CPU, or if no call could be issued ahead.
+        gpu_ms_p05: 5th percentile of the same times.
+        gpu_ms_p95: Their 95th percentile.
+        gpu_samples: Number of calls timed with a full launch queue.
+        host_ms: Median time the host takes to issue one call; empty on a CPU.
         launch_bound: Whether ``host_ms`` exceeds ``gpu_ms``.
-        latency_error: Standard error of ``latency_ms``, as a fraction of it; ``gpu_error`` likewise.
-        latency_stop: Why there are no more samples: ``converged``, ``cap`` (of time) or ``contaminated`` (too few
-            windows of samples were clean); ``gpu_stop`` likewise.
-        converged: Whether each series that was taken is known to the criterion's precision.
-        paper_ms: The mean over utterances of one call each, after one call to warm up, as the paper timed it; for the
+        latency_error: Standard error of ``latency_ms``, as a fraction of it.
+        gpu_error: Standard error of ``gpu_ms``, as a fraction of it.
+        latency_stop: Why the sampling of single calls stopped: ``converged``, ``cap`` (time limit) or ``contaminated``
+            (too few windows of samples were clean).
+        gpu_stop: Why the sampling with a full launch queue stopped, in the same words.
+        converged: Whether every series of samples is precise enough for the stopping rule.
+        cache: State of the GPU's L2 cache before each call: ``warm``, or ``cold`` (overwritten).
+        text_tokens: Frames of text appended to each sequence within the call.
+        paper_ms: Mean over utterances of one call each, after one warm-up call, as the paper timed it. Only for the
             preset ``released``.
-        void_samples: Samples thrown away, since something happened in their window that does not belong there; the
-            next seven count what. A queue gap is a call that the device reached before it was issued, a device
-            allocation one of the allocator with the driver.
-        sm_clock_mhz: Median clock of the multiprocessors while the case was timed; the next is the lowest.
-        temperature_c: Highest temperature of the chip.
-        throttle_reasons: What held the clocks down, as NVML says it.
-        energy_j: Energy of one call, taken while single calls were timed; that of the whole card.
-        power_w: Mean power over that time; ``energy_s`` says how long that was.
-        other_processes: Processes of others on the GPU; None where NVML hides them.
-        weights_gib: Parameters and buffers; ``input_gib`` the features.
-        reserved_gib: Peak of what the caching allocator held; None on a CPU.
-        process_gib: What NVML says that the process holds, its context included; None where it hides the processes.
-        device_gib: What NVML says that all processes hold on the device.
-        oom_requested_gib: The allocation that did not fit, where the memory ran out.
-        longest_fitting_seconds: Found by bisection where the memory ran out: the longest audio that fits.
-        configurations: How many of the kernels that were used ran with a configuration of which origin: shipped with
-            this package, for this GPU or for another one of its architecture, saved on this machine, or tuned in this
-            process; empty where no kernel has a choice.
-        peak_tflops: Rate of a large matrix product in this precision, measured in the same process, in float32 by
-            whichever products are the faster, IEEE's or six of bfloat16; ``copy_tb_s`` that of a large copy, bytes read
-            and written.
-        floor_ms: The least that any implementation needs by these rates: for ``flops``, or for ``minimum_bytes``.
+        void_samples: Samples thrown away because something disturbed their window; the next columns say what.
+        compilations: Compilations in such windows.
+        autotunings: Searches for a kernel configuration in such windows.
+        algorithm_searches: Algorithm searches of a library in such windows.
+        garbage_collections: Garbage collections of Python in such windows.
+        device_allocations: Allocations of memory from the driver in such windows.
+        clock_drops: Drops of the GPU's clock in such windows.
+        queue_gaps: Calls thrown away because the GPU was ready for them before the host had issued them.
+        sm_clock_mhz: Median clock of the multiprocessors while the case was timed.
+        sm_clock_mhz_min: Lowest clock of the multiprocessors while the case was timed.
+        temperature_c: Highest temperature of the GPU.
+        throttle_reasons: What held the clocks down, in the words of NVML.
+        energy_j: Energy of one call, of the whole card, measured while single calls were timed.
+        power_w: Mean power during that time.
+        energy_s: Length of that time.
+        other_processes: Number of other processes on the GPU; empty if NVML hides them.
+        weights_gib: Memory of parameters and buffers.
+        input_gib: Memory of the input features.
+        reserved_gib: Peak of what the caching allocator held; empty on a CPU.
+        process_gib: Memory of the process, its CUDA context included, from NVML; empty if NVML hides processes.
+        device_gib: Memory of all processes on the GPU, from NVML.
+        oom_requested_gib: The allocation that did not fit, if memory ran out.
+        longest_fitting_seconds: The longest audio that fits, found by bisection if memory ran out.
+        configurations: How many of the kernels used a configuration of each origin: shipped for this GPU, shipped for
+            another GPU of its architecture, saved on this machine, or tuned in this process. Empty if no kernel has a
+            choice.
         causal: Whether a frame sees only the frames before it.
-        flops: Arithmetic of one call as the mechanism's equations state it.
-        minimum_bytes: The fewest bytes that one call must move: input and weights read once, output written once, and
-            in training their gradients too.
+        flops: Arithmetic of one call, as the mechanism's equations state it.
+        minimum_bytes: The fewest bytes that one call must move: it reads input and weights once and writes the output
+            once. Training also moves their gradients.
+        peak_tflops: Rate of a large matrix product in this precision, measured in the same process. In float32 it is
+            the faster of IEEE products and six bfloat16 products.
+        copy_tb_s: Rate of a large copy, bytes read and written, measured in the same process.
+        floor_ms: The least time that any implementation needs at these rates, for ``flops`` or for ``minimum_bytes``.
         input: Where the sequence came from.
         seed: Seed of weights and input.
-        device: The processor's name.
+        device: Name of the processor.
         device_type: ``cuda`` or ``cpu``.
-        memory_source: Which allocator's books ``peak_memory_gib`` was read from.
-        sbench, torch, triton, fla: Versions of the libraries; empty where one is not installed.
-        started_at: UTC, ISO 8601.
+        memory_source: Which allocator's statistics ``peak_memory_gib`` comes from.
+        sbench: Version of this suite.
+        torch: Version of PyTorch.
+        triton: Version of Triton; empty if it is not installed.
+        fla: Version of flash-linear-attention; empty if it is not installed.
+        started_at: When the case began, in UTC, ISO 8601.
         wall_s: Wall time spent on the case, warm-up and compilation included.
-        schema_version: Version of this list of fields.
+        schema_version: Version of this list of columns.
     """
 
     __pydantic_config__ = STRICT | {"alias_generator": _column}

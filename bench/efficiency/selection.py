@@ -169,4 +169,4 @@ def available() -> list[str]:
 
 def measured(mixer: type[Mixer], *, preset: str, device_type: str) -> tuple[str, ...]:
     """Return the implementations that are measured when only the mixer is named."""
-    return mixer.measured(stack.sizes(mixer, preset)) if device_type == "cuda" else ("reference",)
+    return mixer.defaults(stack.sizes(mixer, preset)) if device_type == "cuda" else ("reference",)

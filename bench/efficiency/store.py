@@ -199,7 +199,7 @@ def _parse_samples(line: bytes, place: str) -> Samples:
     return samples
 
 
-def mend(folder: Path) -> list[Record]:
+def repair(folder: Path) -> list[Record]:
     """Remove what a killed process left (half a line, samples without a record); return the records.
 
     Raises:

@@ -18,7 +18,7 @@ from bench.efficiency.processes import ContestantProcess, Processes
 from bench.efficiency.recording import Recorder
 from bench.efficiency.records import Measurement, Record
 from bench.efficiency.settings import Case, Plan, Setting
-from bench.efficiency.store import Header, append_record, mend, read_header, start
+from bench.efficiency.store import Header, append_record, read_header, repair, start
 from bench.efficiency.task import Task
 from bench.environment import choose_device, environment
 from bench.files import check_new, resume_command
@@ -75,7 +75,7 @@ class Interrupted:
 
 
 def read_interrupted(folder: Path, *, allow_mixed: bool = False) -> Interrupted:
-    """Mend the folder of a sweep that was interrupted, and read it.
+    """Repair the folder of a sweep that was interrupted, and read it.
 
     Args:
         folder: The sweep's.
@@ -94,7 +94,7 @@ def read_interrupted(folder: Path, *, allow_mixed: bool = False) -> Interrupted:
             f"{folder} was measured under other conditions: {'; '.join(changed)}",
             hint="Start a new sweep, or mix the two with --allow-mixed.",
         )
-    return Interrupted(header=header, records=mend(folder))
+    return Interrupted(header=header, records=repair(folder))
 
 
 def run(plan: Plan, folder: Path, *, interrupted: Interrupted | None = None) -> Generator[Event, None, None]:

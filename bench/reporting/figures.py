@@ -1,4 +1,4 @@
-"""What all figures share: how they are written, and the colour and marker of each name."""
+"""What all figures share: how they are written, and the colour and marker of each mixer."""
 
 import io
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from bench.files import write_atomically
 
 _DPI = 150
 
-# Okabe and Ito's palette for colour-blind readers, without its yellow, which is too faint on white.
+# The palette of Okabe and Ito for colour-blind readers, without yellow, which is too faint on white.
 _COLOURS = ("#000000", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 
-# Eleven markers on seven colours: 77 names before a pair repeats. No crosses: those mark cases without a figure.
+# Eleven markers and seven colours give 77 different pairs. No crosses: they mark cases without a figure.
 _MARKERS = ("o", "s", "^", "D", "v", "P", "<", "*", ">", "h", "p")
 
 
@@ -21,13 +21,13 @@ def save(figure: Figure, stem: Path, *, formats: Sequence[str] = ("png", "pdf"))
     """Write a figure in each format; the same figure gives the same bytes.
 
     Raises:
-        OSError: A file cannot be written; what was there before is still there.
+        OSError: A file cannot be written; the old file is still there.
     """
     for name in formats:
         buffer = io.BytesIO()
         figure.savefig(buffer, format=name, dpi=_DPI, metadata={"CreationDate": None} if name == "pdf" else None)
         write_atomically(stem.with_name(f"{stem.name}.{name}"), buffer.getvalue())
-        figure.set_layout_engine("none")  # its parts lie where they shall: once is enough
+        figure.set_layout_engine("none")  # the layout is done, and the next format must be the same
 
 
 def style_of(name: str, names: Sequence[str]) -> tuple[str, str]:

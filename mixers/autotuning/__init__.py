@@ -1,4 +1,4 @@
-"""Kernel configurations: where they are kept, how kernels get them, and how the fastest is found."""
+"""Kernel configurations: where they are stored, how kernels get them, and how the fastest is found."""
 
 from mixers.autotuning.autotuners import PACKAGES
 from mixers.autotuning.injection import (

@@ -1,4 +1,4 @@
-"""Searches for the fastest configuration of a kernel: all candidates are compiled at once, then timed one by one."""
+"""Searches for the fastest configuration of a kernel: compiles all candidates at once, then times them one by one."""
 
 import contextlib
 import fcntl
@@ -16,22 +16,23 @@ from typing import Any
 import torch
 
 from mixers.autotuning.autotuners import breaks
+from mixers.support import patches
 
-# What PyTorch and Triton say of a GPU that has met an error, but for want of memory.
-_OF_THE_GPU = re.compile(r"^(CUDA error|Triton Error \[CUDA\]): (?!out of memory)")
+# What PyTorch and Triton say after an error of the GPU, other than a lack of memory.
+_GPU_ERROR = re.compile(r"^(CUDA error|Triton Error \[CUDA\]): (?!out of memory)")
 
-# Of a candidate, once at least; a quarter of what Triton takes when it does not wait for its turn.
+# For each candidate, which runs at least once. They are a quarter of Triton's own, since processes wait for each other.
 _WARM_UP_MS, _TIMED_MS = 6, 25
 
-_SIMILAR = 3  # choices: one would do, if it were certain that it fits in shared memory
+_SIMILAR = 3  # choices; not one, since that one may not fit in shared memory
 
 
 class BrokenChoiceError(RuntimeError):
-    """A kernel breaks with a choice, and with it this process's use of the GPU: only another one can go on.
+    """A kernel breaks with a choice. This process cannot use the GPU any more; another process can continue.
 
     Attributes:
         kernel: Its name.
-        choice: As Triton prints it.
+        choice: The configuration, as Triton prints it.
     """
 
     def __init__(self, kernel: str, choice: str) -> None:
@@ -46,14 +47,14 @@ class BrokenChoiceError(RuntimeError):
 def compiling_side_by_side(*, settling: bool = False, without: Collection[BrokenChoiceError] = ()) -> Iterator[None]:
     """Let an autotuner that searches compile its candidates on all cores, before it times them one by one.
 
-    No other process that does so times candidates on this GPU meanwhile: shared, it would choose among long ones by
-    chance. Enter it once the kernels are imported: where Triton is not loaded, it does nothing.
+    No two processes that do so time candidates on one GPU at once: on a shared GPU the choice among long kernels would
+    be chance. Enter it after the kernels are imported. Without Triton loaded it does nothing.
 
     Args:
-        settling: Whether it chooses among what it knows for the most similar arguments, and searches only if it knows
-            nothing. For training, whose padded batches of any length would be searched for, where sweeps have prepared
-            choices for one sequence.
-        without: What is known to break, and is not tried.
+        settling: Whether an autotuner chooses among the choices it knows for the most similar arguments, and searches
+            only if it knows none. This is for training: its padded batches can have any length, and every length would
+            start a search. Sweeps have prepared choices for single sequences.
+        without: Choices that are known to break a kernel, and are not tried.
 
     Raises:
         BrokenChoiceError: A candidate failed on the GPU while it was timed.
@@ -61,59 +62,65 @@ def compiling_side_by_side(*, settling: bool = False, without: Collection[Broken
     if "triton" not in sys.modules:
         yield
         return
-    import triton
-    from triton.runtime.autotuner import Autotuner
-
-    prune, do_bench, bench = Autotuner.prune_configs, vars(Autotuner)["do_bench"], Autotuner._bench
     broken = {(each.kernel, each.choice) for each in without}
 
-    def sound(tuner: Any, candidates: Sequence[Any]) -> list[Any]:
-        name = tuner.base_fn.__name__
-        return [each for each in candidates if not breaks(tuner, each) and (name, str(each)) not in broken]
-
-    def prune_and_compile(tuner: Any, arguments: dict[str, Any]) -> Sequence[Any]:
+    def prune_and_compile(prune: Callable[..., Any], tuner: Any, arguments: dict[str, Any]) -> Sequence[Any]:
         similar = _similar_choices(tuner, arguments) if settling else []
-        candidates = sound(tuner, similar) or sound(tuner, prune(tuner, arguments))
+        candidates = _sound(tuner, similar, broken) or _sound(tuner, prune(tuner, arguments), broken)
         if not candidates:
             raise RuntimeError(f"{tuner.base_fn.__name__} breaks with every choice")
-        with (
-            ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
-            triton.AsyncCompileMode(pool, ignore_errors=True),  # a candidate that fails will do so again when timed
-        ):
-            for each in candidates:
-                tuner.fn.run(*tuner.nargs.values(), **(arguments | each.all_kwargs() | {"warmup": True}))
+        _compile_together(tuner, candidates, arguments)
         return candidates
 
-    def time_alone(tuner: Any) -> Callable[..., Any]:
-        time_it = tuner._do_bench or functools.partial(triton.testing.do_bench, warmup=_WARM_UP_MS, rep=_TIMED_MS)
-
-        def alone(*arguments: Any, **options: Any) -> Any:
-            with _gpu_to_itself():
-                return time_it(*arguments, **options)
-
-        return alone
-
-    def bench_or_tell(tuner: Any, *arguments: Any, config: Any, **options: Any) -> Any:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()  # what fails until here is not this candidate's doing
-        try:
-            return bench(tuner, *arguments, config=config, **options)
-        except RuntimeError as error:
-            if not _OF_THE_GPU.search(str(error)):
-                raise
-            raise BrokenChoiceError(tuner.base_fn.__name__, str(config)) from error
-
-    Autotuner.prune_configs, Autotuner.do_bench = prune_and_compile, property(time_alone)
-    Autotuner._bench = bench_or_tell
-    try:
+    with patches.autotuner_methods(prune_configs=prune_and_compile, do_bench=_time_alone, bench=_name_what_breaks):
         yield
-    finally:
-        Autotuner.prune_configs, Autotuner.do_bench, Autotuner._bench = prune, do_bench, bench
+
+
+def _sound(tuner: Any, candidates: Sequence[Any], broken: Collection[tuple[str, str]]) -> list[Any]:
+    """Return the candidates that are not known to break the kernel."""
+    name = tuner.base_fn.__name__
+    return [each for each in candidates if not breaks(tuner, each) and (name, str(each)) not in broken]
+
+
+def _compile_together(tuner: Any, candidates: Sequence[Any], arguments: dict[str, Any]) -> None:
+    import triton
+
+    with (
+        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+        triton.AsyncCompileMode(pool, ignore_errors=True),  # a candidate that fails will fail again when timed
+    ):
+        for each in candidates:
+            tuner.fn.run(*tuner.nargs.values(), **(arguments | each.all_kwargs() | {"warmup": True}))
+
+
+def _time_alone(tuner: Any) -> Callable[..., Any]:
+    """Return the function that times a candidate of an autotuner, while no other process does."""
+    import triton
+
+    time_it = tuner._do_bench or functools.partial(triton.testing.do_bench, warmup=_WARM_UP_MS, rep=_TIMED_MS)
+
+    def alone(*arguments: Any, **options: Any) -> Any:
+        with _gpu_to_itself():
+            return time_it(*arguments, **options)
+
+    return alone
+
+
+def _name_what_breaks(bench: Callable[..., Any], tuner: Any, *arguments: Any, config: Any, **options: Any) -> Any:
+    """Time a candidate, and name it if the GPU fails."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()  # earlier work that fails is not this candidate's fault
+    try:
+        return bench(tuner, *arguments, config=config, **options)
+    except RuntimeError as error:
+        if not _GPU_ERROR.search(str(error)):
+            raise
+        raise BrokenChoiceError(tuner.base_fn.__name__, str(config)) from error
 
 
 @contextlib.contextmanager
 def _gpu_to_itself() -> Iterator[None]:
-    """Wait until no other process of this user is in here with this GPU."""
+    """Wait until no other process of this user holds this lock for this GPU."""
     gpu = torch.cuda.get_device_properties(torch.cuda.current_device()).uuid if torch.cuda.is_available() else "none"
     with (Path(tempfile.gettempdir()) / f"sbench-{os.getuid()}-{gpu}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
@@ -121,7 +128,7 @@ def _gpu_to_itself() -> Iterator[None]:
 
 
 def _similar_choices(tuner: Any, arguments: dict[str, Any]) -> list[Any]:
-    """Return what an autotuner chose for the arguments most like those of a launch."""
+    """Return what an autotuner chose for the arguments most similar to those of a launch."""
     given = {name: value for name, value in (tuner.nargs | arguments).items() if name in tuner.arg_names}
     dtypes = (str(value.dtype) for value in given.values() if hasattr(value, "dtype"))
     key = (*(given[name] for name in tuner.keys if name in given), *dtypes)  # as the autotuner makes it

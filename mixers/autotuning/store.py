@@ -1,6 +1,6 @@
 """Kernel configurations on disk: one folder for each GPU model, one file for each kernel, the library's or our own.
 
-The files have flash-linear-attention's own format, so they serve it through ``FLA_CONFIG_DIR`` too.
+The files have flash-linear-attention's format, so it can read them through ``FLA_CONFIG_DIR`` too.
 """
 
 import json
@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# GPUs whose configurations come with this package, and their compute capability. All models of that capability get
-# them: they have the same multiprocessors, to which tiles and warps have to fit, and differ in memory and clocks.
+# GPUs whose configurations come with this package, and their compute capability. All models of that capability use
+# them: they differ in memory and clocks, but not in the multiprocessors, which tiles and warps have to fit.
 SHIPPED = {"NVIDIA H100 80GB HBM3": (9, 0), "NVIDIA H200": (9, 0)}
 
-Files = dict[str, dict[str, Any]]  # for each kernel's name the content of its file
+Files = dict[str, dict[str, Any]]  # the content of its file for each kernel's name
 
 
 def shipped(gpu: str, *, full_float32: bool = False) -> Path:
@@ -22,14 +22,13 @@ def shipped(gpu: str, *, full_float32: bool = False) -> Path:
 
     Args:
         gpu: Its name.
-        full_float32: Whether they are for products in full float32, in which others are the fastest, under the same
-            keys.
+        full_float32: Whether they are for products in full float32. The fastest ones differ there, under the same keys.
     """
     return Path(__file__).parents[1] / "tuned" / _slug(gpu, full_float32=full_float32)
 
 
 def saved(gpu: str, *, full_float32: bool = False) -> Path:
-    """Return the folder where this user keeps what was found on this machine; these win over the shipped ones."""
+    """Return the folder for what was found on this machine by this user, which wins over the shipped ones."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "sbench" / "tuned" / _slug(gpu, full_float32=full_float32)
 
@@ -39,7 +38,7 @@ def _slug(gpu: str, *, full_float32: bool) -> str:
 
 
 def merge(found: Mapping[str, Any], folder: Path) -> None:
-    """Add configurations to the files of a folder, which is made if need be; a new choice replaces the old one.
+    """Add configurations to the files of a folder, which is made if missing. A new choice replaces the old one.
 
     Args:
         found: What `chosen_configurations` returned.
@@ -55,4 +54,4 @@ def merge(found: Mapping[str, Any], folder: Path) -> None:
         entries = dict(sorted((before | content["autotune_entries"]).items()))
         partial = path.with_suffix(f".{os.getpid()}.partial")
         partial.write_text(json.dumps({"kernel_name": name, "autotune_entries": entries}, indent=1) + "\n")
-        partial.replace(path)  # whole, whoever reads it meanwhile
+        partial.replace(path)  # so that readers always see a whole file

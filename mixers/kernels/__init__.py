@@ -1,6 +1,7 @@
-"""Our own Triton kernels, for what the libraries compute slowly, or not at all, at the sizes measured here.
+"""Triton kernels for what the libraries compute slowly, or not at all, at the sizes measured here.
 
-Importing this package imports no triton; what it hands out comes with the configurations prepared for this GPU.
+Our own are in a folder for each mixer. `mixers.kernels.fla` has flash-linear-attention's layers. Importing this package
+imports no triton.
 """
 
 import functools
@@ -13,13 +14,15 @@ import torch
 
 from mixers.autotuning import use_prepared_configurations
 
-WIDEST = 256  # head
+WIDEST = 256  # width of a head
 
-_OLDEST_GPU = (8, 0)  # compute capability: before it, no bfloat16 and no TF32
+_OLDEST_GPU = (8, 0)  # compute capability; older GPUs have neither bfloat16 nor TF32
+
+_OPERATORS = {"fox": "forgetting_attention", "lightnet": "additive_decay"}
 
 
 def unavailable(device_type: str) -> str:
-    """Return why the kernels cannot run on ``cpu`` or ``cuda``; empty if they can."""
+    """Return why our kernels cannot run on ``cpu`` or ``cuda``; empty if they can."""
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed"
     if device_type != "cuda":
@@ -29,8 +32,10 @@ def unavailable(device_type: str) -> str:
 
 
 @functools.cache
-def operator(name: str) -> Callable[..., Any]:
-    """Return a mixer's operator on its kernels: that of ``fox`` or ``lightnet``."""
-    function: Callable[..., Any] = importlib.import_module(f"mixers.kernels.{name}.operator").operator
+def operator(mixer: str) -> Callable[..., Any]:
+    """Return the operator of ``fox`` or ``lightnet``, with the configurations prepared for this GPU in use."""
+    function: Callable[..., Any] = getattr(
+        importlib.import_module(f"mixers.kernels.{mixer}.operator"), _OPERATORS[mixer]
+    )
     use_prepared_configurations("mixers.kernels")
     return function

@@ -1,1 +1,1 @@
-"""What the mechanisms rest on: errors, precision, and changes to the libraries they use."""
+"""What the mechanisms build on: errors, precision, and changes to the libraries they use."""

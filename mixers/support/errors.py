@@ -1,11 +1,11 @@
-"""The one exception for mistakes of the user's: the command line prints it and exits with code 2."""
+"""The one exception for mistakes of a user. The command line prints it and exits with code 2."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake that the user can mend, in one line, with a hint on how."""
+    """A mistake that the user can correct: one line, and a hint how."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -13,7 +13,7 @@ class UserError(ValueError):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """Return the error for a name that nothing has, with the nearest one that something has.
+    """Return the error for an unknown name, with the nearest known name as a hint.
 
     Args:
         kind: What was asked for, for instance ``"mixer"``.

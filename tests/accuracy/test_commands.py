@@ -73,6 +73,7 @@ def started(folder: Path, *arguments: object) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_result(tmp_path: Path, arguments: list[object]) -> None:
     whole = started(tmp_path, *arguments, "--output", "whole")
     whole.communicate(timeout=100)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.efficiency.records import SCHEMA_VERSION, Record, Samples, Status
-from bench.efficiency.store import RECORDS_FILE, SAMPLES_FILE, append_record, mend, read_records, read_samples
+from bench.efficiency.store import RECORDS_FILE, SAMPLES_FILE, append_record, read_records, read_samples, repair
 from mixers.support.errors import UserError
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -79,7 +79,7 @@ def test_samples_are_read_back_in_order(record: Record, tmp_path: Path) -> None:
 
 
 @given(record=any_record, cut=st.integers(0, 10**4))
-def test_whatever_a_killed_process_left_is_mended(record: Record, cut: int) -> None:
+def test_whatever_a_killed_process_left_is_repaired(record: Record, cut: int) -> None:
     """It may be cut off anywhere while it writes the samples and then the record of its second case."""
     record, second = (dataclasses.replace(record, seconds=seconds) for seconds in (10.0, 20.0))
     with tempfile.TemporaryDirectory() as name:
@@ -95,17 +95,17 @@ def test_whatever_a_killed_process_left_is_mended(record: Record, cut: int) -> N
             cut -= min(cut, len(after))
         finished = files[1].read_bytes() == whole[1] + added[1]
 
-        mend(folder)
+        repair(folder)
         assert read_records(folder) == ([record, second] if finished else [record])
         assert [samples.latency_ms for samples in read_samples(folder)] == ([[1.0], [2.0]] if finished else [[1.0]])
         append_record(folder, second, samples_of(second, 3.0))
         assert read_records(folder)[:2] == [record, second]
 
 
-def test_a_process_killed_at_its_first_record_leaves_nothing_once_mended(record: Record, tmp_path: Path) -> None:
+def test_a_process_killed_at_its_first_record_leaves_nothing_once_repaired(record: Record, tmp_path: Path) -> None:
     append_record(tmp_path, record, samples_of(record, 1.0))
     (tmp_path / RECORDS_FILE).write_text((tmp_path / RECORDS_FILE).read_text()[:50])
-    mend(tmp_path)
+    repair(tmp_path)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"", b""]
 
 

@@ -1,4 +1,4 @@
-"""What every mixer promises, whatever its mechanism. A new file in mixers/ is picked up by itself."""
+"""What every mixer promises, whatever its mechanism. A new file in mixers/ is tested automatically."""
 
 import dataclasses
 
@@ -14,6 +14,7 @@ from mixers.base import Mixer
 from mixers.support.errors import UserError
 
 WIDTH, NUM_HEADS = 16, 2
+PAPER = {"sa", "retnet", "lightnet", "gsa", "fox", "kda"}
 
 
 def small(name: str, *, implementation: str = "reference", seed: int = 0) -> Mixer:
@@ -43,7 +44,7 @@ every_mixer = pytest.mark.parametrize("name", mixers.names())
 
 
 def test_the_six_mixers_of_the_paper_are_found() -> None:
-    assert set(mixers.names()) >= {"sa", "retnet", "lightnet", "gsa", "fox", "kda"}
+    assert set(mixers.names()) >= PAPER
 
 
 @on_cpu
@@ -58,7 +59,7 @@ def test_shape_and_finite_values(name: str, implementation: str) -> None:
 @given(frames=st.integers(2, 12), data=st.data())
 @settings(max_examples=10, deadline=None)
 def test_causality(name: str, implementation: str, frames: int, data: st.DataObject) -> None:
-    """A change at frame t moves nothing before t, and in a bidirectional mixer it moves everything."""
+    """A change at frame t changes nothing before t in a causal mixer, and earlier frames in a bidirectional one."""
     t = data.draw(st.integers(1, frames - 1))
     mixer, x = small(name, implementation=implementation), features(1, frames, seed=frames)
     changed = x.clone()
@@ -74,7 +75,7 @@ def test_causality(name: str, implementation: str, frames: int, data: st.DataObj
 @settings(max_examples=10, deadline=None)
 def test_a_padded_batch_equals_each_sequence_alone(name: str, implementation: str, lengths: list[int]) -> None:
     mixer = small(name, implementation=implementation)
-    x = features(len(lengths), max(lengths) + 2, seed=7)  # what is padded holds numbers as large as the rest
+    x = features(len(lengths), max(lengths) + 2, seed=7)  # padded frames hold numbers as large as the others
     mask = torch.arange(x.shape[1]) < torch.tensor(lengths)[:, None]
     with torch.no_grad():
         y = mixer(x, mask)
@@ -84,7 +85,7 @@ def test_a_padded_batch_equals_each_sequence_alone(name: str, implementation: st
 
 
 @on_cpu
-def test_padding_in_the_middle_is_as_if_it_were_not_there(name: str, implementation: str) -> None:
+def test_padding_in_the_middle_changes_nothing(name: str, implementation: str) -> None:
     mixer, x = small(name, implementation=implementation), features(1, 9)
     mask = torch.tensor([[True, True, False, True, True, False, False, True, False]])
     with torch.no_grad():
@@ -128,10 +129,13 @@ def test_bfloat16_stays_near_float32(name: str) -> None:
 
 @every_mixer
 def test_arithmetic_grows_with_length(name: str) -> None:
-    """Linear mixers cost each frame the same, attention costs it in proportion to the length."""
+    """Linear mixers cost the same for each frame, attention costs in proportion to the length."""
     mixer = small(name)
     per_frame = [mixer.mixing_flops(batch=1, frames=frames) / frames for frames in (1000, 2000)]
-    assert per_frame[1] / per_frame[0] == pytest.approx(2 if name in {"sa", "fox"} else 1, rel=1e-3)
+    growth = per_frame[1] / per_frame[0]
+    assert 1 <= growth <= 2
+    if name in PAPER:
+        assert growth == pytest.approx(2 if name in {"sa", "fox"} else 1, rel=1e-3)
     batched = [mixer.flops(batch=batch, frames=10) for batch in (1, 3)]
     assert batched[1] == 3 * batched[0]
 
@@ -148,7 +152,7 @@ def test_minimum_bytes() -> None:
     assert mixer.minimum_bytes(batch=2, frames=10) == 4 * (2 * 2 * 10 * WIDTH + 4 * WIDTH**2 + WIDTH)
 
 
-def test_a_wrong_name_brings_the_nearest_one() -> None:
+def test_a_wrong_name_suggests_the_nearest_one() -> None:
     with pytest.raises(UserError, match="unknown mixer 'lightnett'") as caught:
         mixers.load("lightnett")
     assert "Did you mean 'lightnet'?" in caught.value.hint

@@ -1,6 +1,6 @@
 """Each reference against a second form of the same mechanism, written another way, in float64.
 
-Recurrences are checked by their parallel forms and the other way round, so that a slip in one does not hide in both.
+Recurrences are checked by parallel forms, and parallel forms by recurrences. So no mistake can be in both.
 """
 
 import math
@@ -78,7 +78,7 @@ def lightnet_as_a_softmax_over_the_past(mixer: Any, x: Tensor) -> Tensor:
 
 
 def parallel_slots(mixer: Any, x: Tensor) -> Tensor:
-    """Each slot is a sum over the past, every frame weighted by what it wrote and what was kept since."""
+    """Each slot is a sum over the past. A frame's weight is what it wrote times what was kept since."""
     layer = mixer.layer
     q, k, v = (F.silu(heads(p(x))) for p in (layer.q_proj, layer.k_proj, layer.v_proj))
     log_keep = F.logsigmoid(heads(layer.f_proj(x))) / 8  # (B, H, L, M)
@@ -91,11 +91,11 @@ def parallel_slots(mixer: Any, x: Tensor) -> Tensor:
 
 
 def forgetting_one_frame_at_a_time(mixer: Any, x: Tensor) -> Tensor:
-    """The weights that past frames have are multiplied by the forget gate at each step."""
+    """At each step the forget gate multiplies the weights of past frames."""
     layer, num_heads = mixer.layer, mixer.config.num_heads
     q = heads(layer.q_proj(x), num_heads)
-    shared = num_heads // mixer.num_kv_heads
-    k, v = (heads(p(x), mixer.num_kv_heads).repeat_interleave(shared, dim=1) for p in (layer.k_proj, layer.v_proj))
+    shared = num_heads // mixer.config.key_heads
+    k, v = (heads(p(x), mixer.config.key_heads).repeat_interleave(shared, dim=1) for p in (layer.k_proj, layer.v_proj))
     gate = layer.f_proj(x).sigmoid().transpose(1, 2)  # (B, H, L)
     remembered, frames = torch.ones(*gate.shape[:2], 0, dtype=x.dtype), []
     for t in range(x.shape[1]):
@@ -107,7 +107,7 @@ def forgetting_one_frame_at_a_time(mixer: Any, x: Tensor) -> Tensor:
 
 
 def parallel_delta_rule(mixer: Any, x: Tensor) -> Tensor:
-    """What each frame writes solves one triangular system over the whole sequence."""
+    """The values that the frames write solve one triangular system over the whole sequence."""
     layer = mixer.layer
 
     def convolved(projected: Tensor, weight: Tensor) -> Tensor:

@@ -2,8 +2,6 @@
 
 import dataclasses
 import importlib
-import subprocess
-import sys
 import warnings
 from types import ModuleType
 from typing import Any
@@ -14,13 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import mixers
-from mixers.autotuning.fla import _compiling_when_called
 from mixers.kda import _convolve, _unit_length
 from mixers.retnet import _rotate
 from tests.mixers.test_contract import NUM_HEADS, features, small
 from tests.mixers.test_equations import normalised
 
-FRAMES = 64  # of which flash-linear-attention's chunked delta rule takes multiples only
+FRAMES = 64  # flash-linear-attention's chunked delta rule takes only multiples of it
 
 
 def library(name: str) -> ModuleType:
@@ -93,7 +90,7 @@ NAIVE = {
 
 @pytest.mark.parametrize("case", NAIVE)
 def test_reference_equals_the_library_s_plain_function(case: str) -> None:
-    """In float32, in which those functions compute whatever they are given."""
+    """In float32, since those functions compute any input in it."""
     mixer, x = small(case.partition("-")[0]).float(), features(2, FRAMES).float()
     with torch.no_grad():
         torch.testing.assert_close(mixer(x), NAIVE[case](mixer.layer, x), rtol=1e-4, atol=1e-5)
@@ -102,7 +99,7 @@ def test_reference_equals_the_library_s_plain_function(case: str) -> None:
 @pytest.mark.parametrize("preset", ["matched", "released"])
 @pytest.mark.parametrize("name", [name for name in mixers.names() if "fla" in mixers.load(name).implementations])
 def test_the_library_s_layer_has_the_reference_s_parameters(name: str, preset: str) -> None:
-    """So a checkpoint moves from one implementation to the other, and both have the same count."""
+    """So a checkpoint of one loads into the other, and both have the same count."""
     library("layers")
     mixer = mixers.load(name)
     config = dataclasses.replace(mixer.presets[preset], width=128)
@@ -111,41 +108,3 @@ def test_the_library_s_layer_has_the_reference_s_parameters(name: str, preset: s
         for i in ("reference", "fla")
     ]
     assert shapes[0] == shapes[1]
-
-
-def test_importing_it_leaves_out_the_compiler_and_the_language_models() -> None:
-    unwanted = "torch._inductor.compile_fx", "fla.models", "transformers.modeling_utils"
-    code = f"""
-import sys
-from mixers.autotuning.fla import fla_layers
-assert fla_layers().GatedSlotAttention
-print([name for name in {unwanted} if name in sys.modules])
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
-
-
-def test_what_it_decorates_is_compiled_when_it_is_called() -> None:
-    compiled: list[object] = []
-
-    def backend(graph: torch.fx.GraphModule, _: object) -> torch.fx.GraphModule:
-        compiled.append(graph)
-        return graph
-
-    with _compiling_when_called():
-
-        @torch.compile(backend=backend)
-        def twice(x: Tensor) -> Tensor:
-            """Double."""
-            return 2 * x
-
-        @torch.compile
-        def never_called(x: Tensor) -> Tensor:
-            return x
-
-    assert (twice.__name__, twice.__doc__, never_called.__name__) == ("twice", "Double.", "never_called")
-    assert compiled == []
-    for _ in range(2):
-        assert torch.equal(twice(torch.ones(3)), torch.full((3,), 2.0))
-    assert len(compiled) == 1
-    assert torch.compile.__module__ == "torch"

@@ -1,7 +1,7 @@
 """Every implementation on a GPU against the reference in float64, at the sizes that are measured.
 
-The tests look for right results, not for fast kernels: where no configuration of a kernel is prepared, they choose
-among its two candidates that ask for the least, which compile in seconds where all of them take minutes.
+The tests check results, not speed. Where no configuration of a kernel is prepared, they choose between its two smallest
+candidates. These compile in seconds, all candidates in minutes.
 """
 
 import contextlib
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 import mixers
 from bench.efficiency import isolation
 from mixers import stack
-from mixers.autotuning.fla import fla_layers
 from mixers.base import Mixer
+from mixers.kernels import fla
 from mixers.sa import SoftmaxAttention
 from mixers.support.precision import DTYPES, use_precision
 
@@ -26,8 +26,8 @@ PRECISIONS = ("float32", "bfloat16")
 def bounds(implementation: str, precision: str) -> tuple[float, float]:
     """Relative errors by norm: of the output, and the largest of the gradients.
 
-    float32 stands for float32 tensors at every library's default, which for Triton's products is TF32. FlexAttention
-    adds what rounding leaves of sums of log forget gates over thousands of frames.
+    float32 means float32 tensors at every library's default, which for Triton's products is TF32. FlexAttention adds
+    rounding errors of the sums of log forget gates over thousands of frames.
     """
     if precision == "bfloat16":
         return 1.5e-2, 3e-2
@@ -39,11 +39,11 @@ pytestmark = pytest.mark.gpu
 
 
 def measured_on_gpus() -> list[tuple[str, str]]:
-    """Every mixer and implementation but the references that runs at 4 heads of width 256."""
+    """Every mixer and implementation that runs at 4 heads of width 256, without the references."""
     return [
         (name, implementation)
         for name in mixers.names()
-        for implementation in mixers.load(name).implementations[1:]
+        for implementation in tuple(mixers.load(name).implementations)[1:]
         if not mixers.load(name).unavailable(implementation, mixers.load(name).presets["matched"], device_type="cuda")
     ]
 
@@ -55,7 +55,7 @@ on_gpu = pytest.mark.parametrize(("name", "implementation"), measured_on_gpus())
 def few_candidates() -> Iterator[None]:
     from triton.runtime.autotuner import Autotuner
 
-    fla_layers()
+    fla.layers()
     every: Callable[..., list[Any]] = Autotuner.prune_configs
 
     def two_smallest(*args: Any) -> list[Any]:
@@ -74,11 +74,11 @@ def _few_candidates() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _compile_anew() -> None:
-    torch.compiler.reset()  # dtypes, lengths and passes in one process would exceed the limit of recompilations
+    torch.compiler.reset()  # otherwise dtypes, lengths and passes in one process exceed the limit of recompilations
 
 
 def poison() -> None:
-    """Leave NaN in the memory that the next allocations get, so that an output nobody writes is seen."""
+    """Leave NaN in the memory of the next allocations, so that an unwritten output is seen."""
     torch.cuda.empty_cache()
     blocks = [torch.full((size,), float("nan"), device="cuda") for size in (2**28, *[2**17] * 64)]
     del blocks
@@ -159,7 +159,7 @@ def test_a_padded_batch_equals_each_sequence_alone(name: str, implementation: st
 
 
 def errors_in(precision: str, name: str, implementation: str) -> tuple[float, float]:
-    """The errors of output and gradients; to be called in a process that has run no kernel yet."""
+    """The errors of output and gradients. Call it in a process that has run no kernel yet."""
     use_precision(precision)
     with few_candidates():
         mixer = build(name, implementation, precision)
@@ -174,7 +174,7 @@ def errors_in(precision: str, name: str, implementation: str) -> tuple[float, fl
 @on_gpu
 @pytest.mark.timeout(600)
 def test_float32_is_full_float32(name: str, implementation: str) -> None:
-    """What TF32 leaves is 3e-4 and more. FlexAttention's gradient of the gate's bias is a sum over all frames."""
+    """TF32's error is at least 3e-4. FlexAttention's gradient of the gate's bias is a sum over all frames."""
     of_output, of_gradients = isolation.call(errors_in, "float32", name, implementation)
     print(f"{name}/{implementation} float32: output {of_output:.1e}, gradients {of_gradients:.1e}")
     assert of_output < 1e-5
@@ -183,13 +183,13 @@ def test_float32_is_full_float32(name: str, implementation: str) -> None:
 
 @on_gpu
 @pytest.mark.timeout(600)
-def test_tf32_is_none_of_it(name: str, implementation: str) -> None:
+def test_tf32_is_not_full_float32(name: str, implementation: str) -> None:
     of_output, _ = isolation.call(errors_in, "tf32", name, implementation)
     print(f"{name}/{implementation} TF32: output {of_output:.1e}")
     assert 1e-4 < of_output < 3e-3
 
 
-# As the paper's code builds them, all else at the library's defaults.
+# As the paper's code builds them; all other options are the library's defaults.
 RELEASED: dict[str, tuple[str, dict[str, int]]] = {
     "retnet": ("MultiScaleRetention", {"num_heads": 4}),
     "lightnet": ("LightNetAttention", {"num_heads": 4}),
@@ -202,7 +202,7 @@ RELEASED: dict[str, tuple[str, dict[str, int]]] = {
 @pytest.mark.parametrize("name", RELEASED)
 def test_released_is_the_librarys_own_layer(name: str) -> None:
     layer, options = RELEASED[name]
-    plain: nn.Module = getattr(fla_layers(), layer)(hidden_size=1024, **options).cuda().eval()
+    plain: nn.Module = getattr(fla.layers(), layer)(hidden_size=1024, **options).cuda().eval()
     ours = stack.build(name, implementation="fla", preset="released").cuda()
     plain.load_state_dict({key.removeprefix("layer."): value for key, value in ours.state_dict().items()})
     x = torch.randn(1, 599, 1024, device="cuda")

@@ -1,5 +1,6 @@
-"""A mixer is one file: the registry, the list and the sweep find it there, and say so where its library is missing."""
+"""A mixer is one file. The registry, the list and the sweep find it there, or say why it is unavailable."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,17 +11,18 @@ from bench.efficiency.listing import table
 from bench.efficiency.selection import choose_contestants, choose_settings
 from bench.efficiency.settings import Contestant
 from mixers import stack
+from mixers.base import MixerConfig
 from mixers.support.errors import UserError
 
 MEAN = """
-from mixers.base import Mixer, MixerConfig
+from mixers.base import Implementation, Mixer, MixerConfig
 from torch import nn
 
 
 class RunningMean(Mixer):
     arxiv = "0000.00000"
     causal = True
-    implementations = ("reference",)
+    implementations = {"reference": Implementation()}
     presets = {"matched": MixerConfig(), "released": MixerConfig()}
 
     def __init__(self, config, *, implementation="reference"):
@@ -37,7 +39,10 @@ class RunningMean(Mixer):
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose files belong to the package `mixers` during a test."""
     monkeypatch.setattr(mixers, "__path__", [*mixers.__path__, str(tmp_path)])
+    for name in ("running_mean", "broken"):
+        monkeypatch.delitem(sys.modules, f"mixers.{name}", raising=False)
     return tmp_path
 
 
@@ -58,15 +63,45 @@ def test_a_new_file_is_a_new_mixer(folder: Path) -> None:
     assert "running_mean/reference" in listed()
 
 
-def test_a_missing_library_is_told(folder: Path) -> None:
-    (folder / "elsewhere.py").write_text("import no_such_library\n")
-    assert mixers.unavailable() == {"elsewhere": "No module named 'no_such_library'"}
-    assert "no: No module named 'no_such_library'" in listed()
-    assert "elsewhere" not in {
-        each.mixer for each in choose_contestants([], settings=choose_settings(device_type="cpu"), device_type="cpu")
-    }
-    with pytest.raises(UserError, match="elsewhere is unavailable: No module named 'no_such_library'"):
-        choose_contestants(["elsewhere"], settings=choose_settings(device_type="cpu"), device_type="cpu")
+def test_a_mixer_without_a_library_is_measured_on_a_gpu_by_what_it_has(folder: Path) -> None:
+    (folder / "running_mean.py").write_text(MEAN)
+    (setting,) = settings = choose_settings(device_type="cuda")
+    contestants = choose_contestants(["running_mean"], settings=settings, device_type="cuda")
+    assert contestants == (Contestant(mixer="running_mean", implementation="reference", setting=setting),)
+    assert mixers.load("running_mean").unavailable("reference", MixerConfig(), device_type="cuda") == ""
+
+
+BROKEN = {
+    "a missing library": ("import no_such_library\n", "No module named 'no_such_library'"),
+    "no mixer": ("WIDTH = 3\n", "defines 0 subclasses of Mixer"),
+    "two mixers": (MEAN + "class Another(RunningMean): ...\n", "defines 2 subclasses of Mixer"),
+    "a syntax error": ("def f(:\n", "SyntaxError"),
+    "an error": ("1 / 0\n", "ZeroDivisionError"),
+    "no paper": (MEAN.replace("arxiv =", "source ="), "RunningMean lacks arxiv"),
+    "no equations": (MEAN.replace("def equations", "def formulas"), "RunningMean lacks equations"),
+    "a preset too few": (MEAN.replace(', "released": MixerConfig()', ""), "RunningMean lacks the preset released"),
+    "no reference": (MEAN.replace('{"reference"', '{"fast"'), "RunningMean lacks reference"),
+    "a list of names": (
+        MEAN.replace('{"reference": Implementation()}', '("reference",)'),
+        "RunningMean lacks reference",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_file_makes_only_itself_unavailable(folder: Path, case: str) -> None:
+    source, reason = BROKEN[case]
+    (folder / "broken.py").write_text(source)
+    assert "broken" in mixers.names()
+    reasons = mixers.unavailable()
+    assert reasons.keys() == {"broken"}
+    assert reason in reasons["broken"]
+    assert "broken" in listed()
+    settings = choose_settings(device_type="cpu")
+    chosen = {each.mixer for each in choose_contestants([], settings=settings, device_type="cpu")}
+    assert chosen == {*mixers.names()} - {"broken"}
+    with pytest.raises(UserError, match="broken is unavailable"):
+        choose_contestants(["broken"], settings=settings, device_type="cpu")
 
 
 def test_the_list_says_what_runs_here_and_why_not() -> None:

@@ -68,7 +68,7 @@ def test_arithmetic_of_the_stack_is_that_of_its_matrices_and_its_mixers() -> Non
 @pytest.mark.parametrize("preset", stack.PRESETS)
 @pytest.mark.parametrize("name", mixers.names())
 def test_arithmetic_of_projections_is_what_pytorch_counts(name: str, preset: str) -> None:
-    """Products of batches are the mixing, whose arithmetic depends on the form; all others are projections."""
+    """Batched products are the mixing, whose arithmetic depends on the form. All others are projections."""
     model = stack.build(name, implementation="reference", preset=preset)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         model(torch.randn(2, 8, 1024))
@@ -78,7 +78,7 @@ def test_arithmetic_of_projections_is_what_pytorch_counts(name: str, preset: str
 
 
 def test_training_multiplies_three_times_as_much() -> None:
-    """What a worker takes for a training pass, since forward and backward together multiply so."""
+    """The factor of a worker for a training pass, which is forward and backward."""
     model = stack.build("sa", implementation="eager", preset="matched")
     x = torch.randn(1, 7, 1024, requires_grad=True)
     with FlopCounterMode(display=False) as counter:

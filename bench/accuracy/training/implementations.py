@@ -46,10 +46,10 @@ def choose_implementation(name: str, preset: Preset, *, device: str, width: int 
     config = stack.sizes(mixer, preset)
     configs = [dataclasses.replace(config, width=each) for each in ((width,) if width else _ANY_WIDTH)]
     device_type = device.partition(":")[0]
-    known = mixer.implementations
+    known = tuple(mixer.implementations)
     if implementation and implementation not in known:
         raise unknown_name(f"implementation of {mixer_name}", implementation, known)
-    preferred = (implementation,) if implementation else (*reversed(mixer.measured(configs[-1])), *reversed(known))
+    preferred = (implementation,) if implementation else (*reversed(mixer.defaults(configs[-1])), *reversed(known))
     for each in preferred:
         reasons = [mixer.unavailable(each, config, device_type=device_type) for config in configs]
         if not all(reasons):

@@ -160,7 +160,7 @@ def judge_cycles(cycle_ns: Mapping[str, float], *, clock_mhz: float | None) -> F
 
     Args:
         cycle_ns: By each kind of time.
-        clock_mhz: As NVML read it meanwhile; None if it does not report it.
+        clock_mhz: The clock as NVML read it; None if it does not report it.
     """
     known = 1e3 / clock_mhz if clock_mhz else math.nan
     return Finding(

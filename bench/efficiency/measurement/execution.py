@@ -1,17 +1,17 @@
 """How a call is issued: kernel by kernel, as a captured CUDA graph, or through torch.compile."""
 
 import functools
-import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from mixers.support import patches
+
 EXECUTIONS = ("eager", "graph", "compile")
 PASSES = ("inference", "training")
 
-# The first backward pass makes a context for its thread and warns of it.
-warnings.filterwarnings("ignore", message="Attempting to run cuBLAS, but there was no current CUDA context")
+patches.cublas_warning_ignored()
 
 _CALLS_BEFORE_CAPTURE = 2  # on a stream of their own, as PyTorch requires
 

@@ -1,7 +1,7 @@
-"""Which emotion is taken for which: the confusion matrix as CSV, and as a picture in which every class weighs alike.
+"""The confusion matrix as CSV and as a picture.
 
-A corpus has ten times as many neutral utterances as fearful ones, so the colour of a cell is its share of the row, of
-the utterances that truly are of that class; the numbers are utterances.
+A corpus has ten times as many neutral utterances as fearful ones. So the colour of a cell is its share of the
+utterances of the true class, which is its row. The numbers are utterances.
 """
 
 import csv
@@ -18,21 +18,21 @@ from bench.accuracy.evaluation.metrics import Summary
 from bench.files import write_atomically
 from bench.reporting.figures import save
 
-_CELL = 0.75  # inches: a count of five digits fits, with its share below
-_MARGIN = 2.2  # inches: for names of classes and the scale
-_DARK = 0.55  # share beyond which the cell is so dark that its text must be white
+_CELL = 0.75  # inches: fits a count of five digits with its share below
+_MARGIN = 2.2  # inches: for the names of the classes and the scale
+_DARK = 0.55  # a cell with a larger share is so dark that its text must be white
 
 
 def write_confusion(summary: Summary, stem: Path, *, title: str) -> None:
     """Write ``stem.csv``, a row for each true class and a column for each predicted one, and ``stem.png``.
 
     Args:
-        summary: Of one set of predictions.
-        stem: Where to, without a suffix; what follows a dot in its name is kept.
-        title: Over the picture.
+        summary: The scores of one set of predictions.
+        stem: The path without a suffix. A dot in its name starts no suffix.
+        title: The title of the picture.
 
     Raises:
-        OSError: A file cannot be written; what was there before is still there.
+        OSError: A file cannot be written; the old file is still there.
     """
     names = [one.name for one in summary.classes]
     buffer = io.StringIO(newline="")

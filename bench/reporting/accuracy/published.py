@@ -1,10 +1,10 @@
-"""Table 1 of the paper: macro F-scores in %, and which encoders its columns mean."""
+"""Table 1 of the paper: macro F-scores in %, and the encoders of its columns."""
 
 SPLITS = {"development": "Dev", "test1": "T1", "test2": "T2"}
 
 MIXERS = {"sa": "SA", "retnet": "RetNet", "lightnet": "LightNet", "gsa": "GSA", "fox": "FoX", "kda": "KDA"}
 
-# By the short name of `sbench train` and by the id on the Hugging Face hub.
+# By the short name in `sbench train` and by the id on the Hugging Face hub.
 ENCODERS = {
     "wav2vec2-xlsr": "Wav2Vec2XLSR",
     "facebook/wav2vec2-xls-r-300m": "Wav2Vec2XLSR",
@@ -23,7 +23,7 @@ COLUMNS = tuple(dict.fromkeys(ENCODERS.values()))
 
 MEAN = "Mean"
 
-# For each column Dev, T1, T2, in the order of the columns, the mean of all at the end.
+# Dev, T1 and T2 of each column, in the order of the columns; the mean of all is last.
 _TABLE = """
 sa       37.04 36.63 27.34  37.50 36.80 27.30  34.83 34.95 26.06  36.18 37.31 28.07  36.39 36.42 27.19
 retnet   33.70 33.40 24.18  34.93 34.74 24.85  36.05 34.59 24.48  34.99 34.46 24.86  34.92 34.30 24.59

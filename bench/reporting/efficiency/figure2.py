@@ -1,6 +1,6 @@
 """The paper's Figure 2: latency and peak memory over the length of the audio, with and without the baseline.
 
-Drawn with matplotlib's objects on the Agg canvas, never through pyplot, so that nothing here is global.
+Drawn with matplotlib's objects on the Agg canvas. Without pyplot, nothing is global.
 """
 
 import math
@@ -19,19 +19,19 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from bench.efficiency.records import Record
+from bench.reporting.efficiency.frame import to_frame
 from bench.reporting.efficiency.overview import baseline_name, names_of, title_of
-from bench.reporting.efficiency.tables import to_frame
 from bench.reporting.figures import save, style_of
 
-# Cases that were tried, or would have been had they fitted; an unavailable mixer is named in the legend instead.
+# Cases without a figure that get a cross. An unavailable mixer is named in the legend instead.
 _CROSSED = {"oom": "out of memory", "skipped": "skipped", "failed": "failed"}
 
-# Shares of the panel's height: the margin above the data, and the most that the crosses above that may take.
+# Fractions of the panel's height: the margin above the data, and the largest height of the crosses above the margin.
 _MARGIN = 0.05
 _CROSSES = 0.5
 
-# Launch-bound cases. At short lengths all mixers are, so that their regions lie upon each other: they must be light,
-# and each needs a line to tell where it ends. The line's ticks show the GPU's time where there is but one length.
+# Launch-bound cases. At short lengths all mixers are launch-bound and their regions overlap. So the regions are light,
+# and each ends at a line. The line's markers show the GPU time if there is only one length.
 _HOLLOW: dict[str, Any] = {"linestyle": "none", "markersize": 5, "markerfacecolor": "white"}
 _SHADE: dict[str, Any] = {"alpha": 0.1, "linewidth": 0, "zorder": 1}
 _GPU_LINE: dict[str, Any] = {"linestyle": (0, (2, 1.5)), "linewidth": 0.9, "marker": "_", "markersize": 4}
@@ -39,7 +39,7 @@ _GPU_LINE: dict[str, Any] = {"linestyle": (0, (2, 1.5)), "linewidth": 0.9, "mark
 
 @dataclass(frozen=True, kw_only=True)
 class _Quantity:
-    """What a panel shows: a column of the records and, where it has them, those of its spread and of the GPU's part."""
+    """What a panel shows: a column of the records, and the columns of its spread and of its GPU time if it has them."""
 
     label: str
     column: str
@@ -77,7 +77,7 @@ class _Series:
 
     @property
     def shaded(self) -> "pd.Series[bool]":
-        """Which rows bound a shaded region: the launch-bound ones, and their neighbours, at which it closes."""
+        """Which rows lie in or at the end of a shaded region: the launch-bound rows and their neighbours."""
         return _with_neighbours(self.launch_bound)
 
     def crossed(self, quantity: _Quantity) -> pd.DataFrame:
@@ -92,11 +92,11 @@ def _with_neighbours(rows: "pd.Series[bool]") -> "pd.Series[bool]":
 def draw_figure2(records: Sequence[Record], stem: Path, *, formats: Sequence[str] = ("png",)) -> None:
     """Draw latency and peak memory over the length; the same records give the same bytes.
 
-    Panels (a) and (b) show every mixer, (c) and (d) all but the baseline; without a baseline there is one row. Where a
-    case is launch-bound its marker is hollow, and a shade reaches from the curve down to the GPU's own time.
+    Panels (a) and (b) show every mixer, (c) and (d) all but the baseline. Without a baseline there is one row. A
+    launch-bound case has a hollow marker, and a shade reaches from the curve down to the GPU time.
 
     Raises:
-        OSError: The file cannot be written; what was there before is still there.
+        OSError: The file cannot be written; the old file is still there.
     """
     series = _series(records)
     baseline = baseline_name(records)
@@ -162,8 +162,8 @@ def _panel(axes: Axes, series: Sequence[_Series], quantity: _Quantity, *, title:
 def _spread(axes: Axes, one: _Series, low: str, high: str) -> None:
     """Draw the spread of a series as bars, and between them as a band, except where the launch-bound region is shaded.
 
-    There a second shade of the same colour would hide where either ends. A length without neighbours has nothing to
-    span a band with: its spread shows as a bar.
+    In that region a second shade of the same colour would hide the ends of both. A length without neighbours has no
+    band, so its spread shows as a bar.
     """
     seconds, lower, upper = one.rows["seconds"], one.rows[low], one.rows[high]
     banded = _with_neighbours(~one.shaded)
@@ -172,7 +172,7 @@ def _spread(axes: Axes, one: _Series, low: str, high: str) -> None:
 
 
 def _launch_bound(axes: Axes, one: _Series, column: str, gpu: str) -> None:
-    """Make the markers of the launch-bound cases hollow, and shade from the curve down to the GPU's own time."""
+    """Make the markers of the launch-bound cases hollow, and shade from the curve down to the GPU time."""
     rows, bound = one.rows, one.rows[one.launch_bound]
     if bound.empty:
         return
@@ -182,9 +182,9 @@ def _launch_bound(axes: Axes, one: _Series, column: str, gpu: str) -> None:
 
 
 def _crosses(axes: Axes, series: Sequence[_Series], quantity: _Quantity) -> float:
-    """Mark the cases without a figure along the top edge and return the share of the panel that this covers.
+    """Mark the cases without a figure along the top edge and return the fraction of the panel that this covers.
 
-    Each mixer has a line of its own, so that no cross hides another.
+    Each mixer has its own line, so no cross hides another.
     """
     crossed = [(one, rows["seconds"]) for one in series if len(rows := one.crossed(quantity))]
     spacing = min(_MARGIN, _CROSSES / max(1, len(crossed)))
@@ -192,7 +192,7 @@ def _crosses(axes: Axes, series: Sequence[_Series], quantity: _Quantity) -> floa
         axes.plot(
             seconds,
             [1 - (line + 0.7) * spacing] * len(seconds),
-            transform=axes.get_xaxis_transform(),  # lengths across, shares of the panel upwards
+            transform=axes.get_xaxis_transform(),  # x is the length, y a fraction of the height
             color=one.colour,
             marker="x",
             markeredgewidth=2,
@@ -202,7 +202,7 @@ def _crosses(axes: Axes, series: Sequence[_Series], quantity: _Quantity) -> floa
 
 
 def _legend(figure: Figure, series: Sequence[_Series]) -> None:
-    """Put one legend for all panels below them; it explains the band, the shade and the crosses where there are any."""
+    """Put one legend below all panels. It explains the band, the shade and the crosses if there are any."""
     entries: list[tuple[Artist | tuple[Artist, ...], str]] = [
         (Line2D([], [], color=one.colour, marker=one.marker), one.label) for one in series
     ]

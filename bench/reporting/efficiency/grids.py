@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from bench.efficiency.records import Record
-from bench.reporting.efficiency.analysis import Quantity, best_known_time, memory, over_the_floor
 from bench.reporting.efficiency.overview import by_setting, distinguish, names_of
+from bench.reporting.efficiency.quantities import Quantity, best_known_time, memory, over_the_floor
 from bench.reporting.figures import save, style_of
 
 _COLUMNS = 3
@@ -25,22 +25,22 @@ def draw_overview(records: Sequence[Record], stem: Path) -> None:
     """Draw GPU time and peak memory over the length in every setting.
 
     Raises:
-        OSError: A file cannot be written; what was there before is still there.
+        OSError: A file cannot be written; the old file is still there.
     """
     _draw(records, {"GPU time (ms)": best_known_time, "Peak memory (GiB)": memory}, stem)
 
 
 def draw_floors(records: Sequence[Record], stem: Path) -> None:
-    """Draw for every setting by how much the GPU's time exceeds the floor, over the length.
+    """Draw the ratio of GPU time and floor over the length in every setting.
 
     Raises:
-        OSError: A file cannot be written; what was there before is still there.
+        OSError: A file cannot be written; the old file is still there.
     """
     _draw(records, {"GPU time / floor": over_the_floor}, stem)
 
 
 def _draw(records: Sequence[Record], quantities: Mapping[str, Quantity], stem: Path) -> None:
-    """Draw a panel for each quantity in each setting; those of a quantity share their logarithmic axes."""
+    """Draw a panel for each quantity in each setting. The panels of one quantity share their logarithmic axes."""
     groups = by_setting(records)
     labels = distinguish(groups)
     columns = 2 if len(groups) in (2, 4) else min(_COLUMNS, len(groups))
@@ -48,14 +48,14 @@ def _draw(records: Sequence[Record], quantities: Mapping[str, Quantity], stem: P
     rows = rows_each * len(quantities)
     figure = Figure(figsize=(_PANEL[0] * columns, _PANEL[1] * rows + 0.8), layout=ConstrainedLayoutEngine(w_pad=0.08))
     FigureCanvasAgg(figure)
-    for block, (label, of) in enumerate(quantities.items()):
+    for block, (label, quantity) in enumerate(quantities.items()):
         panels = []
         for number, (setting, alike) in enumerate(groups.items()):
             axes = figure.add_subplot(rows, columns, block * rows_each * columns + number + 1)
             axes.set_title(labels[setting] or setting.label, fontsize="medium")
             axes.set_ylabel(label)
-            _curves(axes, alike, names_of(records), of)
-            if of is over_the_floor:
+            _curves(axes, alike, names_of(records), quantity)
+            if quantity is over_the_floor:
                 axes.axhline(1, color="black", linewidth=0.8)
             panels.append(axes)
         _share_limits(panels)
@@ -67,10 +67,10 @@ def _draw(records: Sequence[Record], quantities: Mapping[str, Quantity], stem: P
     save(figure, stem)
 
 
-def _curves(axes: Axes, records: Sequence[Record], names: Sequence[str], of: Quantity) -> None:
+def _curves(axes: Axes, records: Sequence[Record], names: Sequence[str], quantity: Quantity) -> None:
     for name in names:
         colour, marker = style_of(name, names)
-        points = sorted((each.seconds, value) for each in records if each.name == name and (value := of(each)))
+        points = sorted((each.seconds, value) for each in records if each.name == name and (value := quantity(each)))
         if points:
             axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4)
     axes.set_xscale("log")
@@ -78,7 +78,7 @@ def _curves(axes: Axes, records: Sequence[Record], names: Sequence[str], of: Qua
     lengths = [each.seconds for each in records]
     ticks = [tick for tick in _TICKS_S if min(lengths) <= tick <= max(lengths)]
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if of is over_the_floor else (1,)))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if quantity is over_the_floor else (1,)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.minorticks_off()
     axes.set_xlabel("Length of audio (s)")

@@ -1,4 +1,4 @@
-"""What the records of one sweep say about the sweep as a whole. Tables and figures both ask here."""
+"""What tables and figures both need to know of a sweep: its mixers, its baseline, its settings and its title."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from bench.efficiency.records import Record
 from bench.efficiency.settings import RANDOM_INPUT, Setting
 
-# What the others are compared with: softmax attention as the paper measured it, else its plain equations.
+# What the others are compared with: softmax attention as the paper measured it, or its plain equations without that.
 BASELINES = ("sa/eager", "sa/reference")
 
 CPU_NOTICE = "Measured on the CPU, in plain PyTorch: no guide to GPU speed"
@@ -24,9 +24,9 @@ def baseline_name(records: Sequence[Record]) -> str | None:
 
 
 def distinguish(settings: Iterable[Setting]) -> dict[Setting, str]:
-    """Return for each setting, once and in order, what tells it from the others: ``float32 training``; nothing for one.
+    """Return for each setting, once and in order, what tells it from the others: ``float32 training``.
 
-    Of batch and text, only the number is no word: ``batch 8``, ``100 text tokens``.
+    A single setting has an empty text. Bare numbers and states get a word: ``batch 8``, ``100 text tokens``.
     """
     distinct = list(dict.fromkeys(settings))
     rows = [dataclasses.asdict(setting) for setting in distinct]
@@ -47,7 +47,7 @@ def by_setting(records: Sequence[Record]) -> dict[Setting, list[Record]]:
 
 
 def title_of(records: Sequence[Record]) -> str:
-    """Return what all cases of one setting share, and on a CPU a second line that says what that means.
+    """Return what all cases of one setting share, and on a CPU a second line with a warning.
 
     Execution, cache and input are named only where they are not the default: eager, warm and random.
     """

@@ -1,4 +1,4 @@
-"""What belongs beside records: the CSV and Figure 2 after a sweep, and on demand all that can be read from them."""
+"""The report files: results.csv and Figure 2 after a sweep; on request also every other figure, table and page."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,8 +7,8 @@ from bench.efficiency.records import Record
 from bench.efficiency.store import read_header, read_records
 from bench.files import write_atomically
 from bench.reporting.efficiency.figure2 import draw_figure2
+from bench.reporting.efficiency.frame import write_csv
 from bench.reporting.efficiency.overview import by_setting, distinguish
-from bench.reporting.efficiency.tables import write_csv
 from mixers.support.errors import UserError
 
 CSV_FILE = "results.csv"
@@ -19,7 +19,7 @@ CLAIMS_FILE = "claims.md"
 def write_figures(folder: Path) -> list[Record]:
     """Write ``results.csv`` and the figures into a sweep's folder and return the records they were made from.
 
-    Each setting has a figure of its own: ``figure2.png`` where there is one, else for instance
+    Each setting has its own figure: ``figure2.png`` for a single setting, otherwise for instance
     ``figure2-float32-training.png``.
 
     Raises:
@@ -31,28 +31,28 @@ def write_figures(folder: Path) -> list[Record]:
 
 
 def write_report(folders: Sequence[Path], output: Path) -> list[Record]:
-    """Write all that the records of some sweeps of one machine say: figures, tables and the verdicts on the paper.
+    """Write everything that the records of sweeps of one machine show: figures, tables and the paper's claims.
 
     Args:
-        folders: The sweeps'.
-        output: Where it goes; made if need be.
+        folders: The folders of the sweeps.
+        output: The folder to write to; made if needed.
 
     Returns:
         Their records.
 
     Raises:
-        UserError: The records cannot be read, the sweeps are of several machines or inputs, a case is there twice, or
-            a file cannot be written.
+        UserError: The records cannot be read, the sweeps are of several machines or inputs, a case was measured twice,
+            or a file cannot be written.
     """
     sweeps = [_as_planned(folder) for folder in folders]
     for field in ("device", "input"):
         _check_same(field, folders, sweeps)
-    records = [record for of_folder in sweeps for record in of_folder]
+    records = [record for sweep in sweeps for record in sweep]
     seen: set[object] = set()
     for record in records:
         if record.case in seen:
             what = f"{record.name} at {record.seconds:g} s, {record.setting.label}"
-            hint = "Give one folder of each case, or `sbench compare` two."
+            hint = "Give folders without a case in common, or compare two with `sbench compare`."
             raise UserError(f"{what} was measured twice", hint=hint)
         seen.add(record.case)
     _write(output, lambda: _everything(records, output))
@@ -60,21 +60,21 @@ def write_report(folders: Sequence[Path], output: Path) -> list[Record]:
 
 
 def _check_same(field: str, folders: Sequence[Path], sweeps: Sequence[Sequence[Record]]) -> None:
-    """Refuse to put figures side by side whose ratios would be of machines or inputs."""
+    """Refuse sweeps of different machines or inputs, whose figures must not be compared in one report."""
     found = [", ".join(sorted({str(getattr(record, field)) for record in records})) for records in sweeps]
     if len(set(found)) > 1:
         what = "; ".join(f"{folder}: {values}" for folder, values in zip(folders, found, strict=True))
-        hint = "Report each for itself, or `sbench compare` two."
-        raise UserError(f"the sweeps are not of the same {field}: {what}", hint=hint)
+        hint = "Report each alone, or compare two with `sbench compare`."
+        raise UserError(f"the sweeps do not have the same {field}: {what}", hint=hint)
 
 
 def _as_planned(folder: Path) -> list[Record]:
-    """Read a sweep's records in the order of its plan: what was measured again, or after a pause, came later."""
+    """Read a sweep's records in the order of its plan. A resumed sweep measured some cases in another order."""
     records = read_records(folder)
     try:
         planned = read_header(folder).cases
     except UserError:
-        return records  # alone they are enough
+        return records  # a report needs no plan
     place = {case: number for number, case in enumerate(planned)}
     return sorted(records, key=lambda record: place.get(record.case, len(place)))
 
@@ -83,7 +83,7 @@ def _write(folder: Path, work: Callable[[], None]) -> None:
     try:
         work()
     except OSError as error:
-        hint = "Is the disk full or the folder read-only? The records are safe; make the report again from them."
+        hint = "Is the disk full or the folder read-only? The records are safe; `sbench report` makes the report again."
         raise UserError(f"the report cannot be written into {folder}: {error}", hint=hint) from None
 
 
@@ -93,41 +93,49 @@ def _figures(records: Sequence[Record], folder: Path, *, formats: Sequence[str])
     stems = {setting: "-".join(["figure2", *label.split()]) for setting, label in distinguish(groups).items()}
     for setting, stem in stems.items():
         draw_figure2(groups[setting], folder / stem, formats=formats)
-    if len(stems) > 1:  # what was drawn while there was one shows a part of the records
+    if len(stems) > 1:  # a figure of an earlier report with one setting shows only a part of the records
         for suffix in ("png", "pdf"):
             (folder / f"figure2.{suffix}").unlink(missing_ok=True)
 
 
 def _everything(records: Sequence[Record], folder: Path) -> None:
-    # What follows takes seconds to import, which a sweep need not wait for.
-    import pandas as pd
-
-    from bench.reporting.efficiency import analysis, claims
+    # These take seconds to import, and a sweep does not need them.
+    from bench.reporting.efficiency import claims_page
     from bench.reporting.efficiency.grids import draw_floors, draw_overview
-    from bench.reporting.formats import write_table
 
-    tables = folder / "tables"
-    tables.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     _figures(records, folder, formats=("png", "pdf"))
     draw_overview(records, folder / "overview")
     if any(record.floor_ms for record in records):
         draw_floors(records, folder / "floors")
+    _write_tables(records, folder / "tables")
+    if any(record.device_type == "cuda" for record in records):
+        write_atomically(folder / CLAIMS_FILE, claims_page.render(records).encode())
+
+
+def _write_tables(records: Sequence[Record], folder: Path) -> None:
+    """Write each table over all settings; with several settings, a first column names them."""
+    import pandas as pd
+
+    from bench.reporting.efficiency import analysis
+    from bench.reporting.efficiency.crossings import crossings
+    from bench.reporting.table_files import write_table
+
+    folder.mkdir(exist_ok=True)
     groups = by_setting(records)
     labels = distinguish(groups)
-    for make in (
-        analysis.costs,
-        analysis.growth,
-        analysis.crossings,
-        analysis.floors,
-        analysis.capacities,
-        analysis.choices,
-    ):
+    for name, make in {
+        "costs": analysis.costs,
+        "growth": analysis.growth,
+        "crossings": crossings,
+        "floors": analysis.floors,
+        "capacities": analysis.capacities,
+        "choices": analysis.choices,
+    }.items():
         parts = [make(alike) for alike in groups.values()]
         if len(groups) > 1:
             for part, label in zip(parts, labels.values(), strict=True):
                 part.insert(0, "setting", label)
         whole = pd.concat([part for part in parts if len(part.columns) > 1] or parts, ignore_index=True)
         if len(whole):
-            write_table(whole, tables / make.__name__)
-    if any(record.device_type == "cuda" for record in records):
-        write_atomically(folder / CLAIMS_FILE, claims.render(records).encode())
+            write_table(whole, folder / name)

@@ -1,6 +1,6 @@
 """Causal softmax attention with a forget gate as a differentiable operator on our own Triton kernels.
 
-The mathematics, and what the letters mean, is in `mixers.kernels.fox.kernels`.
+The equations and the letters are in `mixers.kernels.fox`.
 """
 
 import math
@@ -13,18 +13,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mixers.kernels import WIDEST
-from mixers.kernels.fox.kernels import (
-    forgetting_attention_dkv_kernel,
-    forgetting_attention_dq_kernel,
-    forgetting_attention_forward_kernel,
-    running_sum_kernel,
-)
+from mixers.kernels.fox.backward import forgetting_attention_dkv_kernel, forgetting_attention_dq_kernel
+from mixers.kernels.fox.forward import forgetting_attention_forward_kernel
+from mixers.kernels.fox.running_sums import running_sum_kernel
 from mixers.support.precision import is_full_float32
 
 _LOG2_E = math.log2(math.e)
 _SUM_BLOCK = 2048  # frames that a program sums at a time
-_NARROWEST = 16  # head, of what tensor cores multiply
-_ALIGNMENT = 16  # bytes, of what a GPU's unit for copies of tiles takes
+_NARROWEST = 16  # width of a head that tensor cores multiply
+_ALIGNMENT = 16  # bytes, which TMA asks for
 
 
 def forgetting_attention(
@@ -34,26 +31,26 @@ def forgetting_attention(
     log_forget: Float[Tensor, "B L H"],
     mask: Bool[Tensor, "B L"] | None = None,
 ) -> Float[Tensor, "B L H K"]:
-    """Return what each frame takes from those before it and itself; differentiable but for the mask.
+    """Return causal attention with a forget gate. It is differentiable by all inputs but the mask.
 
-    Products are computed as `mixers.support.precision.use_precision` says; sums and weights in float32, or in float64
-    of such inputs. Heads are filled up with zeros to a power of two.
+    Products are computed in the precision set by `mixers.support.precision.use_precision`. Sums and weights are
+    float32, or float64 for float64 inputs. Heads are padded with zeros to a power of two.
 
     Args:
-        q: Queries; K is `WIDEST` at most.
-        k: Keys, of which a head serves as many heads of queries as there are to each.
+        q: Queries; K is at most `WIDEST`.
+        k: Keys; H is a multiple of G, and each head serves H / G heads of queries.
         v: Values.
         log_forget: Logarithms of the forget gates, at most 0.
-        mask: True on real frames; what padded ones give is of no use.
+        mask: True on real frames. The output on padded frames has no meaning.
 
     Raises:
-        ValueError: A width or a number of heads that the kernels do not know.
+        ValueError: The kernels do not support the width or the numbers of heads.
     """
     width = q.shape[-1]
     if width > WIDEST:
-        raise ValueError(f"heads are {width} wide: the kernels know at most {WIDEST}")
+        raise ValueError(f"heads are {width} wide: the kernels support at most {WIDEST}")
     if q.shape[2] % k.shape[2]:
-        raise ValueError(f"{k.shape[2]} heads of keys cannot serve {q.shape[2]} heads of queries alike")
+        raise ValueError(f"{q.shape[2]} heads of queries are no multiple of {k.shape[2]} heads of keys")
     mask = None if mask is None else mask.contiguous()
     missing = max(triton.next_power_of_2(width), _NARROWEST) - width
     if missing:
@@ -67,10 +64,10 @@ def forgetting_attention(
 def _attend(
     q: Tensor, k: Tensor, v: Tensor, log_forget: Tensor, mask: Tensor | None, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the output, and what the gradients need: the logsumexps (B, H, L) and the running sums (2, B, H, L)."""
+    """Return the output and, for the gradients, the logsumexps (B, H, L) and the running sums (2, B, H, L)."""
     batch, frames, heads, _ = q.shape
     o, logsumexp, sums = _shapes_of_attend(q)
-    q, k, v = _ready(q, k, v)
+    q, k, v = _aligned(q, k, v)
     running_sum_kernel[(batch * heads,)](
         log_forget, *sums, frames, _LOG2_E, HEADS=heads, TO_HEADS=True, BLOCK=_SUM_BLOCK, num_warps=8
     )
@@ -103,14 +100,14 @@ def _attend_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of queries, keys, values and log forget gates."""
     batch, frames, heads, _ = q.shape
-    q, k, v, do = _ready(q, k, v, do.contiguous())
+    q, k, v, do = _aligned(q, k, v, do.contiguous())
     sizes, padding = _sizes(q, k, mask, scale), q if mask is None else mask
     dq, dlog_forget = torch.empty_like(q), torch.empty_like(log_forget)
     delta, row_sums, column_sums = (torch.empty_like(logsumexp) for _ in range(3))
     forgetting_attention_dq_kernel[lambda meta: (triton.cdiv(frames, meta["ROWS"]), batch * heads)](
         q, k, v, *sums, padding, o, logsumexp, do, dq, delta, row_sums, **sizes
     )
-    # several heads of queries that share keys and values add up their parts
+    # where heads of queries share keys and values, their parts are added up below
     parts = [torch.empty_like(q, dtype=q.dtype if heads == k.shape[2] else logsumexp.dtype) for _ in range(2)]
     for part, values in zip(parts, (False, True), strict=True):
         forgetting_attention_dkv_kernel[lambda meta: (triton.cdiv(frames, meta["COLUMNS"]), batch * heads)](
@@ -149,16 +146,16 @@ def _differentiate(context: Any, do: Tensor, *_: Tensor) -> tuple[Tensor | None,
 _attend.register_autograd(_differentiate, setup_context=_keep)
 
 
-def _ready(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Return tensors that kernels can describe to the unit that copies tiles, and give them room for descriptions.
+def _aligned(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Return tensors that are aligned for TMA, and give Triton an allocator for its descriptors.
 
-    The room is asked for while a kernel is launched, of whoever the thread has named; a backward pass has its own.
+    Triton calls the allocator of the current thread while it launches a kernel. A backward pass has its own thread.
     """
-    triton.set_allocator(_room)
+    triton.set_allocator(_allocate)
     return tuple(each.clone() if each.data_ptr() % _ALIGNMENT else each for each in tensors)
 
 
-def _room(size: int, _alignment: int, _stream: int | None) -> Tensor:
+def _allocate(size: int, _alignment: int, _stream: int | None) -> Tensor:
     return torch.empty(size, dtype=torch.int8, device="cuda")
 
 
@@ -166,7 +163,7 @@ def _sizes(q: Tensor, k: Tensor, mask: Tensor | None, scale: float) -> dict[str,
     frames, heads, width = q.shape[1:]
     return {
         "frames": frames,
-        # short sequences give few programs, which smaller tiles make more of
+        # short sequences give few programs; smaller tiles give more
         "length_bucket": min(max(triton.next_power_of_2(frames), 512), 8192),
         "scale": _LOG2_E * scale,
         "HEADS": heads,
@@ -175,6 +172,3 @@ def _sizes(q: Tensor, k: Tensor, mask: Tensor | None, scale: float) -> dict[str,
         "PADDED": mask is not None,
         "PRODUCTS": ("bf16x6" if is_full_float32() else "tf32") if q.dtype == torch.float32 and q.is_cuda else "ieee",
     }
-
-
-operator = forgetting_attention

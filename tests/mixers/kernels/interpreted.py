@@ -1,23 +1,19 @@
-"""What the tests of our kernels run in a process of its own, where Triton interprets them on the CPU."""
+"""What the tests of our kernels run in a process of its own, where Triton interprets them on the CPU.
+
+`name` is the mixer that an operator is for.
+"""
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 from unittest import mock
 
 import torch
 from torch import Tensor
 
 import mixers
-from mixers import kernels
 from mixers.fox import ForgettingConfig
-
-MIXERS = {"forgetting_attention": "fox", "additive_decay": "lightnet"}  # by the names of the operators
-
-
-def operator(name: str) -> Callable[..., Any]:
-    return kernels.operator(MIXERS[name])
+from mixers.kernels import operator
 
 
 def differentiate(
@@ -27,7 +23,7 @@ def differentiate(
     mask: Tensor | None = None,
     full_float32: bool = False,
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """An operator's outputs, and the gradients of its inputs; attention also by the ways of full float32 on a GPU."""
+    """An operator's outputs, and the gradients of its inputs; attention also in the code path of full float32."""
     inputs = [value.requires_grad_() for value in inputs]
     with in_full_float32() if full_float32 else contextlib.nullcontext():
         outputs = operator(name)(*inputs, **({} if mask is None else {"mask": mask}))
@@ -38,17 +34,17 @@ def differentiate(
 
 @contextlib.contextmanager
 def in_full_float32() -> Iterator[None]:
-    """The kernels go its ways; the products, which are made of six on a GPU, are IEEE's here."""
+    """The kernels take its code path. The products, which are sums of six on a GPU, are IEEE here."""
     from triton.runtime import interpreter
 
-    from mixers.kernels.fox import operator as forgetting_attention
+    from mixers.kernels.fox import operator as fox
 
-    builder, sizes = interpreter.interpreter_builder, forgetting_attention._sizes
+    builder, sizes = interpreter.interpreter_builder, fox._sizes
     allowed = (*builder.options.allowed_dot_input_precisions, "bf16x6")
     options = dataclasses.replace(builder.options, allowed_dot_input_precisions=allowed)
     with (
         mock.patch.object(builder, "options", options),
-        mock.patch.object(forgetting_attention, "_sizes", lambda *args: sizes(*args) | {"PRODUCTS": "bf16x6"}),
+        mock.patch.object(fox, "_sizes", lambda *args: sizes(*args) | {"PRODUCTS": "bf16x6"}),
     ):
         yield
 
@@ -58,14 +54,14 @@ def check_gradients(name: str, inputs: Sequence[Tensor]) -> bool:
 
 
 def check_operator(name: str, inputs: Sequence[Tensor | float | None]) -> dict[str, str]:
-    """PyTorch's own checks of what an operator tells torch.compile and autograd about itself."""
-    operator(name)
+    """PyTorch's own checks of what an operator states to torch.compile and autograd about itself."""
+    registered = getattr(torch.ops.sbench, operator(name).__name__)
     arguments = tuple(value.requires_grad_() if isinstance(value, Tensor) else value for value in inputs)
-    return dict(torch.library.opcheck(getattr(torch.ops.sbench, name).default, arguments))
+    return dict(torch.library.opcheck(registered.default, arguments))
 
 
 def compiled(name: str, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """What an operator gives, plain and within torch.compile in one graph."""
+    """The outputs of an operator, plain and within torch.compile in one graph."""
     function = operator(name)
     return function(*inputs), torch.compile(function, fullgraph=True, backend="aot_eager")(*inputs)
 

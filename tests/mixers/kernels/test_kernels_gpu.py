@@ -22,7 +22,7 @@ from tests.mixers.test_gpu import error, few_candidates, poison
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 
 LENGTHS = (1, 2, 15, 63, 64, 65, 499, 2749, 19_999)
-DTYPES = (torch.bfloat16, torch.float32)  # the products of the latter are TF32 unless told otherwise
+DTYPES = (torch.bfloat16, torch.float32)  # the products of float32 are in TF32 by default
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,7 +42,7 @@ def attention_inputs(
 
 
 def exact_attention(inputs: Sequence[Tensor], upstream: Tensor) -> list[Tensor]:
-    """The output and the gradients in float64, a stretch of queries at a time."""
+    """The output and the gradients in float64, 512 queries at a time."""
     q, k, v, f = doubles = [value.double().requires_grad_() for value in inputs]
     frames, outputs = q.shape[1], []
     for start in range(0, frames, 512):
@@ -75,7 +75,7 @@ def test_attention(frames: int, dtype: torch.dtype, gate: float) -> None:
     errors = [error(value, exact) for value, exact in zip(found, exact_attention(inputs, upstream), strict=True)]
     print(f"{frames} {dtype} {gate}:", *(f"{each:.1e}" for each in errors))
     bounds = (5e-3, 1e-2, 3e-2) if dtype == torch.bfloat16 else (2e-3, 4e-3, 1e-2)
-    if frames > 2:  # below, some gradients are nothing but rounding
+    if frames > 2:  # with fewer, some gradients are only rounding errors
         assert errors[0] < bounds[0]
         assert max(errors[1:4]) < bounds[1]
         assert errors[4] < bounds[2]
@@ -110,8 +110,8 @@ def test_attention_gives_the_same_bits_again() -> None:
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
 
 
-def test_attention_of_inputs_that_begin_anywhere() -> None:
-    """As a slice does; the GPU's unit for copies of tiles takes multiples of 16 bytes alone."""
+def test_attention_of_inputs_that_are_not_aligned() -> None:
+    """As slices can be; TMA needs addresses that are multiples of 16 bytes."""
     inputs = attention_inputs(65, torch.bfloat16)
     moved = [torch.cat([value.new_zeros(1), value.flatten()])[1:].view(value.shape) for value in inputs]
     assert all(value.data_ptr() % 16 for value in moved)
@@ -120,7 +120,7 @@ def test_attention_of_inputs_that_begin_anywhere() -> None:
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
-def test_attention_takes_memory_for_its_output_and_little_else() -> None:
+def test_attention_takes_little_memory_beyond_its_output() -> None:
     inputs = attention_inputs(19_999, torch.bfloat16)
     operator("fox")(*inputs)
     torch.cuda.reset_peak_memory_stats()
@@ -158,7 +158,7 @@ def test_layers_can_be_captured_and_compiled(name: str, execution: str) -> None:
 
 
 def error_of_execution(name: str, execution: str) -> float:
-    """How far a layer is from what it gives when called; without the checks of shapes, which would be captured too."""
+    """The error of a layer against a plain call, in a process without shape checks, which would be captured too."""
     with few_candidates():
         model = stack.build(name, implementation="triton", preset="layer").to("cuda", torch.bfloat16)
         x = torch.randn(1, 499, 1024, device="cuda", dtype=torch.bfloat16)
@@ -170,12 +170,12 @@ def error_of_execution(name: str, execution: str) -> float:
     return error(y, expected.double())
 
 
-@pytest.mark.skipif(shutil.which("compute-sanitizer") is None, reason="needs compute-sanitizer, of the CUDA toolkit")
+@pytest.mark.skipif(shutil.which("compute-sanitizer") is None, reason="needs compute-sanitizer from the CUDA toolkit")
 @pytest.mark.parametrize("precision", ["bfloat16", "tf32", "float32"])
-def test_kernels_touch_nothing_but_their_tensors(precision: str) -> None:
+def test_kernels_access_only_their_tensors(precision: str) -> None:
     work = f"from {__name__} import run_all_kernels; run_all_kernels({precision!r})"
     command = ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "1", sys.executable, "-c", work]
-    # so that every tensor is an allocation of its own, beyond whose end lies nothing
+    # so that every tensor is an allocation of its own, and access beyond its end is seen
     environment = os.environ | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
     outcome = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
     assert outcome.returncode == 0, outcome.stdout[-4000:] + outcome.stderr[-4000:]
@@ -183,7 +183,7 @@ def test_kernels_touch_nothing_but_their_tensors(precision: str) -> None:
 
 
 def run_all_kernels(precision: str) -> None:
-    """Run every kernel forward and backward, at lengths about its tiles', with padding, and with shared keys."""
+    """Run every kernel forward and backward, at lengths near its tiles', with padding, and with shared keys."""
     use_precision(precision)
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     with few_candidates():

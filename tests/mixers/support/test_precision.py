@@ -1,4 +1,4 @@
-"""PyTorch and Triton are told of a precision alike."""
+"""A precision is set for both PyTorch and Triton."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from mixers.support.precision import is_full_float32, use_precision
 
 @pytest.fixture(autouse=True)
 def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TRITON_F32_DEFAULT", "")  # put back in the end, with what follows
+    monkeypatch.setenv("TRITON_F32_DEFAULT", "")  # so that it is restored after the test
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     yield
     torch.set_float32_matmul_precision(before[0])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bench.efficiency.records import Record
 from bench.reporting.efficiency import analysis
+from bench.reporting.efficiency.crossings import crossings
 from tests.reporting.efficiency.conftest import LENGTHS, MakeRecord
 
 powers = st.floats(0.5, 2.5)
@@ -66,7 +67,7 @@ def test_a_crossing_is_found_within_its_interval(make_record: MakeRecord, quanti
             dataclasses.replace(each, gpu_ms=each.latency_ms, gpu_error=0.001, latency_ms=500.0, latency_error=0.1)
             for each in records
         ]
-    found = row(analysis.crossings(records), quantity=quantity)
+    found = row(crossings(records), quantity=quantity)
     assert (found["ahead"], found["behind"], found["finding"]) == ("kda/fla", "sa/sdpa", "overtakes")
     assert found["from (s)"] == pytest.approx(at, rel=0.002)
     # Both medians are known to 0.1 %, and two processes agree to 1.5 %; the curves part by 1 % in 1 % of the length.
@@ -77,7 +78,7 @@ def test_a_crossing_is_found_within_its_interval(make_record: MakeRecord, quanti
 
 def test_who_never_crosses_is_ahead_at_every_length(make_record: MakeRecord) -> None:
     records = curve(make_record, "kda/fla", lambda s: 2 * s) + curve(make_record, "gsa/fla", lambda s: s)
-    found = row(analysis.crossings(records), quantity="latency")
+    found = row(crossings(records), quantity="latency")
     assert (found["ahead"], found["behind"], found["from (s)"]) == ("gsa/fla", "kda/fla", None)
     assert found["finding"] == "ahead at every length"
 
@@ -86,13 +87,13 @@ def test_who_never_crosses_is_ahead_at_every_length(make_record: MakeRecord) -> 
 def test_what_never_differs_by_more_than_the_noise_is_no_difference(make_record: MakeRecord, slope: float) -> None:
     records = curve(make_record, "kda/fla", lambda _: 1.0)
     records += curve(make_record, "gsa/fla", lambda s: 1.001 - s * slope)
-    found = row(analysis.crossings(records), quantity="latency")
+    found = row(crossings(records), quantity="latency")
     assert (found["finding"], found["low (s)"], found["high (s)"]) == ("no difference at any length", 10.0, 400.0)
 
 
 def test_the_same_memory_puts_nobody_ahead(make_record: MakeRecord) -> None:
     records = curve(make_record, "fox/triton", lambda s: s) + curve(make_record, "sa/sdpa", lambda s: 2 * s)
-    found = row(analysis.crossings(records), quantity="peak memory")
+    found = row(crossings(records), quantity="peak memory")
     assert found["finding"] == "no difference at any length"
 
 
@@ -109,7 +110,7 @@ def test_who_is_ahead_only_here_or_there_is_not_ahead_at_every_length(
     make_record: MakeRecord, other: Callable[[float], float], finding: str
 ) -> None:
     records = curve(make_record, "kda/fla", lambda s: s) + curve(make_record, "gsa/fla", other)
-    found = row(analysis.crossings(records), quantity="latency")
+    found = row(crossings(records), quantity="latency")
     assert found["finding"] == finding
     assert isinstance(found["low (s)"], float)
     assert isinstance(found["high (s)"], float)
@@ -118,7 +119,7 @@ def test_who_is_ahead_only_here_or_there_is_not_ahead_at_every_length(
 
 def test_cases_without_a_figure_are_left_out(make_record: MakeRecord) -> None:
     records = [make_record("sa/eager", 10.0, status="oom"), make_record("kda/fla", 10.0, status="failed")]
-    for make in (analysis.costs, analysis.growth, analysis.crossings, analysis.floors, analysis.capacities):
+    for make in (analysis.costs, analysis.growth, crossings, analysis.floors, analysis.capacities):
         assert make(records).empty
     assert analysis.choices(records).empty
 

@@ -13,8 +13,8 @@ from bench.efficiency.records import Record
 from bench.efficiency.settings import Contestant, Plan
 from bench.efficiency.store import RECORDS_FILE, Header, append_record, start
 from bench.reporting.efficiency.figure2 import draw_figure2
+from bench.reporting.efficiency.frame import write_csv
 from bench.reporting.efficiency.report import write_figures, write_report
-from bench.reporting.efficiency.tables import write_csv
 from mixers.support.errors import UserError
 from tests.reporting.efficiency.conftest import MakeRecord
 
@@ -116,7 +116,7 @@ def test_sweeps_of_other_machines_or_inputs_make_no_report_together(
     for folder, record in (("a", make_record("sa/eager")), ("b", make_record("kda/fla", **{field: other}))):
         (tmp_path / folder).mkdir()
         append_record(tmp_path / folder, record)
-    with pytest.raises(UserError, match=f"not of the same {field}: .*a: .*b: {other}"):
+    with pytest.raises(UserError, match=f"{field}: .*a: .*b: {other}"):
         write_report([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
 
 

@@ -11,6 +11,6 @@ def test_names_are_split_at_commas() -> None:
 
 @pytest.mark.parametrize("text", ["", " ", "sa,", "sa,,kda", ",sa"])
 def test_an_empty_name_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match="empty name") as caught:
+    with pytest.raises(UserError, match="missing") as caught:
         split_names(text)
     assert caught.value.hint

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from bench.efficiency.records import COLUMNS, Record
+from bench.reporting.efficiency.frame import to_frame, write_csv
 from bench.reporting.efficiency.overview import title_of
-from bench.reporting.efficiency.tables import failures, summary, to_frame, write_csv
+from bench.reporting.efficiency.summary import failures, summary
 from tests.reporting.efficiency.conftest import MakeRecord
 
 

@@ -1,4 +1,4 @@
-"""Table 1 as files and on the terminal. Needs no torch."""
+"""Table 1 as CSV, Markdown and LaTeX, and on the terminal. Needs no torch."""
 
 import csv
 import io
@@ -17,7 +17,8 @@ from bench.accuracy.evaluation import intervals
 from bench.files import write_atomically
 from bench.reporting.accuracy import published
 from bench.reporting.accuracy.table1 import Cell, Table1, read
-from bench.reporting.formats import write_table
+from bench.reporting.formats import NOTHING, interval, millions, span, two_decimals
+from bench.reporting.table_files import write_table
 from mixers.support.errors import UserError
 
 TABLE_FILES = "table1"
@@ -25,23 +26,21 @@ PAIRS_FILES = "pairs"
 
 DEMONSTRATION = "DEMONSTRATION: a synthetic corpus and random encoders; these figures say nothing about the mixers."
 
-_NOTHING = "-"
-
 _SPLITS_IN_A_ROW = 3  # as many as fit 80 columns
 
 
 def write(runs: Sequence[Path], output: Path) -> Table1:
-    """Write the table of some runs as CSV, Markdown and LaTeX (booktabs), and beside it all comparisons in pairs.
+    """Write the table of some runs, and a second one of all pairs of mixers, as CSV, Markdown and LaTeX (booktabs).
 
     Args:
         runs: Folders that `sbench train` made, evaluated.
-        output: A folder, made if need be.
+        output: A folder; made if needed.
 
     Returns:
         The table.
 
     Raises:
-        UserError: There is no table, as `read` says, or a file cannot be written.
+        UserError: `read` cannot make the table, or a file cannot be written.
     """
     table = read(runs)
     try:
@@ -59,7 +58,7 @@ def write(runs: Sequence[Path], output: Path) -> Table1:
 
 
 def render(table: Table1) -> Group:
-    """Return what the terminal shows: a block for each encoder that was measured, the pairs told apart, the notes."""
+    """Return what the terminal shows: a block for each encoder measured, the pairs that differ, and the notes."""
     parts: list[Text | Table] = [Text(DEMONSTRATION, style="bold yellow")] if table.demo else []
     measured = {column: splits for column in table.columns if (splits := _measured(table, column))}
     for column, splits in measured.items():
@@ -67,7 +66,7 @@ def render(table: Table1) -> Group:
             parts += [_block(table, column, splits[first : first + _SPLITS_IN_A_ROW]), Text()]
     missing = [column for column in table.columns if column not in measured]
     parts += [Text(f"not measured: {', '.join(missing)}")] if missing else []
-    parts += [Text(line) for line in _told_apart(table)]
+    parts += [Text(line) for line in _differing(table)]
     parts += [Text(note, style="dim") for note in table.notes]
     return Group(*parts)
 
@@ -83,7 +82,7 @@ def _csv(table: Table1) -> str:
         )
     )
     for (mixer, column, split), cell in table.cells.items():
-        parameters = " to ".join(str(count) for count in _ends(table.parameters[mixer]))
+        parameters = span(table.parameters[mixer], str) if table.parameters[mixer] else ""
         figures = (cell.paper, cell.ours, cell.spread, cell.seeds, cell.low, cell.high, cell.difference)
         writer.writerow((mixer, parameters, column, split, *figures, table.preset, table.demo))
     return buffer.getvalue()
@@ -105,7 +104,10 @@ def _markdown(table: Table1) -> str:
 
 
 def _latex(table: Table1) -> str:
-    """Return a tabular of booktabs under a head of two lines, the notes below it."""
+    """Return a tabular with booktabs rules, two header lines, and the notes below.
+
+    Pandas' Styler has neither partial rules under the headers nor rows of notes, so this writes the lines itself.
+    """
     splits = len(table.splits)
     width = 3 + splits * len(table.columns)
     heads = [f"\\multicolumn{{{splits}}}{{c}}{{{_escape(column)}}}" for column in table.columns]
@@ -132,11 +134,11 @@ def _latex(table: Table1) -> str:
 
 
 def _lines(table: Table1, mixer: str) -> list[list[str]]:
-    """Return what Markdown and LaTeX say of a mixer: a line for each kind of figure, two where it was not measured."""
+    """Return the lines of a mixer in Markdown and LaTeX: one for each kind of figure, two if it was not measured."""
     cells = [table.cells[mixer, column, split] for column in table.columns for split in table.splits]
     lines = [
-        [_name(mixer), _millions(table.parameters[mixer]), "paper", *(_figure(cell.paper) for cell in cells)],
-        ["", "", "ours", *(_figure(cell.ours) for cell in cells)],
+        [_name(mixer), span(table.parameters[mixer], millions), "paper", *(two_decimals(cell.paper) for cell in cells)],
+        ["", "", "ours", *(two_decimals(cell.ours) for cell in cells)],
     ]
     if any(cell.seeds for cell in cells):
         lines += [
@@ -148,7 +150,7 @@ def _lines(table: Table1, mixer: str) -> list[list[str]]:
 
 
 def _block(table: Table1, column: str, splits: Sequence[str]) -> Table:
-    """Return one column of the table for the terminal, narrow enough for 80 characters."""
+    """Return one encoder's column for the terminal, narrow enough for 80 characters."""
     block = Table(title=Text(column), box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     block.add_column("mixer", no_wrap=True)
     block.add_column("params\n(M)", justify="right", no_wrap=True)
@@ -156,39 +158,39 @@ def _block(table: Table1, column: str, splits: Sequence[str]) -> Table:
         block.add_column(f"{_split(split)}\n95 % interval\npaper (difference)", justify="right", no_wrap=True)
     for mixer in table.mixers:
         cells = [table.cells[mixer, column, split] for split in splits]
-        block.add_row(_name(mixer), _millions(table.parameters[mixer]), *map(_stacked, cells))
+        block.add_row(_name(mixer), span(table.parameters[mixer], millions), *map(_stacked, cells))
     return block
 
 
 def _stacked(cell: Cell) -> str:
-    """Return a cell of the terminal's table, a line for each kind of figure that there is."""
-    lines = [_NOTHING] if cell.ours is None else [f"{_figure(cell.ours)} {_spread(cell)}", _interval(cell)]
+    """Return a cell for the terminal, with a line for each kind of figure."""
+    lines = [NOTHING] if cell.ours is None else [f"{two_decimals(cell.ours)} {_spread(cell)}", _interval(cell)]
     if cell.paper is not None:
         difference = "" if cell.difference is None else f" ({_signed(cell.difference)})"
-        lines.append(f"{_figure(cell.paper)}{difference}")
+        lines.append(f"{two_decimals(cell.paper)}{difference}")
     return "\n".join(lines)
 
 
-def _told_apart(table: Table1) -> Iterator[str]:
-    """Yield how many pairs of mixers can be told apart, then each of them."""
+def _differing(table: Table1) -> Iterator[str]:
+    """Yield how many pairs of mixers differ, then each of them."""
     if not table.pairs:
         return
-    told = [pair for pair in table.pairs if pair.comparison.verdict != "no difference told"]
+    differing = [pair for pair in table.pairs if pair.comparison.verdict != "no difference told"]
     yield (
-        f"{len(told)} of {len(table.pairs)} pairs of mixers told apart, each at {intervals.ALPHA:.0%}: of so many that "
-        f"are alike, up to {intervals.ALPHA * len(table.pairs):.1f} may be"
+        f"{len(differing)} of {len(table.pairs)} pairs of mixers differ, each tested at {intervals.ALPHA:.0%}: if none "
+        f"differed, up to {intervals.ALPHA * len(table.pairs):.1f} would be found by chance"
     )
-    for pair in told:
-        of = pair.comparison.difference
+    for pair in differing:
+        points = pair.comparison.difference
         yield (
             f"  {pair.column}, {_split(pair.split)}: {_name(pair.first)} {pair.comparison.verdict} than "
-            f"{_name(pair.second)} by {100 * abs(of.value):.2f} points ({100 * of.low:+.2f} to {100 * of.high:+.2f}), "
-            f"{_seeds(pair.seeds)}"
+            f"{_name(pair.second)} by {two_decimals(100 * abs(points.value))} points "
+            f"({interval(100 * points.low, 100 * points.high, _signed)}), {_seeds(pair.seeds)}"
         )
 
 
 def _pairs(table: Table1) -> pd.DataFrame:
-    """Return a row for each pair; the interval over speakers is of the difference in points."""
+    """Return a row for each pair, with the interval over speakers of the difference in points."""
     rows = [
         {
             "encoder": pair.column,
@@ -222,26 +224,14 @@ def _split(split: str) -> str:
     return published.SPLITS.get(split, split)
 
 
-def _ends(counts: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(dict.fromkeys((counts[0], counts[-1]))) if counts else ()
-
-
-def _millions(counts: tuple[int, ...]) -> str:
-    return " to ".join(f"{count / 1e6:.2f}" for count in _ends(counts)) or _NOTHING
-
-
-def _figure(value: float | None) -> str:
-    return _NOTHING if value is None else f"{value:.2f}"
-
-
 def _signed(value: float | None) -> str:
-    return _NOTHING if value is None else f"{value:+.2f}"
+    return two_decimals(value, signed=True)
 
 
 def _spread(cell: Cell) -> str:
-    """Return ``± 0.41 (3)``: the spread and how many seeds it is of; of a single seed only that it is one."""
+    """Return the spread and its number of seeds, ``± 0.41 (3)``; for a single seed ``(1 seed)``."""
     if cell.spread is None:
-        return f"({_seeds(cell.seeds)})" if cell.seeds else _NOTHING
+        return f"({_seeds(cell.seeds)})" if cell.seeds else NOTHING
     return f"± {cell.spread:.2f} ({cell.seeds})"
 
 
@@ -250,13 +240,12 @@ def _seeds(count: int) -> str:
 
 
 def _interval(cell: Cell) -> str:
-    """Return the ends of the interval; a dash where there were too few speakers for one."""
-    none = cell.low is None or (cell.low, cell.high) == (0, 100)
-    return _NOTHING if none else f"{_figure(cell.low)} to {_figure(cell.high)}"
+    """Return the ends of the interval; a dash if there were too few speakers."""
+    return NOTHING if (cell.low, cell.high) == (0, 100) else interval(cell.low, cell.high, two_decimals)
 
 
 def _escape(text: str) -> str:
-    """Return text as LaTeX writes it, numbers with a minus instead of a hyphen."""
+    """Return text with LaTeX's special characters escaped, and with a minus sign before numbers."""
     escaped = re.sub(r"[&%$#_{}~^\\]", lambda found: _LATEX.get(found[0], f"\\{found[0]}"), text)
     return re.sub(r"^([+-])(?=\d)", r"$\1$", escaped).replace("±", r"$\pm$")
 

@@ -1,0 +1,165 @@
+"""What the terminal shows of two sweeps: warnings, verdicts, memory, environment, and what fails a gate in CI."""
+
+import itertools
+import typing
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from bench.efficiency.noise import PROCESSES_DIFFER
+from bench.reporting.efficiency.comparison import MEMORY_THRESHOLD, SERIES, Comparison, no_samples
+from bench.reporting.efficiency.verdict import (
+    ALPHA,
+    RESOLUTION,
+    THRESHOLD,
+    Judgement,
+    Verdict,
+    medians_agree,
+    slower_than,
+)
+from bench.reporting.formats import NOTHING, four_digits, interval, ratio
+from mixers.support.errors import UserError
+
+_MEANING = {
+    "gpu": "of the GPU alone, its launch queue kept full (gpu_ms)",
+    "latency": "of single calls, each begun on an idle device (latency_ms)",
+}
+
+_STYLES: dict[Verdict, str] = {"faster": "green", "slower": "bold red", "no difference": "", "noisy": "yellow"}
+
+_LEGEND = (
+    f"ratio: median after / before, with its {1 - ALPHA:.0%} interval. faster, slower: the interval excludes 1, and "
+    f"the ratio is off by more than noise explains: {PROCESSES_DIFFER:.1%} between two processes, the GPU's clocks if "
+    f"they fell, and the gaps between kernels. no difference: the ratio is off by at most {THRESHOLD:.0%}, and a "
+    f"difference of {RESOLUTION:.0%} is ruled out. noisy: everything else."
+)
+
+
+def slower(comparison: Comparison, fraction: float) -> list[str]:
+    """Return a line for each case that is slower by more than a fraction, or that has lost its figure.
+
+    Raises:
+        UserError: No case has samples on both sides, so an empty list would look like good news.
+    """
+    if not comparison.judgements:
+        hint = "Only a GPU gives gpu_ms; --by latency compares single calls." if comparison.by == "gpu" else ""
+        raise UserError(f"{no_samples(comparison.by)}, so none can be slower", hint=hint)
+    lost = [
+        f"{comparison.name(each.case)} at {each.case.seconds:g} s: {each.reason}"
+        for each in comparison.unpaired
+        if each.lost
+    ]
+    return lost + [
+        f"{comparison.name(pair.before.case)} at {pair.before.seconds:g} s: {ratio(pair.judgement.ratio)} "
+        f"({_interval(pair.judgement)}), {four_digits(pair.judgement.median_before)} -> "
+        f"{four_digits(pair.judgement.median_after)} ms"
+        for pair in comparison.pairs
+        if pair.judgement and slower_than(pair.judgement, fraction)
+    ]
+
+
+def tally(comparison: Comparison) -> str:
+    """Return how often each verdict was given, how many cases got none, and how many medians agree."""
+    judgements = comparison.judgements
+    counts = Counter(judgement.verdict for judgement in judgements)
+    parts = [f"{counts[verdict]} {verdict}" for verdict in typing.get_args(Verdict)]
+    missing = len(comparison.unpaired) + len(comparison.pairs) - len(judgements)
+    verdicts = ", ".join(parts + ([f"{missing} without a verdict"] if missing else []))
+    agreeing = sum(map(medians_agree, judgements))
+    return f"{verdicts}; {agreeing} of {len(judgements)} medians within {THRESHOLD:.0%}" if judgements else verdicts
+
+
+def render(comparison: Comparison) -> Group:
+    """Return what the terminal shows: warnings, verdicts, their tally, then cases without one, memory, environment."""
+    parts: list[Text | Table] = [
+        *(Text(f"WARNING: {warning}", style="bold yellow") for warning in comparison.warnings),
+        Text(f"before: {comparison.before}\nafter:  {comparison.after}\ntime:   {_MEANING[comparison.by]}"),
+        *_times(comparison),
+        Text(tally(comparison), style="bold"),
+        *_without_verdict(comparison),
+        *_memory(comparison),
+        *_environment(comparison),
+    ]
+    return Group(*parts)
+
+
+def _times(comparison: Comparison) -> Iterator[Table | Text]:
+    table = _table("before\nms", "after\nms", "ratio", "interval")
+    table.add_column("verdict", no_wrap=True)
+    for pair in comparison.pairs:
+        if pair.judgement:
+            table.add_row(
+                comparison.name(pair.before.case),
+                f"{pair.before.seconds:g}",
+                four_digits(pair.judgement.median_before),
+                four_digits(pair.judgement.median_after),
+                ratio(pair.judgement.ratio),
+                _interval(pair.judgement),
+                Text(pair.judgement.verdict, style=_STYLES[pair.judgement.verdict]),
+            )
+    if table.row_count:
+        yield table
+        yield Text(_LEGEND, style="dim")
+
+
+def _table(*numbers: str) -> Table:
+    """Return an empty table of cases. It fits 80 columns, and a long name folds before a number does."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)
+    table.add_column("case", overflow="fold")
+    for header in ("seconds", *numbers):
+        table.add_column(header, no_wrap=True, justify="right")
+    return table
+
+
+def _without_verdict(comparison: Comparison) -> Iterator[Text]:
+    missing = f"no samples of {SERIES[comparison.by]}"
+    cases = [
+        *((each.case, each.reason) for each in comparison.unpaired),
+        *((pair.before.case, missing) for pair in comparison.pairs if not pair.judgement),
+    ]
+    lines = [
+        f"  {name} at {', '.join(f'{case.seconds:g}' for case, _ in alike)} s: {reason}"
+        for (name, reason), alike in itertools.groupby(cases, key=lambda each: (comparison.name(each[0]), each[1]))
+    ]
+    yield from _section("without a verdict:", lines)
+
+
+def _memory(comparison: Comparison) -> Iterator[Table | Text]:
+    differing = [pair for pair in comparison.pairs if pair.memory_differs]
+    if comparison.pairs and not differing:
+        yield Text(f"\npeak memory: within {MEMORY_THRESHOLD:.0%} in every case with a figure on both sides")
+    if not differing:
+        return
+    yield Text(f"\npeak memory that differs by more than {MEMORY_THRESHOLD:.0%}:")
+    table = _table("before\nGiB", "after\nGiB", "ratio")
+    for pair in differing:
+        before, after = pair.before.peak_memory_gib, pair.after.peak_memory_gib
+        change = ratio(after / before) if before and after is not None else NOTHING
+        figures = (four_digits(before), four_digits(after), change)
+        table.add_row(comparison.name(pair.before.case), f"{pair.before.seconds:g}", *figures)
+    yield table
+
+
+def _environment(comparison: Comparison) -> Iterator[Text]:
+    if not comparison.environment:
+        yield Text("\nenvironment: the same")
+    lines = [f"  {each.name}: {_value(each.before)} -> {_value(each.after)}" for each in comparison.environment]
+    yield from _section("environment, before -> after:", lines)
+
+
+def _section(heading: str, lines: Iterable[str]) -> Iterator[Text]:
+    text = "\n".join(lines)
+    if text:
+        yield Text(f"\n{heading}\n{text}")
+
+
+def _value(value: object) -> str:
+    return "(not recorded)" if value is None else str(value) or "(none)"
+
+
+def _interval(judgement: Judgement) -> str:
+    return interval(judgement.low, judgement.high, ratio)

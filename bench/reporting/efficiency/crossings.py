@@ -1,0 +1,135 @@
+"""Which of two mixers is ahead, and from which length on. A pure function of records."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from bench.efficiency.noise import PROCESSES_DIFFER
+from bench.efficiency.records import Record
+from bench.reporting.efficiency.overview import names_of
+from bench.reporting.efficiency.quantities import (
+    QUANTITIES,
+    Quantity,
+    gpu_time,
+    interpolate,
+    known,
+    measured,
+    memory,
+)
+
+CONFIDENCE = 0.95
+
+_GRID = 4001  # points between the shortest and the longest length at which curves are compared
+
+_NORMAL = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+
+_Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crossing:
+    """Two mixers in one quantity, over the lengths that both were measured at.
+
+    Attributes:
+        ahead, behind: Their names; ahead is the one with the lower value at the longest length.
+        to_s: The longest length.
+        from_s: The length from which on it is ahead; None where the curves never cross.
+        low_s, high_s: The lengths between which both are as good as equal; None where they nowhere are.
+        finding: What follows, in words.
+    """
+
+    ahead: str
+    behind: str
+    to_s: float
+    from_s: float | None
+    low_s: float | None
+    high_s: float | None
+    finding: str
+
+
+def crossings(records: Sequence[Record]) -> pd.DataFrame:
+    """Return for each pair the length beyond which one has the lower latency, GPU time or memory, for good.
+
+    Between the lengths measured, curves are straight in logarithms of both. Two mixers are as good as equal where their
+    difference is within what the standard errors of both medians and two processes allow. Where that holds at the
+    longest length, neither is ahead for good, and the finding says so.
+    """
+    rows = []
+    for label, quantity in QUANTITIES.items():
+        for first, second in itertools.combinations(names_of(records), 2):
+            found = _cross(measured(records, first, quantity), measured(records, second, quantity), quantity)
+            if found:
+                rows.append(
+                    {
+                        "quantity": label,
+                        "ahead": found.ahead,
+                        "behind": found.behind,
+                        "up to (s)": found.to_s,
+                        "from (s)": found.from_s,
+                        "low (s)": found.low_s,
+                        "high (s)": found.high_s,
+                        "finding": found.finding,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def _cross(one: Sequence[Record], other: Sequence[Record], quantity: Quantity) -> Crossing | None:
+    """Return who is ahead at the longest common length and since when; None without two common lengths."""
+    others = {case.seconds: case for case in other}
+    pairs = [(case, others[case.seconds]) for case in one if case.seconds in others]
+    if len(pairs) < 2:
+        return None
+    seconds = np.array([case.seconds for case, _ in pairs])
+    grid = np.geomspace(seconds[0], seconds[-1], _GRID)
+    logarithms = [math.log(known(a, quantity) / known(b, quantity)) for a, b in pairs]
+    difference = interpolate(grid, seconds, logarithms)
+    equal = np.abs(difference) <= interpolate(grid, seconds, [_allowed(a, b, quantity) for a, b in pairs])
+    changes = np.flatnonzero(np.sign(difference[1:]) != np.sign(difference[:-1]))
+    last = int(changes[-1]) if len(changes) else None
+    low, high = _equal_between(grid, equal, around=last)
+    ahead, behind = (one, other) if difference[-1] < 0 else (other, one)
+    return Crossing(
+        ahead=ahead[0].name,
+        behind=behind[0].name,
+        to_s=seconds[-1],
+        from_s=None if last is None else grid[last],
+        low_s=low,
+        high_s=high,
+        finding=_finding(equal, crossed=last is not None),
+    )
+
+
+def _equal_between(
+    grid: _Array, equal: NDArray[np.bool_], *, around: int | None
+) -> tuple[float, float] | tuple[None, None]:
+    """Return the lengths between which both are as good as equal: around their last crossing, if they cross."""
+    if around is None:
+        return (grid[equal][0], grid[equal][-1]) if equal.any() else (None, None)
+    low = next((index for index in range(around, -1, -1) if not equal[index]), 0)
+    high = next((index for index in range(around + 1, _GRID) if not equal[index]), _GRID - 1)
+    return grid[low], grid[high]
+
+
+def _finding(equal: NDArray[np.bool_], *, crossed: bool) -> str:
+    if equal.all():
+        return "no difference at any length"
+    if equal[-1]:
+        return "within the noise up to the longest length"
+    if crossed:
+        return "overtakes"
+    return "ahead outside the interval" if equal.any() else "ahead at every length"
+
+
+def _allowed(one: Record, other: Record, quantity: Quantity) -> float:
+    """Return the largest difference of logarithms that noise explains."""
+    if quantity is memory:
+        return 0.0  # the allocator counts exactly
+    errors = [(case.gpu_error if quantity is gpu_time else case.latency_error) or 0 for case in (one, other)]
+    return _NORMAL * math.hypot(*errors) + PROCESSES_DIFFER

@@ -1,0 +1,41 @@
+"""flash-linear-attention's layers: how they are imported and run, and where they cannot run."""
+
+import functools
+import importlib
+import importlib.util
+from types import ModuleType
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from mixers.autotuning import use_prepared_configurations
+from mixers.support import patches
+
+
+@functools.cache
+def layers() -> ModuleType:
+    """Import and return ``fla.layers``, with the kernel configurations prepared for this GPU in use.
+
+    It leaves out what no mixer needs, which saves seconds in every process that measures.
+    """
+    with patches.fla_models_hidden(), patches.compiling_deferred():
+        module = importlib.import_module("fla.layers")
+    use_prepared_configurations("fla")
+    return module
+
+
+def unavailable(_: object, device_type: str) -> str:
+    """Return why the layers cannot run on ``cpu`` or ``cuda``, whatever the mixer's sizes; empty if they can."""
+    if importlib.util.find_spec("fla") is None:
+        return "flash-linear-attention is not installed"
+    return "" if device_type == "cuda" else "needs a CUDA GPU"
+
+
+def run(mixer: nn.Module, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None) -> Float[Tensor, "B L D"]:
+    """Run a mixer whose layer is one of the library's.
+
+    All of them are causal, so no real frame sees the padded ones behind it. Given the mask, the library would wait for
+    the GPU to count the real frames, and mix a sequence of these alone.
+    """
+    y: Tensor = mixer.layer(x)[0]  # type: ignore[operator]
+    return y if mask is None else y * mask[..., None]

@@ -1,0 +1,276 @@
+"""Writes the tables of the Markdown pages from the committed records: ``python reports/make_pages.py``.
+
+A page holds a table between ``<!-- table: NAME -->`` and ``<!-- end -->``. Everything between the two is replaced. A
+test fails when a page differs from what this writes. Needs no torch.
+"""
+
+import functools
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from bench.efficiency.records import Record
+from bench.efficiency.store import WALL_FILE, read_records
+
+REPORTS = Path(__file__).parent
+PAGES = (REPORTS.parent / "README.md", REPORTS / "README.md", REPORTS / "how-it-measures.md")
+
+GPUS = {"H100": "nvidia-h100", "H200": "nvidia-h200"}
+
+_MATCHED = "sbench sweep --lengths 5,10,25,50,75,100,150,200,250,300,350,400 --precision {} --pass inference,training"
+
+# What each folder was made by. measure.sh runs the same commands.
+COMMANDS = {
+    "bfloat16": "sbench sweep --max-seconds 400",
+    "bfloat16-cold": "the same before it, with empty caches",
+    "graph": "sbench sweep --max-seconds 400 --execution graph",
+    "graph-again": "the same again",
+    "native": "sbench sweep --max-seconds 400 --precision native",
+    "released": "sbench sweep --max-seconds 400 --preset released",
+    "speech": "sbench sweep --max-seconds 400 --audio speech --encoder xlsr-random",
+    **{f"matched-{precision}": _MATCHED.format(precision) for precision in ("bfloat16", "tf32", "float32")},
+    "matched": "sbench report matched-bfloat16 matched-tf32 matched-float32 --output matched",
+    "kernels": "sbench sweep sa/sdpa fox/flex fox/triton lightnet/fla lightnet/triton --lengths 10,100,400 "
+    "--preset layer --precision bfloat16,tf32 --pass inference,training",
+    "kernels.json": "pytest --benchmark -m gpu --benchmark-json kernels.json",
+    "training": "sbench throughput",
+}
+
+# The page or picture of each folder that a reader should open first.
+_FIRST = {
+    **{f"matched-{precision}": "results.csv" for precision in ("bfloat16", "tf32", "float32")},
+    "matched": "claims.md",
+    "released": "claims.md",
+    "kernels": "tables/floors.md",
+    "training": "throughput.json",
+}
+
+
+class Sweep:
+    """The records of a committed sweep of one setting, by mixer and length."""
+
+    def __init__(self, folder: str) -> None:
+        self._records = {(each.name, each.seconds): each for each in read_records(REPORTS / folder)}
+        self.names = list(dict.fromkeys(name for name, _ in self._records))
+
+    def gpu_ms(self, name: str, seconds: float = 400.0) -> float:
+        """Return the GPU's own time; infinite where it is not known."""
+        return self._records[name, seconds].gpu_ms or float("inf")
+
+    def gib(self, name: str, seconds: float = 400.0) -> float:
+        """Return the peak memory."""
+        value = self._records[name, seconds].peak_memory_gib
+        assert value is not None
+        return value
+
+    def fastest(self, seconds: float) -> str:
+        """Return the mixer with the least GPU time, and the time."""
+        name = min(self.names, key=lambda each: self.gpu_ms(each, seconds))
+        return f"{name} ({self.gpu_ms(name, seconds):.2f} ms)"
+
+    def smallest(self) -> str:
+        """Return the mixers with the least memory at 400 s, equal ones together, and the memory."""
+        least = min(map(self.gib, self.names))
+        names = [name for name in self.names if self.gib(name) == least]
+        return f"{' and '.join(names)} ({least:.3f} GiB)"
+
+    def speed_up(self, name: str, *, over: str) -> str:
+        """Return how many times as fast one is as another at 400 s, by GPU time."""
+        return f"{self.gpu_ms(over) / self.gpu_ms(name):.1f} x as fast"
+
+
+def findings() -> str:
+    """Return what the README says: the paper's figures, its own layers, and stacks of equal size."""
+    released, matched = Sweep("nvidia-h100/released"), Sweep("nvidia-h100/bfloat16")
+    both = (released, matched)
+    rows = [
+        *((f"fastest at {seconds:g} s", "", *(each.fastest(seconds) for each in both)) for seconds in (10, 50, 100)),
+        ("fastest at 400 s", "KDA", *(each.fastest(400) for each in both)),
+        ("KDA against attention that stores its scores", "8.15 x as fast", *_over_kda("sa/eager", both)),
+        ("KDA against PyTorch's fused attention", "", *_over_kda("sa/sdpa", both)),
+        (
+            "memory of attention that stores its scores",
+            "12.35 GiB",
+            *(f"{each.gib('sa/eager'):.2f} GiB" for each in both),
+        ),
+        ("least memory", "FoX (0.328 GiB)", *(each.smallest() for each in both)),
+    ]
+    return _table(("", "paper", "released", "matched"), rows)
+
+
+def _over_kda(attention: str, sweeps: Iterable[Sweep]) -> list[str]:
+    return [each.speed_up("kda/fla", over=attention) for each in sweeps]
+
+
+def training() -> str:
+    """Return how fast the mixers train together, and one after another as the paper's code does."""
+    measured = json.loads((REPORTS / "nvidia-h100" / "training" / "throughput.json").read_text())
+    together = measured["rates"]["together"]
+    rows = [
+        (
+            f"{len(together['step_ms'])} mixers together, bfloat16",
+            f"{together['utterances_per_s']:.0f}",
+            f"{together['peak_memory_gib']:.1f} GiB",
+            f"{measured['hours_of_the_table']:.0f} hours",
+        ),
+        (
+            "one after another, float32, as the paper's code does",
+            f"{together['utterances_per_s'] / measured['times_faster']:.0f}",
+            "",
+            f"{measured['hours_of_the_table'] * measured['times_faster']:.0f} hours",
+        ),
+    ]
+    return _table(("H100", "utterances per second", "peak memory", "training steps of Table 1, 3 seeds"), rows)
+
+
+def sweeps(gpu: str) -> str:
+    """Return the folders of one GPU model, the command behind each, and how long it took."""
+    rows = []
+    for name, command in COMMANDS.items():
+        path = REPORTS / GPUS[gpu] / name
+        if path.exists():
+            wall = path / WALL_FILE
+            took = f"{json.loads(wall.read_text())['total_s']:.0f} s" if wall.exists() else ""
+            target = "/".join([GPUS[gpu], name, *([] if path.is_file() else [_FIRST.get(name, "figure2.png")])])
+            shown = command if command.startswith("the same") else f"`{command}`"
+            rows.append((f"[{name}]({target})", shown, took))
+    return _table(("folder", "command", "wall time"), rows)
+
+
+def agreement() -> str:
+    """Return how many cases of two sweeps of the same code, one after the other, agree."""
+    rows = []
+    for gpu, folder in GPUS.items():
+        for what, name in (("single calls", "cold-against-warm"), ("CUDA graphs", "graph-against-graph")):
+            text = (REPORTS / folder / f"{name}.txt").read_text()
+            (agreeing,) = re.findall(r"(\d+ of \d+) medians within 1\s?%", text)
+            rows.append((f"{gpu}, {what}", agreeing, f"[{name}.txt]({folder}/{name}.txt)"))
+    return _table(("two sweeps of the same code", "GPU times within 1 %", "comparison"), rows)
+
+
+def layers() -> str:
+    """Return the times of whole layers: the library's kernels and our own."""
+    records = [
+        {
+            (each.name, each.precision, each.pass_): each
+            for each in read_records(REPORTS / folder / "kernels")
+            if each.seconds == 400.0
+        }
+        for folder in GPUS.values()
+    ]
+    rows = []
+    for label, library, ours in (("FoX", "fox/flex", "fox/triton"), ("LightNet", "lightnet/fla", "lightnet/triton")):
+        for precision in ("bfloat16", "tf32"):
+            for pass_ in ("inference", "training"):
+                measured = [[vars(by[name, precision, pass_]) for name in (library, ours)] for by in records]
+                rows.append(_kernel_row(f"{label}, {precision}, {pass_}", measured, lambda gib: f"{gib:.2f}"))
+    return _table(_kernel_headers("GiB"), rows)
+
+
+def kernels() -> str:
+    """Return the times of the kernels alone, as pytest-benchmark took them."""
+    measured = [
+        {each["name"]: each["extra_info"] for each in json.loads(path.read_text())["benchmarks"]}
+        for path in (REPORTS / folder / "kernels.json" for folder in GPUS.values())
+    ]
+    rows = []
+    for label, test, library in (
+        ("FoX's attention", "test_fox_attention", "flex"),
+        ("LightNet's layer", "test_lightnet_layer", "fla"),
+    ):
+        for precision in ("bfloat16", "tf32"):
+            for part in ("forward", "forward and backward"):
+                names = [f"{test}[{part}-{precision}-{name}]" for name in (library, "triton")]
+                sides = [[by[name] for name in names] for by in measured]
+                assert all(side["gpu_samples"] >= 50 for by in sides for side in by)
+                rows.append(_kernel_row(f"{label}, {precision}, {part}", sides, lambda gib: f"{1024 * gib:.0f}"))
+    return _table(_kernel_headers("MiB"), rows)
+
+
+def _kernel_headers(unit: str) -> tuple[str, ...]:
+    per_gpu = [(f"{gpu}: library (ms)", "ours (ms)", "times faster", "over the floor") for gpu in GPUS]
+    return ("", *(header for headers in per_gpu for header in headers), f"{unit}: library", "ours")
+
+
+def _kernel_row(label: str, measured: list[list[dict[str, Any]]], memory: Callable[[float], str]) -> tuple[str, ...]:
+    """Return times and ratios for each GPU, and the memory, which is the same on all of them."""
+    cells = [label]
+    for before, after in measured:
+        cells += [f"{before['gpu_ms']:.2f}", f"{after['gpu_ms']:.2f}"]
+        cells += [f"{before['gpu_ms'] / after['gpu_ms']:.1f}", f"{after['gpu_ms'] / after['floor_ms']:.1f}"]
+    ((library, ours),) = {tuple(memory(side["peak_memory_gib"]) for side in sides) for sides in measured}
+    return (*cells, library, ours)
+
+
+def between_processes() -> str:
+    """Return how far short calls and energies of two sweeps of the same code differ."""
+    calls, graphs = (
+        max(map(_microseconds_apart, *_pair(folder, *names)))
+        for folder, *names in (
+            ("nvidia-h200", "bfloat16-cold", "bfloat16"),
+            ("nvidia-h100", "graph", "graph-again"),
+        )
+    )
+    energies = [
+        max(pair) / min(pair)
+        for pair in zip(
+            *([each.energy_j or 0.0 for each in side] for side in _pair("nvidia-h200", "bfloat16-cold", "bfloat16")),
+            strict=True,
+        )
+    ]
+    rows = [
+        ("GPU time of calls below 0.5 ms, H200", f"up to {calls:.0f} us"),
+        ("GPU time of CUDA graphs below 0.5 ms, H100", f"up to {graphs:.0f} us"),
+        (
+            "energy, H200",
+            (
+                f"{sum(each <= 1.2 for each in energies)} of {len(energies)} cases within 20 %, "
+                f"the worst by a factor of {max(energies):.1f}"
+            ),
+        ),
+    ]
+    return _table(("between two processes", "difference"), rows)
+
+
+def _pair(gpu: str, one: str, other: str) -> tuple[list[Record], list[Record]]:
+    """Return the records of two sweeps of the same cases, in the same order."""
+    first = read_records(REPORTS / gpu / one)
+    second = {each.case: each for each in read_records(REPORTS / gpu / other)}
+    return first, [second[each.case] for each in first]
+
+
+def _microseconds_apart(one: Record, other: Record) -> float:
+    assert one.gpu_ms
+    assert other.gpu_ms
+    return 1000 * abs(one.gpu_ms - other.gpu_ms) if one.gpu_ms < 0.5 else 0.0
+
+
+def _table(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    return tabulate([list(row) for row in rows], headers=list(headers), tablefmt="github", disable_numparse=True)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "findings": findings,
+    "training": training,
+    **{f"sweeps {gpu}": functools.partial(sweeps, gpu) for gpu in GPUS},
+    "agreement": agreement,
+    "layers": layers,
+    "kernels": kernels,
+    "between processes": between_processes,
+}
+
+_PLACE = re.compile(r"(<!-- table: (?P<name>[^>]+?) -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+
+def fill(text: str) -> str:
+    """Return a page with its tables made anew."""
+    return _PLACE.sub(lambda found: f"{found[1]}\n{TABLES[found['name']]()}\n\n", text)
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")

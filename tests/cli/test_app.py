@@ -1,0 +1,49 @@
+"""What all commands share: flags, help and version; and the list of mixers."""
+
+from importlib.metadata import version
+
+from tests.conftest import Sbench
+
+
+def test_wrong_flags(sbench: Sbench) -> None:
+    for arguments in (["sweep", "--max-second", "3"], ["sweep", "--max-seconds", "long"], ["swep"]):
+        code, _, err = sbench(*arguments)
+        assert code == 2
+        assert "Traceback" not in err
+        assert err
+
+
+COMMANDS = (
+    *("sweep", "doctor", "tune", "list", "report", "compare"),
+    *("train", "evaluate", "predict", "table", "corpus", "demo-corpus", "throughput"),
+)
+
+
+def test_help_of_every_command(sbench: Sbench) -> None:
+    for command in ([], *([name] for name in COMMANDS)):
+        code, out, _ = sbench(*command, "--help")
+        assert code == 0
+        assert "Usage: sbench" in out
+
+
+def test_help_lists_every_command_in_groups_the_main_one_first(sbench: Sbench) -> None:
+    _, out, _ = sbench("--help")
+    assert max(map(len, out.splitlines())) <= 80
+    lines = [line.split()[0] for line in out.splitlines() if line[:3].strip()]
+    headings = ["Measure:", "Report:", "Train:", "Tools:"]
+    assert [line for line in lines if line in headings] == [heading for heading in headings if heading in lines]
+    assert headings[0] in lines
+    listed = [line for line in lines if line in COMMANDS]
+    assert sorted(listed) == sorted(COMMANDS)
+    assert listed[: listed.index("compare") + 1] == list(COMMANDS[:6])
+
+
+def test_version(sbench: Sbench) -> None:
+    assert sbench("--version")[:2] == (0, f"sbench {version('sbench')}\n")
+
+
+def test_list(sbench: Sbench) -> None:
+    code, out, _ = sbench("list", "--preset", "released")
+    assert code == 0
+    assert "8,389,120" in out
+    assert sbench("list", "--preset", "release")[0] == 2

@@ -1,0 +1,138 @@
+"""What Ctrl-C and a full disk leave of a sweep, and how it continues."""
+
+import errno
+import itertools
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.efficiency.store import RECORDS_FILE, SAMPLES_FILE, read_records
+from tests.cli.commands import FAST, SBENCH
+from tests.conftest import Sbench
+
+
+def test_ctrl_c_keeps_what_was_measured_and_says_how_to_continue(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    what = ["sa", "retnet", "fox", "--preset", "layer", "--lengths", "0.1,0.2,0.3,0.4", "--device", "cpu"]
+    process = subprocess.Popen(
+        [*SBENCH, "sweep", *what, "--output", folder],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's job may ignore it
+    )
+    while not (folder / RECORDS_FILE).exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert f"sbench sweep --resume {folder}" in err
+    kept = (folder / RECORDS_FILE).read_text()
+    assert 1 <= len(read_records(folder)) < 12
+
+    with (folder / RECORDS_FILE).open("a") as file:
+        file.write('{"schema_version": 1, "mixer": "fo')  # as a process killed while it writes leaves it
+    subprocess.run([*SBENCH, "sweep", "--resume", folder], check=True, capture_output=True)
+    assert (folder / RECORDS_FILE).read_text().startswith(kept)
+    assert [(record.name, record.seconds) for record in read_records(folder)] == list(
+        itertools.product(["sa/reference", "retnet/reference", "fox/reference"], [0.1, 0.2, 0.3, 0.4])
+    )
+
+
+def test_a_sweep_of_a_gpu_cannot_continue_without_one(
+    sbench: Sbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    sbench("sweep", *FAST, "--output", "run")
+    path = tmp_path / "run" / "sweep.json"
+    path.write_text(path.read_text().replace('"device_type": "cpu"', '"device_type": "cuda"'))
+    code, _, err = sbench("sweep", "--resume", "run", "--allow-mixed")
+    assert code == 2
+    assert "no CUDA GPU is visible" in err
+
+
+def test_resuming_in_a_folder_that_cannot_be_written_is_a_user_error(
+    sbench: Sbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sbench("sweep", *FAST, "--output", "run")
+    samples = tmp_path / "run" / SAMPLES_FILE
+    samples.write_text(samples.read_text().replace("}\n", "} \n"))  # to be repaired
+
+    def refuse(_path: Path, _content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    code, _, err = sbench("sweep", "--resume", "run")
+    assert code == 2
+    assert "run cannot be written: No space left on device" in err
+    assert "Make room" in err
+
+
+@pytest.mark.parametrize("when", ["bench.reporting.figures", "bench.efficiency.sweep"])
+def test_ctrl_c_while_a_resumed_sweep_begins_keeps_it(tmp_path: Path, when: str) -> None:
+    """It comes while a module is imported."""
+    folder = tmp_path / "a [b] sweep"
+    subprocess.run([*SBENCH, "sweep", *FAST, "--output", str(folder)], check=True, capture_output=True)
+    kept = (folder / RECORDS_FILE).read_bytes()
+    lines = kept.splitlines(keepends=True)
+    (folder / RECORDS_FILE).write_bytes(b"".join(lines[:-1]))
+    interrupt = f"""
+import sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == {when!r}:
+            sys.meta_path.remove(self)
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+from bench.cli import main; main()
+"""
+    command = [sys.executable, "-c", interrupt, "sweep", "--resume", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "sbench: interrupted" in done.stderr
+    if when == "bench.reporting.figures":
+        assert f"sbench sweep --resume '{folder}'" in done.stderr
+    assert (folder / RECORDS_FILE).read_bytes() == b"".join(lines[:-1])
+
+
+def test_resume_refuses_another_machine(sbench: Sbench, tmp_path: Path) -> None:
+    sbench("sweep", *FAST, "--output", "run")
+    path = tmp_path / "run" / "sweep.json"
+    content = json.loads(path.read_text())
+    content["environment"]["device"] = "NVIDIA H200"
+    path.write_text(json.dumps(content))
+    code, _, err = sbench("sweep", "--resume", "run")
+    assert code == 2
+    assert "device 'NVIDIA H200' then" in err
+    assert "--allow-mixed" in err
+    code, _, err = sbench("sweep", "--resume", "run", "--allow-mixed")
+    assert code == 0, err
+
+
+def test_a_full_disk_keeps_whole_records(tmp_path: Path) -> None:
+    def files_of_8_kb_at_most() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, 8_000))
+
+    lengths = [f"{length / 100:g}" for length in range(10, 20)]
+    what = ["sa/sdpa", "--lengths", ",".join(lengths), "--device", "cpu", "--preset", "released"]
+    done = subprocess.run(
+        [*SBENCH, "sweep", *what, "--output", tmp_path / "run"],
+        preexec_fn=files_of_8_kb_at_most,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "cannot be written: No space left on device" in done.stderr
+    assert f"sbench sweep --resume {tmp_path / 'run'}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert 1 <= len(read_records(tmp_path / "run")) < len(lengths)

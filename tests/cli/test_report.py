@@ -1,0 +1,72 @@
+"""Reports and comparisons of sweeps, without torch."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.efficiency.store import RECORDS_FILE, SAMPLES_FILE
+from tests.cli.commands import FAST
+from tests.conftest import Sbench
+
+WITHOUT_TORCH = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            raise ImportError(name)
+sys.meta_path.insert(0, Refuse())
+from bench.cli import main
+main()
+"""
+
+
+def without_torch(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_report_rebuilds_csv_and_figure_without_torch(sbench: Sbench, tmp_path: Path) -> None:
+    sbench("sweep", *FAST, "--output", "run")
+    made = {name: (tmp_path / "run" / name).read_bytes() for name in ("results.csv", "figure2.png")}
+    for name in made:
+        (tmp_path / "run" / name).unlink()
+    done = without_torch("report", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    assert {name: (tmp_path / "run" / name).read_bytes() for name in made} == made
+    with (tmp_path / "run" / "results.csv").open() as file:
+        assert [row["mixer"] for row in csv.DictReader(file)] == ["sa", "sa", "fox", "fox"]
+
+
+def test_compare(sbench: Sbench, tmp_path: Path) -> None:
+    sbench("sweep", *FAST, "--output", "run")
+    code, out, _ = sbench("compare", "run", "run", "--fail-on-slower", "5%")
+    assert code == 0
+    assert "0 faster, 0 slower" in out
+    shutil.copytree(tmp_path / "run", tmp_path / "worse")
+    path = tmp_path / "worse" / SAMPLES_FILE
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    slowed = [line | {"latency_ms": [1000 * time for time in line["latency_ms"]]} for line in lines]
+    path.write_text("".join(json.dumps(line) + "\n" for line in slowed))
+    assert sbench("compare", "run", "worse")[0] == 0
+    code, out, err = sbench("compare", "run", "worse", "--fail-on-slower", "5%")
+    assert code == 1
+    assert "0 faster, 4 slower" in out
+    assert "sa/sdpa at 0.1 s: 1000.000" in err
+    assert sbench("compare", "run", "run", "--fail-on-slower", "5")[0] == 2
+    assert sbench("compare", "run", "nowhere")[0] == 2
+
+
+def test_report_of_what_is_not_a_sweep(sbench: Sbench, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    assert sbench("report", "nowhere")[0] == sbench("report", "run")[0] == 2
+    (tmp_path / "run" / RECORDS_FILE).write_text('{"schema_version": 1, "mixer": "sa"')
+    code, _, err = sbench("report", "run")
+    assert code == 2
+    assert "line 1: not a whole record" in err
+    (tmp_path / "run" / RECORDS_FILE).write_text('{"schema_version": 99}\n')
+    assert "schema version 99" in sbench("report", "run")[2]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [RECORDS_FILE]

@@ -1,0 +1,149 @@
+"""What a sweep measures and leaves."""
+
+import itertools
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+
+from bench.efficiency.records import Samples
+from bench.efficiency.settings import Setting
+from bench.efficiency.store import read_records, read_samples
+from mixers import stack
+from tests.cli.commands import FAST
+from tests.conftest import Sbench
+
+
+def test_a_sweep_leaves_records_table_and_figure(sbench: Sbench, tmp_path: Path) -> None:
+    code, out, err = sbench("sweep", *FAST, "--output", "new/run")
+    assert code == 0
+    assert out.strip() == "new/run"
+    assert "Measured on the CPU" in err
+    folder = tmp_path / "new" / "run"
+    assert {path.name for path in folder.iterdir()} == {
+        *("sweep.json", "records.jsonl", "samples.jsonl"),
+        *("results.csv", "figure2.png", "wall.json"),
+    }
+    wall = json.loads((folder / "wall.json").read_text())
+    assert 0 < wall["measured_s"] <= wall["total_s"]
+    assert wall["ready_s"] == {}  # nothing is compiled ahead on a CPU
+    records = read_records(folder)
+    assert [(record.name, record.seconds) for record in records] == list(
+        itertools.product(["sa/sdpa", "fox/reference"], [0.1, 0.2])
+    )
+    for record in records:
+        assert record.status == "ok", record.error
+        assert record.samples >= 10
+        assert record.latency_ms is not None
+        assert record.latency_ms > 0
+        assert record.peak_memory_gib is not None
+        assert record.peak_memory_gib * 2**30 >= record.frames * 1024 * 4  # its own output at the least
+        assert (record.device_type, record.precision) == ("cpu", "float32")
+        assert "CPU allocator" in record.memory_source
+        assert record.torch
+    for record, samples in zip(records, read_samples(folder), strict=True):
+        assert (samples.name, samples.seconds) == (record.name, record.seconds)
+        assert len(samples.latency_ms) == record.samples
+        assert statistics.median(samples.latency_ms) == record.latency_ms
+    assert [record.causal for record in records] == [False, False, True, True]
+
+
+def test_the_default_output_is_a_new_folder_under_runs(sbench: Sbench, tmp_path: Path) -> None:
+    code, out, _ = sbench("sweep", "sa/sdpa", *FAST[2:])
+    assert code == 0
+    assert out.startswith("runs/")
+    assert (tmp_path / out.strip() / "figure2.png").exists()
+
+
+def test_bfloat16_and_seed_are_recorded(sbench: Sbench, tmp_path: Path) -> None:
+    assert sbench("sweep", *FAST, "--precision", "bfloat16", "--seed", 7, "--output", "run")[0] == 0
+    assert {(record.precision, record.seed) for record in read_records(tmp_path / "run")} == {("bfloat16", 7)}
+
+
+def test_what_does_not_fit_in_the_time_is_a_row_that_says_so(sbench: Sbench, tmp_path: Path) -> None:
+    code, _, err = sbench(
+        "sweep", "sa", "kda", "--max-seconds", 400, "--device", "cpu", "--time-budget", 3, "--output", "run"
+    )
+    assert code == 0
+    records = read_records(tmp_path / "run")
+    assert [record.seconds for record in records if record.mixer == "kda"][-1] == 400.0
+    assert records[-1].status == "skipped"
+    assert records[-1].latency_ms is None
+    assert "of the time budget are left" in records[-1].error
+    assert "kda/reference at" in err
+
+
+def test_every_combination_of_the_axes_is_measured(sbench: Sbench, tmp_path: Path) -> None:
+    axes = ("--pass", "inference,training", "--batch", "1,2", "--text-tokens", "5", "--time-budget", "1000")
+    what = ("sa/sdpa", "--preset", "layer", "--lengths", "0.2,0.4", "--device", "cpu")
+    code, out, err = sbench("sweep", *what, *axes, "--output", "run")
+    assert (code, out) == (0, "run\n")
+    records = read_records(tmp_path / "run")
+    settings = [(record.pass_, record.batch) for record in records]
+    assert settings == [(pass_, batch) for pass_ in ("inference", "training") for batch in (1, 2) for _ in range(2)]
+    assert {(record.status, record.text_tokens) for record in records} == {("ok", 5)}
+    assert [record.frames for record in records[:2]] == [9, 19]
+    assert [sum(1 for _ in group) for _, group in itertools.groupby(read_samples(tmp_path / "run"), _setting)] == [
+        2
+    ] * 4
+
+    one, two, training = records[1], records[3], records[5]
+    model = stack.build("sa", implementation="sdpa", preset="layer")
+    assert one.flops == model.flops(batch=1, frames=19 + 5)
+    assert two.flops == 2 * one.flops
+    assert training.flops == 3 * one.flops
+    assert one.minimum_bytes is not None
+    assert training.minimum_bytes == 2 * one.minimum_bytes
+    assert one.peak_memory_gib is not None
+    assert two.peak_memory_gib is not None
+    assert training.peak_memory_gib is not None
+    assert 1.9 * one.peak_memory_gib < two.peak_memory_gib < 2.1 * one.peak_memory_gib
+    assert one.parameters is not None
+    assert training.peak_memory_gib > one.parameters * 4 / 2**30  # the gradients
+    assert "training, batch 2, 5 text tokens" in err
+    assert {path.name for path in (tmp_path / "run").glob("*.png")} == {
+        f"figure2-{pass_}-batch-{batch}.png" for pass_ in ("inference", "training") for batch in (1, 2)
+    }
+
+
+def _setting(samples: Samples) -> Setting:
+    return samples.setting
+
+
+def test_released_layers_get_text_within_the_call(sbench: Sbench, tmp_path: Path) -> None:
+    sbench("sweep", "sa/eager", "--lengths", "2", "--device", "cpu", "--preset", "released", "--output", "run")
+    (record,) = read_records(tmp_path / "run")
+    assert (record.preset, record.precision, record.text_tokens) == ("released", "float32", 100)
+    # What cat makes, then q, k and v, both scaled, and two matrices of scores: the text is in all of them.
+    length = record.frames + record.text_tokens
+    assert record.peak_memory_gib is not None
+    assert record.peak_memory_gib * 2**30 > 4 * (4 * length * 1024 + 2 * 4 * length**2)
+
+
+def test_an_implementation_that_cannot_run_here_is_a_row_that_says_so(sbench: Sbench, tmp_path: Path) -> None:
+    code, _, err = sbench("sweep", "kda/fla", "--lengths", "0.1", "--device", "cpu", "--output", "run")
+    assert code == 0
+    assert read_records(tmp_path / "run")[0].status == "unavailable"
+    assert "kda/fla at 0.1 s: unavailable: needs a CUDA GPU" in err
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> Path:
+    """A small wav2vec 2.0 of the mixers' width."""
+    from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+    config = Wav2Vec2Config(
+        hidden_size=1024, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64, num_conv_pos_embeddings=16
+    )
+    Wav2Vec2Model(config).save_pretrained(tmp_path / "encoder")
+    return tmp_path / "encoder"
+
+
+def test_recordings_through_an_encoder(sbench: Sbench, tmp_path: Path, recordings: Path, encoder: Path) -> None:
+    arguments = ("--lengths", "0.5,2", "--device", "cpu", "--audio", recordings, "--encoder", encoder)
+    code, _, err = sbench("sweep", "sa/sdpa", *arguments, "--output", "run")
+    assert code == 0, err
+    records = read_records(tmp_path / "run")
+    assert [record.frames for record in records] == [24, 99]
+    assert records[0].input == f"1 recording through {encoder}"
