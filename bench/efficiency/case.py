@@ -14,7 +14,7 @@ from bench.efficiency.fitting import longest_fitting
 from bench.efficiency.forecast import Forecast
 from bench.efficiency.measurement.execution import bind, callable_model, capture
 from bench.efficiency.measurement.latency import WARM_UP_CALLS, measure_as_the_paper, measure_latency
-from bench.efficiency.measurement.limits import Limits, measure_limits
+from bench.efficiency.measurement.limits import Limits, limits_of_sweep
 from bench.efficiency.measurement.memory import GIB, measure_memory, peak_bytes
 from bench.efficiency.measurement.sizes import Sizes, sizes_of
 from bench.efficiency.measurement.telemetry import Conditions, Monitor, Occupancy
@@ -52,6 +52,7 @@ class ModelUnderTest:
         self._device_type = task.plan.device_type
         self._setting = setting = task.contestant.setting
         self._source = task.source
+        self._shared = task.shared
         self._recorder = recorder
         self._alone = alone
         self._dtype = DTYPES[setting.precision]
@@ -126,8 +127,8 @@ class ModelUnderTest:
 
     @functools.cached_property
     def _limits(self) -> Limits | None:
-        """What this GPU can do at best, measured when it is this process's turn; None on a CPU."""
-        return measure_limits(self._setting.precision) if self._device_type == "cuda" else None
+        """What this GPU can do at best, asked for when it is this process's turn; None on a CPU."""
+        return limits_of_sweep(self._setting.precision, self._shared) if self._device_type == "cuda" else None
 
     def _figures(self, x: Tensor) -> Figures:
         """Take all figures of a call on this input."""
@@ -159,7 +160,7 @@ class ModelUnderTest:
         )
 
     def _captured(self, issue: Callable[[], object]) -> Callable[[], object] | None:
-        """Return what replays a call as a CUDA graph, from which the GPU's time is taken; None if that cannot be had."""
+        """Return a replay of the call as a CUDA graph, to take the GPU's time from; None if it cannot be captured."""
         if self._device_type != "cuda":
             return None
         try:

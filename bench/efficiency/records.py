@@ -47,19 +47,23 @@ class Record:
         samples: Number of single calls timed.
         peak_memory_gib: Peak of the allocator above what was allocated before the call. Weights and input are excluded.
         error: Why there is no figure; empty if there is one.
-        gpu_ms: Median time of a call on the GPU alone, with the launch queue kept full. If launch overhead is
-            negligible, single calls give this time too. Empty on a CPU, or if no call could be issued ahead.
+        gpu_ms: Median time of a call on the GPU alone; ``gpu_clock`` says how it was taken. Empty on a CPU, or if the
+            call waits for the GPU.
         gpu_ms_p05: 5th percentile of the same times.
         gpu_ms_p95: Their 95th percentile.
-        gpu_samples: Number of calls timed with a full launch queue.
+        gpu_samples: Number of these calls.
         host_ms: Median time the host takes to issue one call; empty on a CPU.
         launch_bound: Whether ``host_ms`` exceeds ``gpu_ms``.
         latency_error: Standard error of ``latency_ms``, as a fraction of it.
         gpu_error: Standard error of ``gpu_ms``, as a fraction of it.
         latency_stop: Why the sampling of single calls stopped: ``converged``, ``cap`` (time limit) or ``contaminated``
             (too few windows of samples were clean).
-        gpu_stop: Why the sampling with a full launch queue stopped, in the same words.
-        converged: Whether every series of samples is precise enough for the stopping rule.
+        gpu_stop: Why the sampling of the GPU's time stopped, in the same words.
+        converged: Whether ``gpu_ms``, or on a CPU ``latency_ms``, is precise enough for the stopping rule. Before
+            schema version 4: whether both are.
+        gpu_clock: How ``gpu_ms`` was taken: ``graph`` (replays of a CUDA graph of the call), ``queue`` (calls behind a
+            full launch queue, if the call cannot be captured), or ``calls`` (single calls, if launch overhead is
+            negligible too). Empty on a CPU, and before schema version 4, which had no graphs of eager calls.
         cache: State of the GPU's L2 cache before each call: ``warm``, or ``cold`` (overwritten).
         text_tokens: Frames of text appended to each sequence within the call.
         paper_ms: Mean over utterances of one call each, after one warm-up call, as the paper timed it. Only for the
@@ -76,7 +80,8 @@ class Record:
         sm_clock_mhz_min: Lowest clock of the multiprocessors while the case was timed.
         temperature_c: Highest temperature of the GPU.
         throttle_reasons: What held the clocks down, in the words of NVML.
-        energy_j: Energy of one call, of the whole card, measured while single calls were timed.
+        energy_j: Energy of one call, of the whole card, measured while the GPU's time was taken. Before schema version
+            4: while single calls were timed.
         power_w: Mean power during that time.
         energy_s: Length of that time.
         other_processes: Number of other processes on the GPU; empty if NVML hides them.
@@ -94,9 +99,9 @@ class Record:
         flops: Arithmetic of one call, as the mechanism's equations state it.
         minimum_bytes: The fewest bytes that one call must move: it reads input and weights once and writes the output
             once. Training also moves their gradients.
-        peak_tflops: Rate of a large matrix product in this precision, measured in the same process. In float32 it is
-            the faster of IEEE products and six bfloat16 products.
-        copy_tb_s: Rate of a large copy, bytes read and written, measured in the same process.
+        peak_tflops: Best rate of a large matrix product in this precision, in TFLOP/s, the same for all cases of a
+            sweep. In float32 it is the faster of IEEE products and six bfloat16 products.
+        copy_tb_s: Best rate of a large copy, bytes read and written, the same for all cases of a sweep.
         floor_ms: The least time that any implementation needs at these rates, for ``flops`` or for ``minimum_bytes``.
         input: Where the sequence came from.
         seed: Seed of weights and input.

@@ -119,7 +119,7 @@ def run(plan: Plan, folder: Path, *, interrupted: Interrupted | None = None) -> 
         source = inputs.prepare(plan, Path(scratch))
         for part in plan.parts():
             began_s = time.perf_counter()
-            missing = _missing(part, source, finished)
+            missing = _missing(part, source, Path(scratch), finished)
             if plan.device_type == "cuda":
                 processes.start(missing)
             if header is None:
@@ -140,10 +140,10 @@ def run(plan: Plan, folder: Path, *, interrupted: Interrupted | None = None) -> 
                 yield Measured(record=measurement.record)
 
 
-def _missing(plan: Plan, source: Input, finished: set[Case]) -> dict[Task, tuple[float, ...]]:
+def _missing(plan: Plan, source: Input, shared: Path, finished: set[Case]) -> dict[Task, tuple[float, ...]]:
     """Return the lengths that each contestant misses, for those that miss any."""
     lengths = {
-        Task(contestant=each, plan=plan, source=source): tuple(
+        Task(contestant=each, plan=plan, source=source, shared=shared): tuple(
             seconds
             for seconds in plan.seconds
             if Case(name=each.name, setting=each.setting, seconds=seconds) not in finished

@@ -1,6 +1,7 @@
 """What a process must know to measure one contestant."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.efficiency.inputs import Input
 from bench.efficiency.settings import Contestant, Plan
@@ -14,10 +15,12 @@ class Task:
         contestant: What is measured.
         plan: The sweep it belongs to.
         source: Where the sequences come from.
+        shared: A folder of the sweep's, where its processes leave what others need.
         time_budget_s: Wall time for all lengths; None for no limit.
     """
 
     contestant: Contestant
     plan: Plan
     source: Input
+    shared: Path
     time_budget_s: float | None = None

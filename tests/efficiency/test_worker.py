@@ -1,6 +1,7 @@
 """Every case becomes a record, whatever comes of it."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ PLAN = Plan(
 )
 
 
-TASK = Task(contestant=SDPA, plan=PLAN, source=RandomFeatures(width=1024, seed=0))
+TASK = Task(contestant=SDPA, plan=PLAN, source=RandomFeatures(width=1024, seed=0), shared=Path())
 
 
 def measured(*, alone: bool = True) -> list[Record]:

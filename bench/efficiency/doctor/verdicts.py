@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from bench.efficiency.noise import LAUNCH_GAPS_MS
+from bench.efficiency.noise import launch_gaps
 
 GPU_TIME, SINGLE_CALL = "GPU time", "single call"
 
@@ -220,7 +220,8 @@ def judge_repetitions(repetitions: Repetitions, *, device_type: str) -> Finding:
     if repetitions.failure:
         return without_result(name, repetitions.failure)
     kind = GPU_TIME if device_type == "cuda" else SINGLE_CALL
-    gaps = LAUNCH_GAPS_MS["eager"] / min(repetitions.medians_ms[kind]) if device_type == "cuda" else 0.0
+    shortest_ms = min(repetitions.medians_ms[kind])
+    gaps = launch_gaps(gpu_clock="queue", gpu_ms=shortest_ms) if device_type == "cuda" else 0.0
     limit = LARGEST_SPREAD[device_type] + gaps
     spreads = {kind: spread(medians) for kind, medians in repetitions.medians_ms.items()}
     return Finding(

@@ -1,6 +1,7 @@
 """How a call is issued: kernel by kernel, as a captured CUDA graph, or through torch.compile."""
 
 import functools
+import warnings
 from collections.abc import Callable
 
 import torch

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.efficiency.noise import LAUNCH_GAPS_MS, PROCESSES_DIFFER
+from bench.efficiency.noise import PROCESSES_DIFFER
 from bench.efficiency.records import Record, Samples
 from bench.efficiency.settings import Case, Setting
 from bench.efficiency.store import read_header, read_records, read_samples
 from bench.reporting.efficiency.overview import distinguish
+from bench.reporting.efficiency.quantities import launch_gaps_of
 from bench.reporting.efficiency.verdict import Judgement, judge
 from mixers.support.errors import UserError, unknown_name
 
@@ -217,7 +218,7 @@ def _pair(case: Case, one: _Side, other: _Side, *, by: str) -> Pair:
 
 def _allowance(before: Record, after: Record, *, by: str) -> float:
     """Return the largest difference, as a fraction, that something other than the code explains."""
-    gaps = LAUNCH_GAPS_MS[before.execution] / before.gpu_ms if by == "gpu" and before.gpu_ms else 0.0
+    gaps = max(map(launch_gaps_of, (before, after))) if by == "gpu" else 0.0
     return PROCESSES_DIFFER + gaps + _explained_by_clocks(before, after, by=by)
 
 

@@ -19,6 +19,7 @@ from bench.reporting.efficiency.quantities import (
     gpu_time,
     interpolate,
     known,
+    launch_gaps_of,
     measured,
     memory,
 )
@@ -131,5 +132,6 @@ def _allowed(one: Record, other: Record, quantity: Quantity) -> float:
     """Return the largest difference of logarithms that noise explains."""
     if quantity is memory:
         return 0.0  # the allocator counts exactly
+    gaps = max(map(launch_gaps_of, (one, other))) if quantity is gpu_time else 0.0
     errors = [(case.gpu_error if quantity is gpu_time else case.latency_error) or 0 for case in (one, other)]
-    return _NORMAL * math.hypot(*errors) + PROCESSES_DIFFER
+    return _NORMAL * math.hypot(*errors) + PROCESSES_DIFFER + gaps

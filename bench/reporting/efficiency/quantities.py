@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.efficiency.noise import launch_gaps
 from bench.efficiency.records import Record
 
 Quantity = Callable[[Record], float | None]
@@ -38,6 +39,15 @@ def memory(record: Record) -> float | None:
 def over_the_floor(record: Record) -> float | None:
     """Return the GPU's time over the least time that any implementation needs at this GPU's rates."""
     return record.gpu_ms / record.floor_ms if record.gpu_ms and record.floor_ms else None
+
+
+def launch_gaps_of(record: Record) -> float:
+    """Return the share of a record's GPU time that gaps between launches explain; 0 where that time is not known."""
+    if not record.gpu_ms:
+        return 0.0
+    # Records before schema version 4 have no clock: their time is of the call as it was executed.
+    clock = record.gpu_clock or ("graph" if record.execution == "graph" else "queue")
+    return launch_gaps(gpu_clock=clock, gpu_ms=record.gpu_ms)
 
 
 QUANTITIES: dict[str, Quantity] = {"latency": latency, "GPU time": gpu_time, "peak memory": memory}

@@ -61,7 +61,7 @@ def test_the_error_is_the_standard_deviation_of_the_median(count: int) -> None:
 
 def test_levels_that_last_are_less_precise_than_the_same_samples_mixed() -> None:
     generator = random.Random(0)
-    levels = [generator.gauss(level, 0.01) for level in (7.08, 7.24, 7.08, 7.24) for _ in range(20)]
+    levels = [generator.gauss(level, 0.01) for level in (7.08, 7.24, 7.08, 7.08, 7.24) for _ in range(20)]
     mixed = generator.sample(levels, len(levels))
     assert median_error(levels) > 2 * median_error(mixed)
     assert median_error(levels) > 0.005
