@@ -79,7 +79,12 @@ def test_the_rules_see_imports() -> None:
             "bench.reporting",
             (
                 *("bench.efficiency.records", "bench.efficiency.settings", "bench.efficiency.store"),
-                *("bench.efficiency.noise", "bench.accuracy.run", "bench.accuracy.corpora"),
+                *(
+                    "bench.efficiency.noise",
+                    "bench.efficiency.correlation",
+                    "bench.accuracy.run",
+                    "bench.accuracy.corpora",
+                ),
                 *(
                     f"bench.accuracy.evaluation.{name}"
                     for name in ("metrics", "intervals", "comparison", "predictions")

@@ -41,16 +41,18 @@ _GPU_LINE: dict[str, Any] = {"linestyle": (0, (2, 1.5)), "linewidth": 0.9, "mark
 class _Quantity:
     """What a panel shows: a column of the records, and the columns of its spread and of its GPU time if it has them."""
 
+    name: str
     label: str
     column: str
     spread: tuple[str, str] | None = None
     gpu: str | None = None
 
 
+_GPU_TIME = _Quantity(name="GPU time", label="GPU time (ms)", column="gpu_ms", spread=("gpu_ms_p05", "gpu_ms_p95"))
 _LATENCY = _Quantity(
-    label="Latency (ms)", column="latency_ms", spread=("latency_ms_p05", "latency_ms_p95"), gpu="gpu_ms"
+    name="Latency", label="Latency (ms)", column="latency_ms", spread=("latency_ms_p05", "latency_ms_p95"), gpu="gpu_ms"
 )
-_MEMORY = _Quantity(label="Peak memory (GiB)", column="peak_memory_gib")
+_MEMORY = _Quantity(name="Peak memory", label="Peak memory (GiB)", column="peak_memory_gib")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +91,21 @@ def _with_neighbours(rows: "pd.Series[bool]") -> "pd.Series[bool]":
     return rows | rows.shift(1, fill_value=False) | rows.shift(-1, fill_value=False)
 
 
-def draw_figure2(records: Sequence[Record], stem: Path, *, formats: Sequence[str] = ("png",)) -> None:
-    """Draw latency and peak memory over the length; the same records give the same bytes.
+def has_gpu_time(records: Sequence[Record]) -> bool:
+    """Tell whether the GPU's time is known for every case that was measured."""
+    measured = [record for record in records if record.status == "ok"]
+    return bool(measured) and all(record.gpu_ms for record in measured)
 
-    Panels (a) and (b) show every mixer, (c) and (d) all but the baseline. Without a baseline there is one row. A
-    launch-bound case has a hollow marker, and a shade reaches from the curve down to the GPU time.
+
+def draw_figure2(
+    records: Sequence[Record], stem: Path, *, single_calls: bool = False, formats: Sequence[str] = ("png",)
+) -> None:
+    """Draw time and peak memory over the length; the same records give the same bytes.
+
+    The time is the GPU's, which does not depend on the host. It is that of single calls if they are asked for, or if
+    the GPU's time is not known for every case. Panels (a) and (b) show every mixer, (c) and (d) all but the baseline.
+    Without a baseline there is one row. A single call that is launch-bound has a hollow marker, and a shade reaches
+    from the curve down to the GPU time.
 
     Raises:
         OSError: The file cannot be written; the old file is still there.
@@ -105,18 +117,20 @@ def draw_figure2(records: Sequence[Record], stem: Path, *, formats: Sequence[str
 
     figure = Figure(figsize=(10, sum(heights) + 1), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
     FigureCanvasAgg(figure)
-    figure.suptitle(title_of(records), weight="bold")
+    time = _LATENCY if single_calls or not has_gpu_time(records) else _GPU_TIME
+    note = "\nSingle calls from Python: the host's launch overhead is part of the time" if single_calls else ""
+    figure.suptitle(f"{title_of(records)}{note}", weight="bold")
     grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
-    _panel(figure.add_subplot(grid[0, 0]), series, _LATENCY, title="(a) Latency, all mixers")
+    _panel(figure.add_subplot(grid[0, 0]), series, time, title=f"(a) {time.name}, all mixers")
     _panel(figure.add_subplot(grid[0, 1]), series, _MEMORY, title="(b) Peak memory, all mixers")
     if baseline and others:
-        _panel(figure.add_subplot(grid[1, 0]), others, _LATENCY, title=f"(c) Latency, without {baseline}")
+        _panel(figure.add_subplot(grid[1, 0]), others, time, title=f"(c) {time.name}, without {baseline}")
         _panel(figure.add_subplot(grid[1, 1]), others, _MEMORY, title=f"(d) Peak memory, without {baseline}")
     elif baseline:
-        note = figure.add_subplot(grid[1, :])
-        note.set_axis_off()
-        note.text(0.5, 0.5, f"Only {baseline} was measured: nothing to compare it with", ha="center", va="center")
-    _legend(figure, series)
+        axes = figure.add_subplot(grid[1, :])
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, f"Only {baseline} was measured: nothing to compare it with", ha="center", va="center")
+    _legend(figure, series, time)
     figure.align_ylabels()
     save(figure, stem, formats=formats)
 
@@ -141,7 +155,7 @@ def _panel(axes: Axes, series: Sequence[_Series], quantity: _Quantity, *, title:
     for one in series:
         axes.plot(one.rows["seconds"], one.rows[quantity.column], color=one.colour, marker=one.marker, markersize=5)
         if quantity.spread:
-            _spread(axes, one, *quantity.spread)
+            _spread(axes, one, *quantity.spread, shaded=quantity.gpu is not None)
         if quantity.gpu:
             _launch_bound(axes, one, quantity.column, quantity.gpu)
     covered = _crosses(axes, series, quantity)
@@ -159,14 +173,14 @@ def _panel(axes: Axes, series: Sequence[_Series], quantity: _Quantity, *, title:
         axes.text(0.5, (1 - covered) / 2, "No case gave a figure", transform=axes.transAxes, ha="center", va="center")
 
 
-def _spread(axes: Axes, one: _Series, low: str, high: str) -> None:
-    """Draw the spread of a series as bars, and between them as a band, except where the launch-bound region is shaded.
+def _spread(axes: Axes, one: _Series, low: str, high: str, *, shaded: bool) -> None:
+    """Draw the spread of a series as bars, and between them as a band, except where a launch-bound region is shaded.
 
     In that region a second shade of the same colour would hide the ends of both. A length without neighbours has no
     band, so its spread shows as a bar.
     """
     seconds, lower, upper = one.rows["seconds"], one.rows[low], one.rows[high]
-    banded = _with_neighbours(~one.shaded)
+    banded = _with_neighbours(~one.shaded) if shaded else None
     axes.fill_between(seconds, lower, upper, where=banded, color=one.colour, alpha=0.2, linewidth=0, zorder=1)
     axes.vlines(seconds, lower, upper, color=one.colour, alpha=0.3, linewidth=3, zorder=1)
 
@@ -201,18 +215,18 @@ def _crosses(axes: Axes, series: Sequence[_Series], quantity: _Quantity) -> floa
     return len(crossed) * spacing
 
 
-def _legend(figure: Figure, series: Sequence[_Series]) -> None:
+def _legend(figure: Figure, series: Sequence[_Series], time: _Quantity) -> None:
     """Put one legend below all panels. It explains the band, the shade and the crosses if there are any."""
     entries: list[tuple[Artist | tuple[Artist, ...], str]] = [
         (Line2D([], [], color=one.colour, marker=one.marker), one.label) for one in series
     ]
-    if any(one.rows["latency_ms_p05"].notna().any() for one in series):
+    if time.spread and any(one.rows[time.spread[0]].notna().any() for one in series):
         entries.append((Patch(color="gray", alpha=0.3, linewidth=0), "5th to 95th percentile"))
-    if any(one.launch_bound.any() for one in series):
+    if time.gpu and any(one.launch_bound.any() for one in series):
         shade = Patch(color="gray", alpha=0.2, linewidth=0)
         hollow = Line2D([], [], color="gray", marker="o", **_HOLLOW)
         entries.append(((shade, hollow), "launch-bound (hollow): shaded down to the GPU's own time"))
-    crossed = pd.concat([one.crossed(quantity)["status"] for one in series for quantity in (_LATENCY, _MEMORY)])
+    crossed = pd.concat([one.crossed(quantity)["status"] for one in series for quantity in (time, _MEMORY)])
     if len(crossed):
         reasons = ", ".join(text for status, text in _CROSSED.items() if status in set(crossed))
         cross = Line2D([], [], color="gray", marker="x", markeredgewidth=2, linestyle="none")

@@ -1,12 +1,13 @@
 """The report files: results.csv and Figure 2 after a sweep; on request also every other figure, table and page."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.efficiency.records import Record
 from bench.efficiency.store import read_header, read_records
 from bench.files import write_atomically
-from bench.reporting.efficiency.figure2 import draw_figure2
+from bench.reporting.efficiency.figure2 import draw_figure2, has_gpu_time
 from bench.reporting.efficiency.frame import write_csv
 from bench.reporting.efficiency.overview import by_setting, distinguish
 from mixers.support.errors import UserError
@@ -93,9 +94,12 @@ def _figures(records: Sequence[Record], folder: Path, *, formats: Sequence[str])
     stems = {setting: "-".join(["figure2", *label.split()]) for setting, label in distinguish(groups).items()}
     for setting, stem in stems.items():
         draw_figure2(groups[setting], folder / stem, formats=formats)
+        if has_gpu_time(groups[setting]):
+            calls = stem.replace("figure2", "single-calls")
+            draw_figure2(groups[setting], folder / calls, single_calls=True, formats=formats)
     if len(stems) > 1:  # a figure of an earlier report with one setting shows only a part of the records
-        for suffix in ("png", "pdf"):
-            (folder / f"figure2.{suffix}").unlink(missing_ok=True)
+        for name, suffix in itertools.product(("figure2", "single-calls"), ("png", "pdf")):
+            (folder / f"{name}.{suffix}").unlink(missing_ok=True)
 
 
 def _everything(records: Sequence[Record], folder: Path) -> None:

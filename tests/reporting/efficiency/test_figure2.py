@@ -1,3 +1,5 @@
+import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from bench.reporting.efficiency.figure2 import draw_figure2
 from bench.reporting.efficiency.grids import draw_overview
 from tests.reporting.efficiency.conftest import COSTS, LENGTHS, MakeRecord, gpu_times
 
-Draw = Callable[[Sequence[Record]], Figure]
+Draw = Callable[..., Figure]
 
 # Opacity of a launch-bound region and of the band between the percentiles.
 SHADE, BAND = 0.1, 0.2
@@ -38,13 +40,18 @@ def saved(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 def draw(saved: list[Figure], tmp_path: Path) -> Draw:
     """Return a function that draws Figure 2 and hands over what went into the picture."""
 
-    def draw(records: Sequence[Record]) -> Figure:
+    def draw(records: Sequence[Record], *, single_calls: bool = False) -> Figure:
         path = tmp_path / "figure2.png"
-        draw_figure2(records, tmp_path / "figure2")
+        draw_figure2(records, tmp_path / "figure2", single_calls=single_calls)
         assert matplotlib.image.imread(path).shape[1] == 1500
         return saved[-1]
 
     return draw
+
+
+@pytest.fixture
+def draw_single_calls(draw: Draw) -> Draw:
+    return functools.partial(draw, single_calls=True)
 
 
 def titles(figure: Figure) -> list[str]:
@@ -161,9 +168,9 @@ def test_a_latency_without_a_spread_is_drawn_without_a_band(draw: Draw, make_rec
 
 
 def test_launch_bound_cases_are_hollow_and_shaded_down_to_the_gpus_own_time(
-    draw: Draw, gpu_sweep: Sequence[Record]
+    draw_single_calls: Draw, gpu_sweep: Sequence[Record]
 ) -> None:
-    every, memory, others, others_memory = draw(gpu_sweep).axes
+    every, memory, others, others_memory = draw_single_calls(gpu_sweep).axes
     bound = {
         colour: [record.seconds for record in gpu_sweep if record.name == name and record.launch_bound]
         for name, (colour, _) in zip(COSTS, styles(every), strict=True)
@@ -185,48 +192,60 @@ def test_launch_bound_cases_are_hollow_and_shaded_down_to_the_gpus_own_time(
         assert not regions(axes, alpha=SHADE)
 
 
-def test_a_shade_closes_at_the_next_length_and_takes_the_bands_place(draw: Draw, gpu_sweep: Sequence[Record]) -> None:
-    latency = draw([record for record in gpu_sweep if record.name == "sa/eager"]).axes[0]
+def test_a_shade_closes_at_the_next_length_and_takes_the_bands_place(
+    draw_single_calls: Draw, gpu_sweep: Sequence[Record]
+) -> None:
+    latency = draw_single_calls([record for record in gpu_sweep if record.name == "sa/eager"]).axes[0]
     [shaded], [band] = regions(latency, alpha=SHADE), regions(latency, alpha=BAND)
     assert {x for x, _ in shaded} == {10.0, 25.0, 50.0}
     assert {x for x, _ in band} == set(LENGTHS) - {10.0, 25.0}
-    latency = draw([record for record in gpu_sweep if record.name == "kda/fla"]).axes[0]
+    latency = draw_single_calls([record for record in gpu_sweep if record.name == "kda/fla"]).axes[0]
     assert {x for x, _ in regions(latency, alpha=SHADE)[0]} == set(LENGTHS)
     assert not regions(latency, alpha=BAND)
 
 
 def test_the_legend_explains_the_shade_only_where_there_is_one(
-    draw: Draw, sweep: Sequence[Record], gpu_sweep: Sequence[Record]
+    draw_single_calls: Draw, sweep: Sequence[Record], gpu_sweep: Sequence[Record]
 ) -> None:
     shade = "launch-bound (hollow): shaded down to the GPU's own time"
-    figure = draw(gpu_sweep)
+    figure = draw_single_calls(gpu_sweep)
     assert legend(figure) == [*COSTS, "5th to 95th percentile", shade]
     box = figure.legends[0].get_window_extent()
     assert 0 < box.x0 < box.x1 < figure.bbox.x1
-    assert shade not in legend(draw(sweep))
-    assert shade not in legend(draw([record for record in gpu_sweep if not record.launch_bound]))
+    assert shade not in legend(draw_single_calls(sweep))
+    assert shade not in legend(draw_single_calls([record for record in gpu_sweep if not record.launch_bound]))
 
 
-def test_a_single_launch_bound_length_shows_the_gpus_time(draw: Draw, make_record: MakeRecord) -> None:
+def test_a_single_launch_bound_length_shows_the_gpus_time(draw_single_calls: Draw, make_record: MakeRecord) -> None:
     record = make_record("kda/fla", 100.0, **gpu_times("kda/fla", 100.0))
-    latency = draw([record]).axes[0]
+    latency = draw_single_calls([record]).axes[0]
     [tick] = [line for line in latency.lines if line.get_marker() == "_"]
     assert np.asarray(tick.get_ydata()).tolist() == [record.gpu_ms]
 
 
 def test_a_failure_among_launch_bound_cases_leaves_a_gap(
-    draw: Draw, gpu_sweep: Sequence[Record], make_record: MakeRecord
+    draw_single_calls: Draw, gpu_sweep: Sequence[Record], make_record: MakeRecord
 ) -> None:
     records = [
         make_record(record.name, record.seconds, status="failed") if record.seconds == 100.0 else record
         for record in gpu_sweep
         if record.name == "kda/fla"
     ]
-    latency = draw(records).axes[0]
+    latency = draw_single_calls(records).axes[0]
     [lengths] = hollow(latency).values()
     assert lengths == [length for length in LENGTHS if length != 100.0]
     [shaded] = regions(latency, alpha=SHADE)
     assert {x for x, _ in shaded} == set(lengths)
+
+
+def test_the_gpus_time_is_shown_where_it_is_known_for_every_case(draw: Draw, gpu_sweep: Sequence[Record]) -> None:
+    figure = draw(gpu_sweep)
+    assert titles(figure)[0] == "(a) GPU time, all mixers"
+    assert not any(hollow(axes) for axes in figure.axes)
+    drawn = {line.get_color(): np.asarray(line.get_ydata()).tolist() for line in figure.axes[0].lines}
+    assert drawn["#000000"] == [record.gpu_ms for record in gpu_sweep if record.name == "sa/eager"]
+    partly = [dataclasses.replace(record, gpu_ms=None) if record.mixer == "gsa" else record for record in gpu_sweep]
+    assert titles(draw(partly))[0] == "(a) Latency, all mixers"
 
 
 def test_nothing_but_the_baseline_gives_a_note_in_place_of_panels(draw: Draw, sweep: Sequence[Record]) -> None:

@@ -80,6 +80,8 @@ def test_a_whole_report_has_figures_tables_and_claims(gpu_sweep: Sequence[Record
         append_record(tmp_path, dataclasses.replace(record, floor_ms=0.1))
     write_report([tmp_path], tmp_path / "out")
     assert names(tmp_path / "out") == {
+        "single-calls.png",
+        "single-calls.pdf",
         "results.csv",
         "claims.md",
         "tables",

@@ -199,13 +199,6 @@ def test_the_order_of_the_rules(ratio: float, low: float, high: float, expected:
     assert inverse == PARTNER[expected]
 
 
-@given(pair=pairs, seed=st.integers())
-def test_the_order_of_samples_is_irrelevant(pair: tuple[list[float], list[float]], seed: int) -> None:
-    rng = random.Random(seed)
-    shuffled = [rng.sample(samples, len(samples)) for samples in pair]
-    assert judge(*shuffled) == judge(*pair)
-
-
 @given(pair=pairs, exponent=st.integers(min_value=-60, max_value=60))
 def test_the_unit_is_irrelevant(pair: tuple[list[float], list[float]], exponent: int) -> None:
     before, after = pair
@@ -353,3 +346,24 @@ def test_what_is_no_fraction_is_the_users_to_mend(text: str) -> None:
     with pytest.raises(UserError, match="fraction") as refusal:
         parse_fraction(text)
     assert "5% or 0.05" in refusal.value.hint
+
+
+def levels(generator: random.Random, *, count: int = 200) -> list[float]:
+    """Times of a device that changes between two levels 2 % apart, each of which lasts for some calls."""
+    times: list[float] = []
+    while len(times) < count:
+        level = generator.choice((7.08, 7.22))
+        times += [generator.gauss(level, 0.01) for _ in range(generator.randint(5, 30))]
+    return times[:count]
+
+
+def test_levels_that_last_make_no_verdict() -> None:
+    generator = random.Random(0)
+    found = Counter(judge(levels(generator), levels(generator), allowance=0.015).verdict for _ in range(300))
+    assert found["faster"] + found["slower"] <= 0.05 * 300
+
+
+def test_a_slowdown_of_10_percent_is_found_among_levels() -> None:
+    generator = random.Random(0)
+    found = Counter(judge(levels(generator), [1.1 * time for time in levels(generator)]).verdict for _ in range(50))
+    assert found == {"slower": 50}
