@@ -22,8 +22,8 @@ from bench.efficiency.measurement.windows import Series, Window, collect
 
 WARM_UP_CALLS = 3  # the first compiles and tunes, the second may still allocate, the third is like every later one
 
-# Single calls include the host's time, which differs between two processes by up to 100 %. More samples of one process
-# would not tell more.
+# Single calls include the host's time, which differed by a factor of up to 2.4 between two sweeps on one host. More
+# samples of one process would not tell more.
 SINGLE_CALLS = Criterion(relative_error=0.01, minimum_samples=10, minimum_seconds=0.06, maximum_seconds=0.12)
 
 # The device changes between levels of time that last about 0.1 s (see `variance_inflation`), and its energy counter
