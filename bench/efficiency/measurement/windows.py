@@ -182,13 +182,11 @@ class _Compilations:
 
     def __init__(self) -> None:
         self._total = 0
-        self._listening: set[str] = set()
 
     def total(self) -> int:
         """Return the count. A compiler is counted from the first call after it was loaded."""
         for compiler, listen in (("triton", self._listen_to_triton), ("torch._dynamo", self._listen_to_dynamo)):
-            if compiler in sys.modules and compiler not in self._listening:
-                self._listening.add(compiler)
+            if compiler in sys.modules:
                 listen()
         return self._total
 
@@ -198,9 +196,10 @@ class _Compilations:
         knobs.compilation.listener = self._one_more
 
     def _listen_to_dynamo(self) -> None:
-        from torch._dynamo.callback import on_compile_start
+        from torch._dynamo.callback import callback_handler
 
-        on_compile_start(self._one_more)
+        if self._one_more not in callback_handler.start_callbacks:  # `torch.compiler.reset` removes all listeners
+            callback_handler.register_start_callback(self._one_more)
 
     def _one_more(self, *_: object, **__: object) -> None:
         self._total += 1

@@ -98,9 +98,13 @@ def test_where_enough_windows_are_clean_slow_ones_do_not_count() -> None:
     assert (series.stop, series.void_samples) == ("contaminated", 100)
 
 
-def test_a_compilation_voids_its_window() -> None:
+@pytest.mark.parametrize("reset_before", [False, True])
+def test_a_compilation_voids_its_window(reset_before: bool) -> None:
     import torch
     import torch._dynamo
+
+    if reset_before:  # as between two settings of a sweep
+        torch.compiler.reset()
 
     def compile_in_the_third(window: int) -> int:
         if window == 2:
