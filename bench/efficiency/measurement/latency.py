@@ -22,6 +22,8 @@ from bench.efficiency.measurement.windows import Series, Window, collect
 
 WARM_UP_CALLS = 3  # the first compiles and tunes, the second may still allocate, the third is like every later one
 
+CPU_CALLS = Criterion(relative_error=0.01, minimum_seconds=0.22, maximum_seconds=0.5)
+
 # Single calls include the host's time, which differed by a factor of up to 2.4 between two sweeps on one host. More
 # samples of one process would not tell more.
 SINGLE_CALLS = Criterion(relative_error=0.01, minimum_samples=10, minimum_seconds=0.06, maximum_seconds=0.12)
@@ -97,7 +99,7 @@ def measure_latency(
         RuntimeError: No window of single calls was clean.
     """
     if device_type == "cpu":
-        single = collect(lambda: _single_on_cpu(call), criterion=SINGLE_CALLS, observe=observe)
+        single = collect(lambda: _single_on_cpu(call), criterion=CPU_CALLS, observe=observe)
         return Latency(single=_checked(single), gpu=None)
     prepare = _Flush() if cold_cache else _nothing
     series = partial(collect, lambda: _single_on_gpu(call, prepare))
