@@ -21,3 +21,7 @@ def launch_gaps(*, gpu_clock: str, gpu_ms: float) -> float:
 # Any call may differ by this share, in a CUDA graph too, for no reason that the card reports: two sweeps of the same
 # code on an H200 differed by a little more than 1 %.
 PROCESSES_DIFFER = 0.015
+
+# Single calls of the same code differ between processes by up to a factor of 2, far more than within one. So a
+# conclusion from them needs this many processes: with five on each side, an exact test can tell two mixers apart.
+PROCESSES_NEEDED = 5

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from bench.efficiency.settings import Case, Setting
 from bench.validation import STRICT
 
-SCHEMA_VERSION = 4
-READABLE_VERSIONS = (3, 4)  # 3 lacks gpu_clock: its gpu_ms is of calls behind a full queue
+SCHEMA_VERSION = 5
+READABLE_VERSIONS = (3, 4, 5)  # 3 lacks gpu_clock: its gpu_ms is of calls behind a full queue. 3 and 4 are of 1 process
 
 
 def _column(field: str) -> str:
@@ -40,7 +40,8 @@ class Record:
         parameters: Exact number of trainable parameters; empty if the model could not be built.
         status: ``ok``, ``oom`` (out of memory), ``skipped`` (would not fit, see ``error``), ``unavailable`` or
             ``failed``.
-        latency_ms: Median time of a single call that begins on an idle device, as a user sees it.
+        latency_ms: Median time of a single call that begins on an idle device, as a user sees it. If several processes
+            timed it, the median of their medians.
         latency_ms_mean: Mean of the same times.
         latency_ms_p05: Their 5th percentile.
         latency_ms_p95: Their 95th percentile.
@@ -54,7 +55,8 @@ class Record:
         gpu_samples: Number of these calls.
         host_ms: Median time the host takes to issue one call; empty on a CPU.
         launch_bound: Whether ``host_ms`` exceeds ``gpu_ms``.
-        latency_error: Standard error of ``latency_ms``, as a fraction of it.
+        latency_error: Standard error of ``latency_ms``, as a fraction of it. If several processes timed it, it follows
+            from the spread of their medians.
         gpu_error: Standard error of ``gpu_ms``, as a fraction of it.
         latency_stop: Why the sampling of single calls stopped: ``converged``, ``cap`` (time limit) or ``contaminated``
             (too few windows of samples were clean).
@@ -64,6 +66,9 @@ class Record:
         gpu_clock: How ``gpu_ms`` was taken: ``graph`` (replays of a CUDA graph of the call), ``queue`` (calls behind a
             full launch queue, if the call cannot be captured), or ``calls`` (single calls, if launch overhead is
             negligible too). Empty on a CPU, and before schema version 4, which had no graphs of eager calls.
+        processes: Number of processes that timed single calls. Conclusions from them need at least five.
+        latency_ms_low: Lowest median of one process; empty if there is only one process.
+        latency_ms_high: Highest median of one process; empty likewise.
         cache: State of the GPU's L2 cache before each call: ``warm``, or ``cold`` (overwritten).
         text_tokens: Frames of text appended to each sequence within the call.
         paper_ms: Mean over utterances of one call each, after one warm-up call, as the paper timed it. Only for the
@@ -149,6 +154,9 @@ class Record:
     gpu_stop: str = ""
     converged: bool | None = None
     gpu_clock: str = ""
+    processes: int = 1
+    latency_ms_low: float | None = None
+    latency_ms_high: float | None = None
     cache: str = "warm"
     text_tokens: int = 0
     paper_ms: float | None = None
@@ -228,9 +236,10 @@ class Samples:
         name: Mixer and implementation: ``sa/sdpa``.
         setting: The value of the case on each axis.
         seconds: Length of the audio.
+        process: Which process took them, counted from 1. The first one measures everything, the others single calls.
         latency_ms: Times of single calls.
         issue_ms: The time the host took to issue each single call; empty on a CPU.
-        gpu_ms: Times of calls behind a full launch queue; empty on a CPU.
+        gpu_ms: Times of the GPU alone; empty on a CPU, and in all processes but the first.
     """
 
     __pydantic_config__ = STRICT
@@ -238,6 +247,7 @@ class Samples:
     name: str
     setting: Setting
     seconds: float
+    process: int = 1
     latency_ms: list[float]
     issue_ms: list[float] = dataclasses.field(default_factory=list)
     gpu_ms: list[float] = dataclasses.field(default_factory=list)

@@ -100,6 +100,7 @@ class Plan:
         time_budget_s: Wall time for the whole sweep, shared evenly by the contestants; None for no limit.
         audio: Folder of recordings; None for random features.
         encoder: What makes features of the recordings; None for random features.
+        processes: In how many fresh processes single calls are timed. The first one measures everything else too.
     """
 
     __pydantic_config__ = STRICT
@@ -111,6 +112,7 @@ class Plan:
     time_budget_s: float | None
     audio: str | None = None
     encoder: str | None = None
+    processes: int = 1
 
     def parts(self) -> "list[Plan]":
         """Split the plan by setting, in the order of first appearance."""

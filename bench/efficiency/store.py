@@ -2,7 +2,7 @@
 
 sweep.json     the plan and the environment, written once, before the first measurement
 records.jsonl  one line for each case, appended the moment it exists
-samples.jsonl  the raw samples behind the records, one line for each case that has any
+samples.jsonl  the raw samples behind the records, one line for each case that has any and each process that timed it
 wall.json      how long an uninterrupted sweep took
 
 The samples of a case are written before its record. So samples without a record are of a case that was cut off.
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.efficiency.pooling import pooled
 from bench.efficiency.records import READABLE_VERSIONS, Record, Samples
 from bench.efficiency.settings import Case, Plan
 from bench.files import check_new, make, write_atomically
@@ -104,8 +105,18 @@ def append_record(folder: Path, record: Record, samples: Samples | None = None) 
     """
     line = json.dumps(record.to_row(), allow_nan=False)
     if samples is not None:
-        _append_line(folder / SAMPLES_FILE, json.dumps(dataclasses.asdict(samples), allow_nan=False))
+        append_samples(folder, samples)
     _append_line(folder / RECORDS_FILE, line)
+
+
+def append_samples(folder: Path, samples: Samples) -> None:
+    """Append the samples that another process took of a case with a record: a whole line or nothing.
+
+    Raises:
+        OSError: The file cannot be written, for instance because the disk is full.
+        ValueError: A time is infinite or not a number; nothing is written.
+    """
+    _append_line(folder / SAMPLES_FILE, json.dumps(dataclasses.asdict(samples), allow_nan=False))
 
 
 def _append_line(path: Path, text: str) -> None:
@@ -142,6 +153,20 @@ def read_records(folder: Path) -> list[Record]:
     return records
 
 
+def read_pooled(folder: Path) -> list[Record]:
+    """Read the records of a sweep, each with the single calls of all processes that timed them.
+
+    Raises:
+        UserError: As for `read_records`, or the samples of several processes are damaged.
+    """
+    records = read_records(folder)
+    try:
+        processes = read_header(folder).plan.processes
+    except UserError:  # a report needs no plan
+        return records
+    return pooled(records, read_samples(folder)) if processes > 1 else records
+
+
 _FAULTS = {"missing": "missing", "unexpected_keyword_argument": "unknown"}  # pydantic's word for each fault, and ours
 
 
@@ -156,7 +181,7 @@ def _parse_record(line: str, place: str) -> Record:
     version = row.get("schema_version")
     if version not in READABLE_VERSIONS:
         raise UserError(
-            f"{place}: schema version {version!r}, this sbench reads {' and '.join(map(str, READABLE_VERSIONS))}",
+            f"{place}: schema version {version!r}, this sbench reads {', '.join(map(str, READABLE_VERSIONS))}",
             hint="Read it with the version of sbench that wrote it.",
         )
     from pydantic import ValidationError
@@ -184,7 +209,7 @@ def read_samples(folder: Path) -> list[Samples]:
     if lines and not lines[-1].endswith(b"\n"):
         lines.pop()  # cut off while it was written, so it has no record
     every = [_parse_samples(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
-    return list({each.case: each for each in every if each.case in recorded}.values())
+    return list({(each.case, each.process): each for each in every if each.case in recorded}.values())
 
 
 def _parse_samples(line: bytes, place: str) -> Samples:

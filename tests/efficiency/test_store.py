@@ -131,7 +131,7 @@ def test_damaged_json_names_the_line(record: Record, line: str, refused: Callabl
 
 def test_another_schema_names_both_versions(record: Record, refused: Callable[[str], str]) -> None:
     row = record.to_row() | {"schema_version": 999}
-    assert f"line 1: schema version 999, this sbench reads 3 and {SCHEMA_VERSION}" in refused(json.dumps(row) + "\n")
+    assert f"line 1: schema version 999, this sbench reads 3, 4, {SCHEMA_VERSION}" in refused(json.dumps(row) + "\n")
 
 
 def test_missing_and_unknown_columns_are_named(record: Record, refused: Callable[[str], str]) -> None:

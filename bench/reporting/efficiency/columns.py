@@ -21,7 +21,7 @@ This page is made from the documentation of the record by `python -m bench.repor
 _TYPES = {str: "text", Status: "text", int: "integer", float: "number", bool: "true or false"}
 
 # By the end of a column's name, once the name of a statistic is cut off. The first that fits is taken.
-_STATISTIC = re.compile(r"_(mean|min|p\d\d)$")
+_STATISTIC = re.compile(r"_(mean|min|low|high|p\d\d)$")
 _UNITS = {
     "_tb_s": "TB/s",
     "_ms": "ms",

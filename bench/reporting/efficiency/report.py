@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.efficiency.records import Record
-from bench.efficiency.store import read_header, read_records
+from bench.efficiency.store import read_header, read_pooled
 from bench.files import write_atomically
 from bench.reporting.efficiency.figure2 import draw_figure2, has_gpu_time
 from bench.reporting.efficiency.frame import write_csv
@@ -71,7 +71,7 @@ def _check_same(field: str, folders: Sequence[Path], sweeps: Sequence[Sequence[R
 
 def _as_planned(folder: Path) -> list[Record]:
     """Read a sweep's records in the order of its plan. A resumed sweep measured some cases in another order."""
-    records = read_records(folder)
+    records = read_pooled(folder)
     try:
         planned = read_header(folder).cases
     except UserError:
