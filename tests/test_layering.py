@@ -82,6 +82,7 @@ def test_the_rules_see_imports() -> None:
                 *(
                     "bench.efficiency.noise",
                     "bench.efficiency.correlation",
+                    "bench.efficiency.pooling",
                     "bench.accuracy.run",
                     "bench.accuracy.corpora",
                 ),

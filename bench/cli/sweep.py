@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from bench.efficiency.settings import Plan
-    from bench.efficiency.sweep import Event, Interrupted
+    from bench.efficiency.sweep import Event, Interrupted, SettingStarted
 
 BEGAN_S = time.perf_counter()
 
@@ -41,6 +41,7 @@ def sweep(
     batch: options.Batch = "1",
     text_tokens: options.TextTokens = None,
     cold_cache: options.ColdCache = False,
+    processes: options.Processes = 1,
     device: options.Device = "auto",
     audio: options.Audio = None,
     encoder: options.Encoder = None,
@@ -83,9 +84,10 @@ def sweep(
         seconds=selection.choose_seconds(options.parse_seconds(lengths), max_seconds, device_type=device_type),
         device_type=device_type,
         seed=seed,
-        time_budget_s=options.check_time_budget(time_budget, device_type=device_type),
+        time_budget_s=options.check_time_budget(time_budget, device_type=device_type, processes=processes),
         audio=options.check_audio(audio, encoder),
         encoder=encoder,
+        processes=options.check_processes(processes),
     )
     _measure(plan, output or Path("runs") / datetime.now().strftime("%Y-%m-%dT%H-%M-%S"), None)
 
@@ -106,7 +108,7 @@ def _measure(plan: "Plan", folder: Path, interrupted: "Interrupted | None") -> N
     from bench.efficiency.store import record_wall_time
 
     console, stopped = Console(stderr=True), False
-    display = Display(plan, console, done=len(interrupted.records) if interrupted else 0)
+    display = Display(plan, console, done=interrupted.done if interrupted else 0)
     try:
         with contextlib.closing(sweeping.run(plan, folder, interrupted=interrupted)) as events, display.shown():
             for event in events:
@@ -145,7 +147,7 @@ class Display:
         self._console = console
         self._status = console.status("Preparing the input")
         self._progress = new_progress(console)
-        total = len(plan.contestants) * len(plan.seconds)
+        total = len(plan.contestants) * len(plan.seconds) * plan.processes
         self._cases = self._progress.add_task("", total=total, completed=done)
         self._compiling: TaskID | None = None
         self._contestants: tuple[str, ...] = ()
@@ -171,7 +173,7 @@ class Display:
         elif isinstance(event, SettingStarted):
             self._status.stop()
             importlib.import_module("bench.reporting.efficiency.report")  # takes a second, while contestants compile
-            self._console.print(f"{self._plan.device_type}, {event.setting.label}, {event.input}")
+            self._console.print(self._heading(event))
             self._progress.start()
             self._contestants = event.contestants
             if self._plan.device_type == "cuda" and event.contestants:
@@ -185,6 +187,11 @@ class Display:
             record = event.record
             description = f"{record.name} {record.seconds:g} s: {record.status}"
             self._progress.update(self._cases, advance=1, description=description)
+
+    def _heading(self, event: "SettingStarted") -> str:
+        if event.process > 1:
+            return f"single calls, process {event.process} of {self._plan.processes}: {event.setting.label}"
+        return f"{self._plan.device_type}, {event.setting.label}, {event.input}"
 
     def _show_prepared(self, contestant: str) -> None:
         self.ready_s.setdefault(contestant, time.perf_counter() - BEGAN_S)

@@ -51,7 +51,17 @@ Encoder = Annotated[
 Seed = Annotated[int, typer.Option(help="Seed of weights and input.")]
 TimeBudget = Annotated[
     float | None,
-    typer.Option(help=f"Seconds for the whole sweep, on a CPU; default: {CPU_BUDGET_S:g}.", show_default=False),
+    typer.Option(
+        help=f"Seconds for the whole sweep, on a CPU; default: {CPU_BUDGET_S:g} for each of --processes.",
+        show_default=False,
+    ),
+]
+Processes = Annotated[
+    int,
+    typer.Option(
+        help="Time single calls in this many fresh processes of each mixer. They differ between processes, so "
+        "conclusions from them need 5. GPU time and memory need 1."
+    ),
 ]
 Output = Annotated[
     Path | None, typer.Option(help="New folder for the results; default: under runs/.", show_default=False)
@@ -84,13 +94,20 @@ def parse_seconds(lengths: str | None) -> tuple[float, ...] | None:
         raise UserError(f"--lengths {lengths}: not every length is a number", hint=hint) from None
 
 
-def check_time_budget(seconds: float | None, *, device_type: str) -> float | None:
+def check_processes(count: int) -> int:
+    """Return in how many processes single calls are timed."""
+    if count < 1:
+        raise UserError(f"--processes {count} is less than one", hint="Give a whole number from 1.")
+    return count
+
+
+def check_time_budget(seconds: float | None, *, device_type: str, processes: int) -> float | None:
     """Return the time budget of a sweep; None for no limit."""
     if seconds is not None and not 0 < seconds < float("inf"):
         raise UserError(f"--time-budget {seconds} is no time", hint="Give the seconds that the whole sweep may take.")
     if seconds is not None and device_type != "cpu":
         raise UserError("--time-budget is for sweeps on a CPU", hint="Remove it: on a GPU every case takes seconds.")
-    return CPU_BUDGET_S if seconds is None and device_type == "cpu" else seconds
+    return processes * CPU_BUDGET_S if seconds is None and device_type == "cpu" else seconds
 
 
 def check_audio(audio: Path | None, encoder: str | None) -> str | None:

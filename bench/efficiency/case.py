@@ -13,12 +13,18 @@ from bench.efficiency.failures import is_out_of_memory
 from bench.efficiency.fitting import longest_fitting
 from bench.efficiency.forecast import Forecast
 from bench.efficiency.measurement.execution import bind, callable_model, capture
-from bench.efficiency.measurement.latency import WARM_UP_CALLS, measure_as_the_paper, measure_latency
+from bench.efficiency.measurement.latency import (
+    WARM_UP_CALLS,
+    measure_as_the_paper,
+    measure_latency,
+    measure_single_calls,
+)
 from bench.efficiency.measurement.limits import Limits, limits_of_sweep
 from bench.efficiency.measurement.memory import GIB, measure_memory, peak_bytes
 from bench.efficiency.measurement.sizes import Sizes, sizes_of
 from bench.efficiency.measurement.telemetry import Conditions, Monitor, Occupancy
-from bench.efficiency.recording import Figures, Recorder, now, with_figures
+from bench.efficiency.measurement.windows import Series
+from bench.efficiency.recording import Figures, Recorder, now, with_figures, with_single_calls
 from bench.efficiency.records import Measurement, Record
 from bench.efficiency.task import Task
 from bench.environment import available_memory_gib, gpu_uuid
@@ -53,6 +59,7 @@ class ModelUnderTest:
         self._setting = setting = task.contestant.setting
         self._source = task.source
         self._shared = task.shared
+        self._process = task.process
         self._recorder = recorder
         self._alone = alone
         self._dtype = DTYPES[setting.precision]
@@ -104,6 +111,8 @@ class ModelUnderTest:
             if obstacle:
                 return Measurement(record=record(status="skipped", error=obstacle))
             x = self._input(seconds)
+            if self._process > 1:
+                return with_single_calls(record(status="ok"), self._single_calls(x), process=self._process)
             figures = self._figures(x)
         except UserError:
             raise
@@ -127,16 +136,14 @@ class ModelUnderTest:
 
     @functools.cached_property
     def _limits(self) -> Limits | None:
-        """What this GPU can do at best, asked for when it is this process's turn; None on a CPU."""
-        return limits_of_sweep(self._setting.precision, self._shared) if self._device_type == "cuda" else None
+        """What this GPU can do at best, asked for when it is this process's turn; None where no record needs it."""
+        needed = self._device_type == "cuda" and self._process == 1
+        return limits_of_sweep(self._setting.precision, self._shared) if needed else None
 
     def _figures(self, x: Tensor) -> Figures:
         """Take all figures of a call on this input."""
         monitor = Monitor(self._card) if self._card else None
-        issue = self._bind(x)
-        with autotuning.compiling_side_by_side():  # raises what the preparation passed over
-            for _ in range(WARM_UP_CALLS):
-                issue()
+        issue = self._warmed_up(x)
         as_graph = self._setting.execution == "graph"
         replay = capture(issue) if as_graph else self._captured(issue)
         latency = measure_latency(
@@ -158,6 +165,25 @@ class ModelUnderTest:
             occupancy=self._occupancy(),
             paper_ms=self._paper_ms(x),
         )
+
+    def _single_calls(self, x: Tensor) -> Series:
+        """Time single calls on this input, and nothing else."""
+        monitor = Monitor(self._card) if self._card else None
+        issue = self._warmed_up(x)
+        return measure_single_calls(
+            capture(issue) if self._setting.execution == "graph" else issue,
+            device_type=self._device_type,
+            cold_cache=self._setting.cache == "cold",
+            observe=lambda _: monitor.observe(0) if monitor else 0,
+        )
+
+    def _warmed_up(self, x: Tensor) -> Callable[[], object]:
+        """Return a call on this input that has compiled and tuned all it needs."""
+        issue = self._bind(x)
+        with autotuning.compiling_side_by_side():  # raises what the preparation passed over
+            for _ in range(WARM_UP_CALLS):
+                issue()
+        return issue
 
     def _captured(self, issue: Callable[[], object]) -> Callable[[], object] | None:
         """Return a replay of the call as a CUDA graph, to take the GPU's time from; None if it cannot be captured."""

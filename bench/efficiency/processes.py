@@ -80,8 +80,8 @@ class Processes:
 
 
 def _kind(task: Task) -> object:
-    """Return what a process cannot change: the library it has imported and the precision it began with."""
-    return task.contestant.name, task.contestant.setting.precision
+    """Return what a process cannot change: its number, the library it has imported, the precision it began with."""
+    return task.process, task.contestant.name, task.contestant.setting.precision
 
 
 def _kill(*groups: dict[Task, ContestantProcess] | dict[object, ContestantProcess]) -> None:

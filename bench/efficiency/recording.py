@@ -12,6 +12,7 @@ from bench.efficiency.measurement.limits import Limits
 from bench.efficiency.measurement.memory import GIB, SOURCES, Memory
 from bench.efficiency.measurement.sizes import Sizes
 from bench.efficiency.measurement.telemetry import Conditions, Occupancy
+from bench.efficiency.measurement.windows import Series
 from bench.efficiency.records import Measurement, Record, Samples, Status
 from bench.efficiency.task import Task
 from bench.environment import versions
@@ -161,6 +162,19 @@ def with_figures(record: Record, figures: Figures) -> Measurement:
             gpu_error=_finite(queue.relative_error),
         )
     return Measurement(record=record, samples=_samples(record, figures.latency))
+
+
+def with_single_calls(record: Record, single: Series, *, process: int) -> Measurement:
+    """Return what a later process measured of a case: the samples of its single calls."""
+    samples = Samples(
+        name=record.name,
+        setting=record.setting,
+        seconds=record.seconds,
+        process=process,
+        latency_ms=list(single.samples_ms),
+        issue_ms=list(single.issue_ms),
+    )
+    return Measurement(record=record, samples=samples)
 
 
 def _finite(value: float) -> float | None:

@@ -115,9 +115,9 @@ class Plan:
     processes: int = 1
 
     def parts(self) -> "list[Plan]":
-        """Split the plan by setting, in the order of first appearance."""
+        """Split the plan by setting, in the order of first appearance. A part has the time budget of one process."""
         settings = dict.fromkeys(contestant.setting for contestant in self.contestants)
-        budget = None if self.time_budget_s is None else self.time_budget_s / len(settings)
+        budget = None if self.time_budget_s is None else self.time_budget_s / len(settings) / self.processes
         return [
             dataclasses.replace(
                 self, contestants=tuple(each for each in self.contestants if each.setting == one), time_budget_s=budget

@@ -1,10 +1,15 @@
 """A sweep: every contestant at every length. Each record is on disk the moment it exists.
 
 `run` is the whole of it, from top to bottom. It yields an event for each thing that a command shows.
+
+A first process of each contestant measures everything. If single calls are to be timed in several processes, rounds
+follow. In each round a fresh process of one contestant after the other times them, so that a slow minute of the host
+does not fall on one contestant alone.
 """
 
 import contextlib
 import dataclasses
+import itertools
 import tempfile
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -18,7 +23,7 @@ from bench.efficiency.processes import ContestantProcess, Processes
 from bench.efficiency.recording import Recorder
 from bench.efficiency.records import Measurement, Record
 from bench.efficiency.settings import Case, Plan, Setting
-from bench.efficiency.store import Header, append_record, read_header, repair, start
+from bench.efficiency.store import Header, append_record, append_samples, read_header, read_samples, repair, start
 from bench.efficiency.task import Task
 from bench.environment import choose_device, environment
 from bench.files import check_new, resume_command
@@ -40,11 +45,13 @@ class SettingStarted:
 
     Attributes:
         setting: Their values on the axes.
+        process: Which process of each of them, from 1.
         input: What the mixers are fed.
         contestants: Names of those that miss a case.
     """
 
     setting: Setting
+    process: int
     input: str
     contestants: tuple[str, ...]
 
@@ -58,7 +65,11 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A case has been measured, and its record is on disk."""
+    """A case has been measured, and its record or, in later processes, its samples are on disk.
+
+    Attributes:
+        record: What the process found.
+    """
 
     record: Record
 
@@ -68,10 +79,22 @@ Event = FolderMade | SettingStarted | Prepared | Measured
 
 @dataclass(frozen=True, kw_only=True)
 class Interrupted:
-    """What an interrupted sweep left: its header, and the records it has measured."""
+    """What an interrupted sweep left.
+
+    Attributes:
+        header: Its plan and environment.
+        records: Those it has measured.
+        timed: Which cases later processes have timed, with the number of the process.
+    """
 
     header: Header
     records: Sequence[Record]
+    timed: frozenset[tuple[Case, int]] = frozenset()
+
+    @property
+    def done(self) -> int:
+        """How many cases are measured, those of each process counted."""
+        return len(self.records) + len(self.timed)
 
 
 def read_interrupted(folder: Path, *, allow_mixed: bool = False) -> Interrupted:
@@ -94,7 +117,10 @@ def read_interrupted(folder: Path, *, allow_mixed: bool = False) -> Interrupted:
             f"{folder} was measured under other conditions: {'; '.join(changed)}",
             hint="Start a new sweep, or mix the two with --allow-mixed.",
         )
-    return Interrupted(header=header, records=repair(folder))
+    records = repair(folder)
+    samples = read_samples(folder) if records else []
+    timed = frozenset((each.case, each.process) for each in samples if each.process > 1)
+    return Interrupted(header=header, records=records, timed=timed)
 
 
 def run(plan: Plan, folder: Path, *, interrupted: Interrupted | None = None) -> Generator[Event, None, None]:
@@ -114,12 +140,15 @@ def run(plan: Plan, folder: Path, *, interrupted: Interrupted | None = None) -> 
     if interrupted is None:
         check_new(folder)
     header = interrupted.header if interrupted else None
-    finished = {record.case for record in interrupted.records} if interrupted else set()
+    progress = _Progress(interrupted)
+    rounds = range(1, plan.processes + 1)
     with tempfile.TemporaryDirectory(prefix="sbench-") as scratch, Processes() as processes:
         source = inputs.prepare(plan, Path(scratch))
-        for part in plan.parts():
+        for process, part in itertools.product(rounds, plan.parts()):
             began_s = time.perf_counter()
-            missing = _missing(part, source, Path(scratch), finished)
+            missing = _missing(part, process, source, Path(scratch), progress)
+            if process > 1 and not missing:
+                continue
             if plan.device_type == "cuda":
                 processes.start(missing)
             if header is None:
@@ -128,6 +157,7 @@ def run(plan: Plan, folder: Path, *, interrupted: Interrupted | None = None) -> 
                 yield FolderMade()
             yield SettingStarted(
                 setting=part.contestants[0].setting,
+                process=process,
                 input=source.description,
                 contestants=tuple(task.contestant.name for task in missing),
             )
@@ -136,17 +166,39 @@ def run(plan: Plan, folder: Path, *, interrupted: Interrupted | None = None) -> 
                     _save(answer.note, task, device=header.device)
                 yield Prepared(contestant=task.contestant.name)
             for measurement in _measure(part, missing, processes, device=header.device, began_s=began_s):
-                _append(folder, measurement)
+                _append(folder, measurement, process=process)
+                progress.add(measurement.record, process=process)
                 yield Measured(record=measurement.record)
 
 
-def _missing(plan: Plan, source: Input, shared: Path, finished: set[Case]) -> dict[Task, tuple[float, ...]]:
-    """Return the lengths that each contestant misses, for those that miss any."""
+class _Progress:
+    """What is measured already."""
+
+    def __init__(self, interrupted: Interrupted | None) -> None:
+        records = interrupted.records if interrupted else []
+        self._with_figures = {record.case for record in records if record.status == "ok"}
+        self._finished = {(record.case, 1) for record in records} | (interrupted.timed if interrupted else set())
+
+    def add(self, record: Record, *, process: int) -> None:
+        """Count a case as measured by a process."""
+        self._finished.add((record.case, process))
+        if process == 1 and record.status == "ok":
+            self._with_figures.add(record.case)
+
+    def is_missing(self, case: Case, process: int) -> bool:
+        """Tell whether a process still has to measure a case. Later ones do not try where the first one failed."""
+        return (case, process) not in self._finished and (process == 1 or case in self._with_figures)
+
+
+def _missing(
+    plan: Plan, process: int, source: Input, shared: Path, progress: _Progress
+) -> dict[Task, tuple[float, ...]]:
+    """Return the lengths that a process of each contestant has to measure, for those that have any."""
     lengths = {
-        Task(contestant=each, plan=plan, source=source, shared=shared): tuple(
+        Task(contestant=each, plan=plan, source=source, shared=shared, process=process): tuple(
             seconds
             for seconds in plan.seconds
-            if Case(name=each.name, setting=each.setting, seconds=seconds) not in finished
+            if progress.is_missing(Case(name=each.name, setting=each.setting, seconds=seconds), process)
         )
         for each in plan.contestants
     }
@@ -203,9 +255,12 @@ def _share_s(plan: Plan, *, began_s: float, contestants_left: int) -> float | No
     return (plan.time_budget_s - (time.perf_counter() - began_s)) / contestants_left
 
 
-def _append(folder: Path, measurement: Measurement) -> None:
+def _append(folder: Path, measurement: Measurement, *, process: int) -> None:
     try:
-        append_record(folder, measurement.record, measurement.samples)
+        if process == 1:
+            append_record(folder, measurement.record, measurement.samples)
+        elif measurement.samples:
+            append_samples(folder, measurement.samples)
     except OSError as error:
         hint = f"Earlier records are kept. Make room, then continue with: {resume_command('sweep', folder)}"
         raise UserError(f"{folder} cannot be written: {error.strerror}", hint=hint) from None

@@ -16,6 +16,8 @@ class Task:
         plan: The sweep it belongs to.
         source: Where the sequences come from.
         shared: A folder of the sweep's, where its processes leave what others need.
+        process: Which process of the contestant it is for, from 1. The first one measures everything, the others only
+            single calls.
         time_budget_s: Wall time for all lengths; None for no limit.
     """
 
@@ -23,4 +25,5 @@ class Task:
     plan: Plan
     source: Input
     shared: Path
+    process: int = 1
     time_budget_s: float | None = None

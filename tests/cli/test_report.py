@@ -41,8 +41,19 @@ def test_report_rebuilds_csv_and_figure_without_torch(sbench: Sbench, tmp_path: 
         assert [row["mixer"] for row in csv.DictReader(file)] == ["sa", "sa", "fox", "fox"]
 
 
+def add_processes(path: Path) -> None:
+    """Let five processes have timed what one has timed."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    every = [line | {"process": process} for process in range(1, 6) for line in lines]
+    path.write_text("".join(json.dumps(line) + "\n" for line in every))
+
+
 def test_compare(sbench: Sbench, tmp_path: Path) -> None:
     sbench("sweep", *FAST, "--output", "run")
+    code, _, err = sbench("compare", "run", "run", "--fail-on-slower", "5%")
+    assert code == 2
+    assert "single calls of 1 and 1 processes" in err
+    add_processes(tmp_path / "run" / SAMPLES_FILE)
     code, out, _ = sbench("compare", "run", "run", "--fail-on-slower", "5%")
     assert code == 0
     assert "0 faster, 0 slower" in out

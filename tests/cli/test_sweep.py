@@ -1,5 +1,6 @@
 """What a sweep measures and leaves."""
 
+import csv
 import itertools
 import json
 import statistics
@@ -147,3 +148,39 @@ def test_recordings_through_an_encoder(sbench: Sbench, tmp_path: Path, recording
     records = read_records(tmp_path / "run")
     assert [record.frames for record in records] == [24, 99]
     assert records[0].input == f"1 recording through {encoder}"
+
+
+def test_single_calls_are_timed_in_several_processes(sbench: Sbench, tmp_path: Path) -> None:
+    code, _, err = sbench("sweep", *FAST, "--processes", "3", "--output", "run")
+    assert code == 0
+    assert "single calls, process 2 of 3: float32, released preset, inference" in err
+    cases = list(itertools.product(["sa/sdpa", "fox/reference"], [0.1, 0.2]))
+    folder = tmp_path / "run"
+    samples = read_samples(folder)
+    assert [(each.process, each.name, each.seconds) for each in samples] == [
+        (process, *case) for process in (1, 2, 3) for case in cases
+    ]
+    with (folder / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["mixer"], row["processes"]) for row in rows] == [("sa", "3"), ("sa", "3"), ("fox", "3"), ("fox", "3")]
+    for row, (name, seconds) in zip(rows, cases, strict=True):
+        medians = [
+            statistics.median(each.latency_ms) for each in samples if (each.name, each.seconds) == (name, seconds)
+        ]
+        found = [float(row[column]) for column in ("latency_ms_low", "latency_ms", "latency_ms_high")]
+        assert found == pytest.approx(sorted(medians))
+        assert int(row["samples"]) >= 30
+
+
+def test_what_later_processes_have_not_timed_is_timed_on_resuming(sbench: Sbench, tmp_path: Path) -> None:
+    sbench("sweep", *FAST, "--processes", "2", "--output", "run")
+    folder = tmp_path / "run"
+    path, records = folder / "samples.jsonl", (folder / "records.jsonl").read_bytes()
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:5]) + lines[5][:100])  # two and a half of its four cases are missing
+    code, _, err = sbench("sweep", "--resume", "run")
+    assert code == 0
+    assert "8/8" in err
+    assert [each.process for each in read_samples(folder)] == [1] * 4 + [2] * 4
+    assert path.read_bytes().startswith(b"".join(lines[:5]))
+    assert (folder / "records.jsonl").read_bytes() == records

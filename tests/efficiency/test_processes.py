@@ -55,7 +55,7 @@ def _made_up_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextlib.contextmanager
-def sweep_of(folder: Path, *settings: Setting) -> Iterator[Generator[Event, None, None]]:
+def sweep_of(folder: Path, *settings: Setting, processes: int = 1) -> Iterator[Generator[Event, None, None]]:
     plan = Plan(
         contestants=tuple(
             Contestant(mixer=mixer, implementation=each, setting=setting)
@@ -66,6 +66,7 @@ def sweep_of(folder: Path, *settings: Setting) -> Iterator[Generator[Event, None
         device_type="cuda",
         seed=0,
         time_budget_s=None,
+        processes=processes,
     )
     header = Header(plan=plan, environment={"device": "Made Up 100"})
     start(header, folder)
@@ -76,7 +77,7 @@ def sweep_of(folder: Path, *settings: Setting) -> Iterator[Generator[Event, None
 def test_all_are_measured_and_what_ran_out_of_memory_comes_last(tmp_path: Path) -> None:
     with sweep_of(tmp_path / "run", INFERENCE) as events:
         first, *others = events
-    assert first == SettingStarted(setting=INFERENCE, input="random features", contestants=NAMES)
+    assert first == SettingStarted(setting=INFERENCE, process=1, input="random features", contestants=NAMES)
     prepared = [each.contestant for each in others if isinstance(each, Prepared)]
     assert sorted(prepared) == sorted(NAMES)
     records = [each.record for each in others if isinstance(each, Measured)]
@@ -148,3 +149,20 @@ def test_without_room_for_all_at_once_no_process_is_kept(tmp_path: Path) -> None
     with sweep_of(tmp_path / "run", INFERENCE, dataclasses.replace(INFERENCE, batch=8)) as events:
         first = next(processes_of_each_setting(events))
         assert not any(alive(pid) for pid in first.values())
+
+
+def test_single_calls_are_timed_in_fresh_processes_one_mixer_after_the_other(tmp_path: Path) -> None:
+    with sweep_of(tmp_path / "run", TRAINING, BATCH, processes=3) as every:
+        events = list(every)
+    rounds = [(each.process, each.setting) for each in events if isinstance(each, SettingStarted)]
+    assert rounds == [(process, setting) for process in (1, 2, 3) for setting in (TRAINING, BATCH)]
+    # KDA's last case has failed in the first process, so no other process tries it.
+    assert [len(each.contestants) for each in events if isinstance(each, SettingStarted)] == [3] * 6
+    measured = [each.record for each in events if isinstance(each, Measured)]
+    assert len(measured) == 2 * 9 + 2 * 2 * 8
+    assert len(read_records(tmp_path / "run")) == 2 * 9
+    settings = processes_of_each_setting(event for event in events)
+    pids = [set(each.values()) for each in settings]
+    assert pids[0].isdisjoint(pids[2])
+    assert pids[2].isdisjoint(pids[4])
+    assert len(pids[2] & pids[3]) == 3  # a process times every setting

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 import tempfile
 import typing
 from collections.abc import Callable
@@ -10,7 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.efficiency.records import SCHEMA_VERSION, Record, Samples, Status
-from bench.efficiency.store import RECORDS_FILE, SAMPLES_FILE, append_record, read_records, read_samples, repair
+from bench.efficiency.settings import Contestant, Plan
+from bench.efficiency.store import (
+    RECORDS_FILE,
+    SAMPLES_FILE,
+    Header,
+    append_record,
+    append_samples,
+    read_pooled,
+    read_records,
+    read_samples,
+    repair,
+    start,
+)
 from mixers.support.errors import UserError
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -179,3 +192,37 @@ def test_a_missing_folder_and_a_folder_without_records_are_told_apart(tmp_path: 
         read_records(tmp_path / "nowhere")
     with pytest.raises(UserError, match=rf"holds no {RECORDS_FILE}"):
         read_records(tmp_path)
+
+
+def test_single_calls_of_several_processes_are_one_figure(record: Record, tmp_path: Path) -> None:
+    """The second case was cut off in its second process, the third one is of one process."""
+    first, second, third = (dataclasses.replace(record, status="ok", seconds=seconds) for seconds in (1.0, 2.0, 3.0))
+    setting = record.setting
+    contestant = Contestant(mixer=record.mixer, implementation=record.implementation, setting=setting)
+    plan = Plan(
+        contestants=(contestant,), seconds=(1.0, 2.0, 3.0), device_type="cpu", seed=0, time_budget_s=None, processes=3
+    )
+    folder = tmp_path / "run"
+    start(Header(plan=plan, environment={}), folder)
+    for each, times in ((first, [1.0, 1.0, 9.0]), (second, [4.0]), (third, [5.0])):
+        append_record(folder, each, samples_of(each, *times))
+    for process, each, times in ((3, first, [4.0]), (2, first, [2.0, 2.0]), (2, second, [6.0])):
+        append_samples(folder, dataclasses.replace(samples_of(each, *times), process=process))
+
+    pooled = read_pooled(folder)
+    assert [(each.processes, each.latency_ms, each.latency_ms_low, each.latency_ms_high) for each in pooled] == [
+        (3, 2.0, 1.0, 4.0),
+        (2, 5.0, 4.0, 6.0),
+        (record.processes, record.latency_ms, record.latency_ms_low, record.latency_ms_high),
+    ]
+    assert [each.samples for each in pooled] == [6, 2, record.samples]
+    assert pooled[0].latency_ms_mean == pytest.approx(19 / 6)
+    assert pooled[1].latency_error == pytest.approx(math.sqrt(math.pi / 2) * 1.0 / 5.0)
+    assert [each.gpu_ms for each in pooled] == [record.gpu_ms] * 3
+    assert read_records(folder) == [first, second, third]
+
+
+def test_a_sweep_of_one_process_is_read_without_its_samples(record: Record, tmp_path: Path) -> None:
+    append_record(tmp_path, record)
+    (tmp_path / SAMPLES_FILE).write_text("damaged")
+    assert read_pooled(tmp_path) == [record]

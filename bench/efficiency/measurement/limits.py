@@ -15,9 +15,10 @@ from bench.files import write_atomically
 from bench.validation import STRICT, parse
 from mixers.support.precision import DTYPES
 
-# Large enough to fill the pipelines of tensor cores and memory: an H200 takes 1.5 and 0.13 ms in bfloat16.
+# Large enough to fill the pipelines of tensor cores and memory, and to make the launch count for less than 1 %: an H100
+# takes 1.4 ms in bfloat16, and 0.7 ms. A copy of a quarter of this gave 2.84 and 2.91 TB/s in two sweeps.
 _MATRIX = 8192
-_COPIED_BYTES = 2**28
+_COPIED_BYTES = 2**30
 
 # A card reaches its power cap within a tenth of a second of matrix products, and is then up to 7 % slower. In three
 # processes on an H100 the first 0.05 s on a rested card took 1.40 to 1.42 ms a product, and later ones 1.44 to 1.50 ms.

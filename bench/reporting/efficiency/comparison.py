@@ -2,16 +2,18 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.efficiency.noise import PROCESSES_DIFFER
+from bench.efficiency.noise import PROCESSES_DIFFER, PROCESSES_NEEDED
+from bench.efficiency.pooling import by_case, pooled, process_medians
 from bench.efficiency.records import Record, Samples
 from bench.efficiency.settings import Case, Setting
 from bench.efficiency.store import read_header, read_records, read_samples
 from bench.reporting.efficiency.overview import distinguish
+from bench.reporting.efficiency.process_verdict import judge_processes
 from bench.reporting.efficiency.quantities import launch_gaps_of
 from bench.reporting.efficiency.verdict import Judgement, judge
 from mixers.support.errors import UserError, unknown_name
@@ -33,12 +35,14 @@ class Pair:
 
     Attributes:
         before, after: Its records.
-        judgement: What its samples of the compared time say, in ms; None where a side has none.
+        judgement: What its samples of the compared time say, in ms; None where they say nothing.
+        refusal: Why they say nothing; otherwise empty.
     """
 
     before: Record
     after: Record
     judgement: Judgement | None
+    refusal: str = ""
 
     @property
     def memory_differs(self) -> bool:
@@ -112,7 +116,7 @@ class _Side:
 
     planned: frozenset[Case]
     records: dict[Case, Record]
-    samples: dict[Case, Samples]
+    samples: dict[Case, list[Samples]]
     environment: dict[str, Any]
 
     @property
@@ -132,9 +136,13 @@ class _Side:
         samples = {moved(case): each for case, each in self.samples.items()}
         return dataclasses.replace(self, planned=planned, records=records, samples=samples)
 
-    def times(self, case: Case, by: str) -> list[float]:
-        """Return the samples of one time in ms; none where there are none."""
-        return getattr(self.samples[case], SERIES[by]) if case in self.samples else []
+    def gpu_ms(self, case: Case) -> list[float]:
+        """Return the samples of the GPU's time; none where there are none."""
+        return next((each.gpu_ms for each in self.samples.get(case, []) if each.gpu_ms), [])
+
+    def process_medians(self, case: Case) -> list[float]:
+        """Return the median single call of each process, in ms; none where there are none."""
+        return process_medians(self.samples.get(case, []))
 
 
 def compare(before: Path, after: Path, *, by: str | None = None) -> Comparison:
@@ -163,11 +171,11 @@ def compare(before: Path, after: Path, *, by: str | None = None) -> Comparison:
     without_figure = {case: _why_unpaired(case, one, other) for case in one.records | other.records}
     paired = [case for case in common if without_figure[case] is None]
     if by is None:
-        by = "gpu" if any(one.times(case, "gpu") and other.times(case, "gpu") for case in paired) else "latency"
+        by = "gpu" if any(one.gpu_ms(case) and other.gpu_ms(case) for case in paired) else "latency"
     pairs = tuple(_pair(case, one, other, by=by) for case in paired)
     warnings = list(_mismatches([(one.records[case], other.records[case]) for case in common]))
-    if not any(pair.judgement for pair in pairs):
-        warnings.append(no_samples(by))
+    if pairs and not any(pair.judgement for pair in pairs):
+        warnings.append(no_verdict(pairs))
     return Comparison(
         before=before,
         after=after,
@@ -180,16 +188,19 @@ def compare(before: Path, after: Path, *, by: str | None = None) -> Comparison:
     )
 
 
-def no_samples(by: str) -> str:
-    """Return what is said of two sweeps that share no samples of a time."""
-    return f"no case has samples of {SERIES[by]} on both sides"
+def no_verdict(pairs: Sequence[Pair]) -> str:
+    """Return what is said of two sweeps in which no case can be judged."""
+    return f"no case can be judged: {'; '.join(dict.fromkeys(pair.refusal for pair in pairs))}"
 
 
 def _read(folder: Path) -> _Side:
-    records = {record.case: record for record in read_records(folder)}
-    header = read_header(folder)
-    samples = {each.case: each for each in read_samples(folder)}
-    return _Side(planned=frozenset(header.cases), records=records, samples=samples, environment=header.environment)
+    records, header, samples = read_records(folder), read_header(folder), read_samples(folder)
+    return _Side(
+        planned=frozenset(header.cases),
+        records={record.case: record for record in pooled(records, samples)},
+        samples=by_case(samples),
+        environment=header.environment,
+    )
 
 
 def _why_unpaired(case: Case, one: _Side, other: _Side) -> Unpaired | None:
@@ -210,30 +221,44 @@ def _why_unpaired(case: Case, one: _Side, other: _Side) -> Unpaired | None:
 
 
 def _pair(case: Case, one: _Side, other: _Side, *, by: str) -> Pair:
-    before, after = one.records[case], other.records[case]
-    times = one.times(case, by), other.times(case, by)
-    judgement = judge(*times, allowance=_allowance(before, after, by=by)) if all(times) else None
-    return Pair(before=before, after=after, judgement=judgement)
+    pair = Pair(before=one.records[case], after=other.records[case], judgement=None)
+    judged, refusal = _by_gpu_time(pair, case, one, other) if by == "gpu" else _by_latency(case, one, other)
+    return dataclasses.replace(pair, judgement=judged, refusal=refusal)
 
 
-def _allowance(before: Record, after: Record, *, by: str) -> float:
-    """Return the largest difference, as a fraction, that something other than the code explains."""
-    gaps = max(map(launch_gaps_of, (before, after))) if by == "gpu" else 0.0
-    return PROCESSES_DIFFER + gaps + _explained_by_clocks(before, after, by=by)
+def _by_gpu_time(pair: Pair, case: Case, one: _Side, other: _Side) -> tuple[Judgement | None, str]:
+    before, after = one.gpu_ms(case), other.gpu_ms(case)
+    if not before or not after:
+        return None, f"no samples of {SERIES['gpu']} on both sides"
+    return judge(before, after, allowance=_allowance(pair.before, pair.after)), ""
 
 
-def _explained_by_clocks(before: Record, after: Record, *, by: str) -> float:
+def _by_latency(case: Case, one: _Side, other: _Side) -> tuple[Judgement | None, str]:
+    before, after = one.process_medians(case), other.process_medians(case)
+    if not before or not after:
+        return None, f"no samples of {SERIES['latency']} on both sides"
+    if min(len(before), len(after)) < PROCESSES_NEEDED:
+        return None, (
+            f"single calls of {len(before)} and {len(after)} processes. They differ between processes, so a verdict "
+            f"needs {PROCESSES_NEEDED} on each side: sbench sweep --processes {PROCESSES_NEEDED}"
+        )
+    return judge_processes(before, after), ""
+
+
+def _allowance(before: Record, after: Record) -> float:
+    """Return the largest difference of GPU times, as a fraction, that something other than the code explains."""
+    return PROCESSES_DIFFER + max(map(launch_gaps_of, (before, after))) + _explained_by_clocks(before, after)
+
+
+def _explained_by_clocks(before: Record, after: Record) -> float:
     """Return the largest difference, as a fraction, that the GPU's clocks explain; 0 where a side does not know them.
 
     It is the difference between the higher of the two usual clocks and the lowest reading of either side. So a case
-    that was throttled in one sweep only does not count as slower. A launch-bound call takes the host's time, which the
-    GPU's clocks do not change.
+    that was throttled in one sweep only does not count as slower.
     """
     usual = [record.sm_clock_mhz for record in (before, after) if record.sm_clock_mhz]
     lowest = [record.sm_clock_mhz_min for record in (before, after) if record.sm_clock_mhz_min]
-    clocks_known = len(usual) == len(lowest) == 2
-    host_time = by == "latency" and before.launch_bound and after.launch_bound
-    return max(usual) / min(lowest) - 1 if clocks_known and not host_time else 0.0
+    return max(usual) / min(lowest) - 1 if len(usual) == len(lowest) == 2 else 0.0
 
 
 def _mismatches(common: list[tuple[Record, Record]]) -> Iterator[str]:

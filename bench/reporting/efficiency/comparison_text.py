@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.efficiency.noise import PROCESSES_DIFFER
-from bench.reporting.efficiency.comparison import MEMORY_THRESHOLD, SERIES, Comparison, no_samples
+from bench.reporting.efficiency.comparison import MEMORY_THRESHOLD, Comparison, no_verdict
 from bench.reporting.efficiency.verdict import (
     ALPHA,
     RESOLUTION,
@@ -25,16 +25,21 @@ from bench.reporting.formats import NOTHING, four_digits, interval, ratio
 from mixers.support.errors import UserError
 
 _MEANING = {
-    "gpu": "of the GPU alone, its launch queue kept full (gpu_ms)",
-    "latency": "of single calls, each begun on an idle device (latency_ms)",
+    "gpu": "of the GPU alone (gpu_ms)",
+    "latency": "of single calls, each begun on an idle device, in several processes (latency_ms)",
 }
 
 _STYLES: dict[Verdict, str] = {"faster": "green", "slower": "bold red", "no difference": "", "noisy": "yellow"}
 
+_NOISE = {
+    "gpu": f"by more than noise explains: {PROCESSES_DIFFER:.1%} between two processes, the GPU's clocks if they fell, "
+    "and the gaps between kernels",
+    "latency": f"by more than {THRESHOLD:.0%}. Each process counts as one observation",
+}
+
 _LEGEND = (
     f"ratio: median after / before, with its {1 - ALPHA:.0%} interval. faster, slower: the interval excludes 1, and "
-    f"the ratio is off by more than noise explains: {PROCESSES_DIFFER:.1%} between two processes, the GPU's clocks if "
-    f"they fell, and the gaps between kernels. no difference: the ratio is off by at most {THRESHOLD:.0%}, and a "
+    f"the ratio is off {{}}. no difference: the ratio is off by at most {THRESHOLD:.0%}, and a "
     f"difference of {RESOLUTION:.0%} is ruled out. noisy: everything else."
 )
 
@@ -43,11 +48,11 @@ def slower(comparison: Comparison, fraction: float) -> list[str]:
     """Return a line for each case that is slower by more than a fraction, or that has lost its figure.
 
     Raises:
-        UserError: No case has samples on both sides, so an empty list would look like good news.
+        UserError: No case can be judged, so an empty list would look like good news.
     """
     if not comparison.judgements:
         hint = "Only a GPU gives gpu_ms; --by latency compares single calls." if comparison.by == "gpu" else ""
-        raise UserError(f"{no_samples(comparison.by)}, so none can be slower", hint=hint)
+        raise UserError(no_verdict(comparison.pairs), hint=hint)
     lost = [
         f"{comparison.name(each.case)} at {each.case.seconds:g} s: {each.reason}"
         for each in comparison.unpaired
@@ -103,7 +108,7 @@ def _times(comparison: Comparison) -> Iterator[Table | Text]:
             )
     if table.row_count:
         yield table
-        yield Text(_LEGEND, style="dim")
+        yield Text(_LEGEND.format(_NOISE[comparison.by]), style="dim")
 
 
 def _table(*numbers: str) -> Table:
@@ -116,10 +121,9 @@ def _table(*numbers: str) -> Table:
 
 
 def _without_verdict(comparison: Comparison) -> Iterator[Text]:
-    missing = f"no samples of {SERIES[comparison.by]}"
     cases = [
         *((each.case, each.reason) for each in comparison.unpaired),
-        *((pair.before.case, missing) for pair in comparison.pairs if not pair.judgement),
+        *((pair.before.case, pair.refusal) for pair in comparison.pairs if not pair.judgement),
     ]
     lines = [
         f"  {name} at {', '.join(f'{case.seconds:g}' for case, _ in alike)} s: {reason}"

@@ -12,7 +12,7 @@ from rich.console import Console
 
 import bench.reporting
 from bench.efficiency.records import Record, Samples
-from bench.efficiency.store import SAMPLES_FILE, SWEEP_FILE, append_record
+from bench.efficiency.store import SAMPLES_FILE, SWEEP_FILE, append_record, append_samples
 from bench.reporting.efficiency.comparison import Comparison, compare
 from bench.reporting.efficiency.comparison_text import render, slower, tally
 from mixers.support.errors import UserError
@@ -34,21 +34,24 @@ assert "pandas" not in sys.modules
 WriteSweep = Callable[..., Path]
 
 
-def times(record: Record, median_ms: float | None, *, spread: float = 0.01, count: int = 50) -> list[float]:
+def times(record: Record, median_ms: float | None, *, process: int, spread: float, count: int) -> list[float]:
     """Made-up times of a case in ms, of which this is the true median; none where there is none."""
-    rng = random.Random(f"{record.name}, {record.seconds}, {median_ms}")
+    rng = random.Random(f"{record.name}, {record.seconds}, {median_ms}, {process}")
     return [] if median_ms is None else [median_ms * rng.gauss(1, spread) for _ in range(count)]
 
 
-def samples_of(record: Record, *, spread: float, count: int) -> Samples:
-    latency, gpu = (times(record, median, spread=spread, count=count) for median in (record.latency_ms, record.gpu_ms))
-    issue = [0.9 * time for time in latency] if gpu else []
+def samples_of(record: Record, *, process: int, spread: float, count: int) -> Samples:
+    def made_up(median_ms: float | None) -> list[float]:
+        return times(record, median_ms, process=process, spread=spread, count=count)
+
+    latency, gpu = made_up(record.latency_ms), made_up(record.gpu_ms) if process == 1 else []
     return Samples(
         name=record.name,
         setting=record.setting,
         seconds=record.seconds,
+        process=process,
         latency_ms=latency,
-        issue_ms=issue,
+        issue_ms=[0.9 * time for time in latency] if gpu else [],
         gpu_ms=gpu,
     )
 
@@ -65,7 +68,7 @@ def plan_of(records: Sequence[Record]) -> dict[str, object]:
 
 @pytest.fixture
 def write_sweep(tmp_path: Path) -> WriteSweep:
-    """Write a sweep's folder: its records, samples behind those that are ok, its environment; of a GPU with gpu_ms."""
+    """Write a sweep's folder: its records, its environment, and for those that are ok samples of several processes."""
 
     def write(
         name: str,
@@ -74,14 +77,18 @@ def write_sweep(tmp_path: Path) -> WriteSweep:
         environment: object = ENVIRONMENT,
         spread: float = 0.01,
         count: int = 50,
+        processes: int = 5,
     ) -> Path:
         folder = tmp_path / name
         folder.mkdir()
         content = {"plan": plan_of(planned or records), "environment": environment}
         (folder / SWEEP_FILE).write_text(json.dumps(content), encoding="utf-8")
         for record in records:
-            measured = record.status == "ok" and count
-            append_record(folder, record, samples_of(record, spread=spread, count=count) if measured else None)
+            measured = range(1, processes + 1) if record.status == "ok" and count else ()
+            samples = [samples_of(record, process=each, spread=spread, count=count) for each in measured]
+            append_record(folder, record, *samples[:1])
+            for each in samples[1:]:
+                append_samples(folder, each)
         return folder
 
     return write
@@ -146,7 +153,7 @@ def test_the_gpus_own_time_is_compared_where_both_sides_have_it(
     assert verdicts(comparison) == {"kda/fla": "slower", "sa/eager": None}
     text = text_of(comparison)
     assert "(gpu_ms)\n" in text
-    assert "sa/eager at 10 s: no samples of gpu_ms\n" in text
+    assert "sa/eager at 10 s: no samples of gpu_ms on both sides\n" in text
     comparison = compare(before, after, by="latency")
     assert comparison.by == "latency"
     assert verdicts(comparison) == {"kda/fla": "faster", "sa/eager": "no difference"}
@@ -162,7 +169,7 @@ def test_single_calls_are_compared_where_a_side_has_no_gpu_time(
     assert compare(before, after).by == compare(after, before).by == "latency"
     assert verdicts(compare(before, after)) == {"sa/eager": "faster"}
     comparison = compare(before, after, by="gpu")
-    assert comparison.warnings == ("no case has samples of gpu_ms on both sides",)
+    assert comparison.warnings == ("no case can be judged: no samples of gpu_ms on both sides",)
     with pytest.raises(UserError, match="gpu_ms") as refusal:
         slower(comparison, 0.0)
     assert "--by latency" in refusal.value.hint
@@ -229,23 +236,38 @@ def test_what_the_gaps_between_kernels_explain_is_noise(
     assert verdicts(compare(one, other)) == {"sa/eager": verdict}
 
 
-def test_the_gpus_clock_explains_nothing_of_the_hosts_time(write_sweep: WriteSweep, make_record: MakeRecord) -> None:
-    def sweep(name: str, latency_ms: float, *, launch_bound: bool) -> Path:
-        record = make_record(latency_ms=latency_ms, gpu_ms=1.0, launch_bound=launch_bound, **clocks(1980, 1500))
-        return write_sweep(name, record)
+@pytest.mark.parametrize(("before", "after"), [(1, 1), (5, 4), (4, 5), (1, 9)])
+def test_single_calls_of_few_processes_get_no_verdict_and_that_is_said(
+    write_sweep: WriteSweep, make_record: MakeRecord, before: int, after: int
+) -> None:
+    folders = [
+        write_sweep(side, make_record(latency_ms=latency_ms), processes=processes)
+        for side, latency_ms, processes in (("before", 1.0, before), ("after", 9.0, after))
+    ]
+    comparison = compare(*folders)
+    assert verdicts(comparison) == {"sa/eager": None}
+    assert f"single calls of {before} and {after} processes" in " ".join(text_of(comparison).split())
+    with pytest.raises(UserError, match="sbench sweep --processes 5"):
+        slower(comparison, 0.05)
 
-    before, after = sweep("before", 5.0, launch_bound=True), sweep("after", 6.0, launch_bound=True)
-    assert verdicts(compare(before, after, by="latency")) == {"sa/eager": "slower"}
-    computing = sweep("computing", 6.0, launch_bound=False)
-    assert verdicts(compare(before, computing, by="latency")) == {"sa/eager": "noisy"}
+
+def test_a_process_counts_once_however_many_samples_it_has(write_sweep: WriteSweep, make_record: MakeRecord) -> None:
+    """Processes that differ by a third, on both sides alike: 200 precise samples of each are no evidence."""
+    record = make_record(latency_ms=1.0)
+    folders = [write_sweep(side, record, processes=0) for side in ("before", "after")]
+    for folder, medians in zip(folders, ([1.0, 1.1, 1.2, 1.3, 1.4], [1.05, 1.15, 1.25, 1.35, 1.0]), strict=True):
+        for process, median_ms in enumerate(medians, start=1):
+            moved = dataclasses.replace(record, latency_ms=median_ms)
+            append_samples(folder, samples_of(moved, process=process, spread=1e-4, count=200))
+    assert verdicts(compare(*folders)) == {"sa/eager": "noisy"}
 
 
 @pytest.mark.parametrize(("spread", "count"), [(0.3, 20), (0.001, 6)])
 def test_wild_or_few_samples_are_noisy_and_pass_the_gate(
     write_sweep: WriteSweep, make_record: MakeRecord, spread: float, count: int
 ) -> None:
-    before = write_sweep("before", make_record(latency_ms=2.0), spread=spread, count=count)
-    after = write_sweep("after", make_record(latency_ms=2.2), spread=spread, count=count)
+    before = write_sweep("before", make_record(gpu_ms=2.0), spread=spread, count=count)
+    after = write_sweep("after", make_record(gpu_ms=2.2), spread=spread, count=count)
     comparison = compare(before, after)
     assert tally(comparison).startswith("0 faster, 0 slower, 0 no difference, 1 noisy; ")
     assert slower(comparison, 0.0) == []
@@ -359,11 +381,11 @@ def test_records_without_samples_get_no_verdict_and_that_is_said(
     after = write_sweep("after", make_record(peak_memory_gib=2.0))
     comparison = compare(before, after)
     assert verdicts(comparison) == {"sa/eager": None}
-    with pytest.raises(UserError, match="no case has samples of latency_ms on both sides"):
+    with pytest.raises(UserError, match="no samples of latency_ms on both sides"):
         slower(comparison, 0.0)
     text = text_of(comparison)
-    assert text.startswith("WARNING: no case has samples of latency_ms on both sides")
-    assert "sa/eager at 10 s: no samples of latency_ms\n" in text
+    assert text.startswith("WARNING: no case can be judged: no samples of latency_ms on both sides")
+    assert "sa/eager at 10 s: no samples of latency_ms on both sides\n" in text
     assert "1 without a verdict\n" in text
     assert "2.000" in text.partition("peak memory")[2]
 
