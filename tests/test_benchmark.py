@@ -7,14 +7,16 @@ it, and a layer of LightNet: `pytest --benchmark -m gpu`.
 import functools
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch.nn import functional as F
 
+from bench.efficiency import sweep
 from bench.efficiency.inputs import RandomFeatures
 from bench.efficiency.measurement.execution import bind
 from bench.efficiency.measurement.latency import GPU_TIME, SINGLE_CALLS, WARM_UP_CALLS, measure_latency
@@ -22,7 +24,7 @@ from bench.efficiency.measurement.limits import measure_limits
 from bench.efficiency.measurement.memory import GIB, peak_bytes
 from bench.efficiency.measurement.sizes import sizes_of
 from bench.efficiency.selection import choose_contestants, choose_settings
-from bench.efficiency.settings import Contestant
+from bench.efficiency.settings import Contestant, Plan, Setting
 from bench.environment import choose_device
 from bench.gpu import gpu_clock
 from mixers import autotuning, stack
@@ -35,6 +37,28 @@ SETTINGS = choose_settings(device_type=DEVICE_TYPE)
 DTYPE = DTYPES[SETTINGS[0].precision]
 SECONDS = (10.0, 100.0, 400.0) if DEVICE_TYPE == "cuda" else (1.0, 2.0, 4.0)
 CLOCK = gpu_clock if DEVICE_TYPE == "cuda" else time.perf_counter
+LONGEST_S = 0.5  # of a case; after its least number of rounds
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled(request: pytest.FixtureRequest) -> None:
+    """Compile what the chosen cases need side by side, as a sweep does. One after the other it takes minutes."""
+    if DEVICE_TYPE == "cuda":
+        chosen = [item for item in request.session.items if isinstance(item, pytest.Function)]
+        cases: list[tuple[str, Any]] = [(str(item.originalname), item.callspec.params) for item in chosen]
+        models = dict.fromkeys(case["contestant"] for name, case in cases if name not in MIXERS)
+        layers = dict.fromkeys(layer_of(MIXERS[name], case) for name, case in cases if name in MIXERS)
+        sweep.prepare(plan_of(models, SECONDS), plan_of(layers, SECONDS[-1:]))
+
+
+def plan_of(contestants: Iterable[Contestant], seconds: tuple[float, ...]) -> Plan:
+    return Plan(contestants=tuple(contestants), seconds=seconds, device_type="cuda", seed=0, time_budget_s=None)
+
+
+def layer_of(mixer: str, case: Mapping[str, str]) -> Contestant:
+    """Return the layer that runs the kernels of a case."""
+    setting = Setting(preset="layer", precision=case["precision"], pass_=PASSES[case["part"]])
+    return Contestant(mixer=mixer, implementation=case["implementation"], setting=setting)
 
 
 @functools.lru_cache(maxsize=1)
@@ -43,7 +67,7 @@ def model_of(contestant: Contestant) -> SequenceModel:
     return model.to(DEVICE_TYPE, DTYPE)
 
 
-@pytest.mark.benchmark(timer=CLOCK, min_rounds=SINGLE_CALLS.minimum_samples, disable_gc=True)
+@pytest.mark.benchmark(timer=CLOCK, min_rounds=SINGLE_CALLS.minimum_samples, max_time=LONGEST_S, disable_gc=True)
 @pytest.mark.parametrize("seconds", SECONDS, ids=lambda seconds: f"{seconds:g}s")
 @pytest.mark.parametrize(
     "contestant",
@@ -63,8 +87,11 @@ def test_latency(benchmark: BenchmarkFixture, contestant: Contestant, seconds: f
 
 FRAMES, HEADS, WIDTH = 19_999, 4, 256  # 400 s
 INPUTS = 3  # in turn
-ROUNDS = 50
+ROUNDS = 10
+SAMPLES = 50  # of the GPU's own time
 PASSES = {"forward": "inference", "forward and backward": "training"}
+MIXERS = {"test_fox_attention": "fox", "test_lightnet_layer": "lightnet"}
+limits = functools.cache(measure_limits)
 PRODUCTS = {"forward": 2, "forward and backward": 7}  # of L x L x D, and half of each is the future's
 
 
@@ -82,7 +109,7 @@ def of_a_kernel(test: Callable[..., None]) -> Callable[..., None]:
         pytest.mark.parametrize("part", PASSES),
         pytest.mark.parametrize("precision", ["bfloat16", "tf32"]),
         pytest.mark.usefixtures("_products_in"),
-        pytest.mark.benchmark(timer=CLOCK, min_rounds=ROUNDS, disable_gc=True),
+        pytest.mark.benchmark(timer=CLOCK, min_rounds=ROUNDS, max_time=LONGEST_S, disable_gc=True),
         pytest.mark.gpu,
     ):
         test = mark(test)
@@ -100,10 +127,10 @@ def measure(benchmark: BenchmarkFixture, calls: Iterable[Callable[[], object]], 
         for _ in range(WARM_UP_CALLS):
             call()
     benchmark(call)
-    enough = replace(GPU_TIME, minimum_samples=ROUNDS, maximum_seconds=60.0)
+    enough = replace(GPU_TIME, minimum_samples=SAMPLES, maximum_seconds=60.0)
     own = measure_latency(call, device_type="cuda", gpu_time=enough).gpu
     assert own is not None
-    assert len(own.samples_ms) >= ROUNDS
+    assert len(own.samples_ms) >= SAMPLES
     peak = peak_bytes(call, device_type="cuda") / GIB
     benchmark.extra_info.update(
         gpu_ms=own.median, gpu_samples=len(own.samples_ms), floor_ms=floor_ms, peak_memory_gib=peak
@@ -132,7 +159,7 @@ def test_fox_attention(benchmark: BenchmarkFixture, part: str, precision: str, i
         return call
 
     flops = PRODUCTS[part] * FRAMES * (FRAMES + 1) * HEADS * WIDTH
-    floor_ms = measure_limits(precision).floor_ms(flops=flops, minimum_bytes=0)
+    floor_ms = limits(precision).floor_ms(flops=flops, minimum_bytes=0)
     measure(benchmark, [bound() for _ in range(INPUTS)], floor_ms=floor_ms)
 
 
@@ -145,5 +172,5 @@ def test_lightnet_layer(benchmark: BenchmarkFixture, part: str, precision: str, 
     sizes = sizes_of(model, batch=1, frames=FRAMES, pass_=PASSES[part])
     assert sizes.flops is not None
     assert sizes.minimum_bytes is not None
-    floor_ms = measure_limits(precision).floor_ms(flops=sizes.flops, minimum_bytes=sizes.minimum_bytes)
+    floor_ms = limits(precision).floor_ms(flops=sizes.flops, minimum_bytes=sizes.minimum_bytes)
     measure(benchmark, calls, floor_ms=floor_ms)

@@ -25,7 +25,7 @@ from bench.efficiency.records import Measurement, Record
 from bench.efficiency.settings import Case, Plan, Setting
 from bench.efficiency.store import Header, append_record, append_samples, read_header, read_samples, repair, start
 from bench.efficiency.task import Task
-from bench.environment import choose_device, environment
+from bench.environment import choose_device, environment, processor_name
 from bench.files import check_new, resume_command
 from mixers import autotuning
 from mixers.support.errors import UserError
@@ -162,13 +162,33 @@ def run(plan: Plan, folder: Path, *, interrupted: Interrupted | None = None) -> 
                 contestants=tuple(task.contestant.name for task in missing),
             )
             for task, answer in processes.wait_until_prepared():
-                if isinstance(answer, isolation.Ready) and answer.note:
-                    _save(answer.note, task, device=header.device)
+                _save_note(answer, task, device=header.device)
                 yield Prepared(contestant=task.contestant.name)
             for measurement in _measure(part, missing, processes, device=header.device, began_s=began_s):
                 _append(folder, measurement, process=process)
                 progress.add(measurement.record, process=process)
                 yield Measured(record=measurement.record)
+
+
+def prepare(*plans: Plan) -> None:
+    """Compile what these plans need on the GPU, all contestants side by side, and measure nothing.
+
+    Compilers keep their results on disk, and kernel configurations that were searched for are saved. So a later process
+    starts fast.
+    """
+    device = isolation.call(processor_name, "cuda")
+    with tempfile.TemporaryDirectory(prefix="sbench-") as scratch, Processes() as processes:
+        processes.start(
+            {
+                task: lengths
+                for plan in plans
+                for task, lengths in _missing(
+                    plan, 1, inputs.prepare(plan, Path(scratch)), Path(scratch), _Progress(None)
+                ).items()
+            }
+        )
+        for task, answer in processes.wait_until_prepared():
+            _save_note(answer, task, device=device)
 
 
 class _Progress:
@@ -266,8 +286,9 @@ def _append(folder: Path, measurement: Measurement, *, process: int) -> None:
         raise UserError(f"{folder} cannot be written: {error.strerror}", hint=hint) from None
 
 
-def _save(found: autotuning.Files, task: Task, *, device: str) -> None:
+def _save_note(answer: isolation.Ready | isolation.Death, task: Task, *, device: str) -> None:
     """Keep the kernel configurations that a contestant had to search for, for the next sweep."""
-    full_float32 = task.contestant.setting.precision == "float32"
-    with contextlib.suppress(OSError):  # then the next sweep searches again
-        autotuning.merge(found, autotuning.saved(device, full_float32=full_float32))
+    if isinstance(answer, isolation.Ready) and answer.note:
+        full_float32 = task.contestant.setting.precision == "float32"
+        with contextlib.suppress(OSError):  # then the next sweep searches again
+            autotuning.merge(answer.note, autotuning.saved(device, full_float32=full_float32))

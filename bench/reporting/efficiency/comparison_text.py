@@ -12,6 +12,7 @@ from rich.text import Text
 
 from bench.efficiency.noise import PROCESSES_DIFFER
 from bench.reporting.efficiency.comparison import MEMORY_THRESHOLD, Comparison, no_verdict
+from bench.reporting.efficiency.process_verdict import ALPHA as ALPHA_OF_PROCESSES
 from bench.reporting.efficiency.verdict import (
     ALPHA,
     RESOLUTION,
@@ -37,9 +38,11 @@ _NOISE = {
     "latency": f"by more than {THRESHOLD:.0%}. Each process counts as one observation",
 }
 
+_LEVEL = {"gpu": 1 - ALPHA, "latency": 1 - ALPHA_OF_PROCESSES}
+
 _LEGEND = (
-    f"ratio: median after / before, with its {1 - ALPHA:.0%} interval. faster, slower: the interval excludes 1, and "
-    f"the ratio is off {{}}. no difference: the ratio is off by at most {THRESHOLD:.0%}, and a "
+    "ratio: median after / before, with its {level:.0%} interval. faster, slower: the interval excludes 1, and "
+    f"the ratio is off {{noise}}. no difference: the ratio is off by at most {THRESHOLD:.0%}, and a "
     f"difference of {RESOLUTION:.0%} is ruled out. noisy: everything else."
 )
 
@@ -108,7 +111,7 @@ def _times(comparison: Comparison) -> Iterator[Table | Text]:
             )
     if table.row_count:
         yield table
-        yield Text(_LEGEND.format(_NOISE[comparison.by]), style="dim")
+        yield Text(_LEGEND.format(level=_LEVEL[comparison.by], noise=_NOISE[comparison.by]), style="dim")
 
 
 def _table(*numbers: str) -> Table:
