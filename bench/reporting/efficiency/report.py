@@ -106,40 +106,13 @@ def _everything(records: Sequence[Record], folder: Path) -> None:
     # These take seconds to import, and a sweep does not need them.
     from bench.reporting.efficiency import claims_page
     from bench.reporting.efficiency.grids import draw_floors, draw_overview
+    from bench.reporting.efficiency.tables import write_tables
 
     folder.mkdir(parents=True, exist_ok=True)
     _figures(records, folder, formats=("png", "pdf"))
     draw_overview(records, folder / "overview")
     if any(record.floor_ms for record in records):
         draw_floors(records, folder / "floors")
-    _write_tables(records, folder / "tables")
+    write_tables(records, folder / "tables")
     if any(record.device_type == "cuda" for record in records):
         write_atomically(folder / CLAIMS_FILE, claims_page.render(records).encode())
-
-
-def _write_tables(records: Sequence[Record], folder: Path) -> None:
-    """Write each table over all settings; with several settings, a first column names them."""
-    import pandas as pd
-
-    from bench.reporting.efficiency import analysis
-    from bench.reporting.efficiency.crossings import crossings
-    from bench.reporting.table_files import write_table
-
-    folder.mkdir(exist_ok=True)
-    groups = by_setting(records)
-    labels = distinguish(groups)
-    for name, make in {
-        "costs": analysis.costs,
-        "growth": analysis.growth,
-        "crossings": crossings,
-        "floors": analysis.floors,
-        "capacities": analysis.capacities,
-        "choices": analysis.choices,
-    }.items():
-        parts = [make(alike) for alike in groups.values()]
-        if len(groups) > 1:
-            for part, label in zip(parts, labels.values(), strict=True):
-                part.insert(0, "setting", label)
-        whole = pd.concat([part for part in parts if len(part.columns) > 1] or parts, ignore_index=True)
-        if len(whole):
-            write_table(whole, folder / name)
