@@ -55,6 +55,11 @@ def on_gpu(records: Sequence[Record]) -> bool:
     return any(each.device_type == "cuda" for each in records)
 
 
+def has_gpu_time(records: Sequence[Record]) -> bool:
+    """Tell whether the GPU's time is known for any case."""
+    return any(each.gpu_ms for each in records)
+
+
 def main_time(records: Sequence[Record]) -> tuple[str, Quantity]:
     """Return which time a mixer costs, with its label: the GPU's, or on a CPU that of single calls."""
     return (GPU_TIME, gpu_time) if on_gpu(records) else (LATENCY, latency)
