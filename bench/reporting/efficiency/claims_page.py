@@ -53,30 +53,33 @@ def render(records: Sequence[Record]) -> str:
         for attention in (each for each in _ATTENTION if each in names):
             view = View(records=alike, attention=attention, papers_conditions=setting == OF_THE_PAPER)
             parts.append(f"## {alike[0].device}, {setting.label}, softmax attention as {attention}\n")
-            line = "" if view.papers_conditions else what_takes_the_advantage(alike)
+            line = what_takes_the_advantage(alike)
             parts += [f"{line}\n"] if line else []
             parts.append(f"Time:\n\n{_times(view)}\n\nMemory:\n\n{_memory(view)}\n")
     return "\n".join(parts)
 
 
 def what_takes_the_advantage(records: Sequence[Record]) -> str:
-    """Return in a line how much faster KDA is than both forms of attention by GPU time; empty where that is not known.
+    """Return in a line how much faster KDA is than both forms of attention by GPU time.
 
     Args:
-        records: Of models of equal size, in one setting.
+        records: Of one setting.
+
+    Returns:
+        The line; empty if the models are not of equal size, or a time is not known.
     """
     ms = {each.name: each.gpu_ms for each in records if each.seconds == LONG_S and each.gpu_ms}
     kda = next((name for name in ms if name.startswith("kda/")), None)
-    if kda is None or not ms.keys() >= set(_ATTENTION):
+    if kda is None or not ms.keys() >= set(_ATTENTION) or records[0].preset != "matched":
         return ""
     stored, fused = (ms[attention] / ms[kda] for attention in _ATTENTION)
     line = (
-        f"By GPU time at {LONG_S:g} s, KDA is {stored:.1f} x as fast as attention that stores its scores (`sa/eager`) "
-        f"and {fused:.1f} x as fast as fused attention (`sa/sdpa`)"
+        f"At equal size, by GPU time at {LONG_S:g} s, KDA is {stored:.1f} x as fast as attention that stores its scores "
+        f"(`sa/eager`), and {fused:.1f} x as fast as fused attention (`sa/sdpa`)."
     )
-    if stored > 2 * max(fused, 1):
-        line += ": at equal size its advantage remains, and fused attention takes it away"
-    return f"{line}."
+    return line + (
+        " So fused attention takes its advantage away, not equal size." if stored > 2 * max(fused, 1) else ""
+    )
 
 
 def _times(view: View) -> str:

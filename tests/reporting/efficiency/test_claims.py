@@ -256,13 +256,18 @@ def test_without_the_papers_protocol_its_figure_compares_with_none_of_ours(make_
 def test_what_takes_kdas_advantage_is_said_where_the_records_show_it(make_record: MakeRecord, fused: float) -> None:
     ms = {"sa/eager": 80.0, "sa/sdpa": fused, "kda/fla": 10.0}
     line = what_takes_the_advantage([make_record(name, 400.0, gpu_ms=each) for name, each in ms.items()])
-    assert line.startswith("By GPU time at 400 s, KDA is 8.0 x as fast as attention that stores its scores")
+    assert line.startswith(
+        "At equal size, by GPU time at 400 s, KDA is 8.0 x as fast as attention that stores its scores"
+    )
     assert f"{fused / 10:.1f} x as fast as fused attention" in line
-    assert ("fused attention takes it away" in line) is (fused < 40)
+    assert ("So fused attention takes its advantage away" in line) is (fused < 40)
 
 
-def test_what_takes_kdas_advantage_is_not_said_without_all_three(make_record: MakeRecord) -> None:
+def test_what_takes_kdas_advantage_is_not_said_without_all_three_of_equal_size(make_record: MakeRecord) -> None:
     assert what_takes_the_advantage([make_record("sa/eager", 400.0, gpu_ms=1.0)]) == ""
+    names = ("sa/eager", "sa/sdpa", "kda/fla")
+    released = [make_record(name, 400.0, gpu_ms=1.0, preset="released") for name in names]
+    assert what_takes_the_advantage(released) == ""
 
 
 @pytest.mark.parametrize(
