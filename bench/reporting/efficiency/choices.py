@@ -84,7 +84,8 @@ def left_out(records: Sequence[Record]) -> str:
     for label, time in conclusive_time(records).items():
         names = [name for name in names_of(records) if measured(records, name, memory)]
         missing = [name for name in names if not measured(records, name, time)]
-        lines += [f"Left out: {enumeration(missing)}, whose {label} is not known."] if missing else []
+        verb = "is" if len(missing) == 1 else "are"
+        lines += [f"{enumeration(missing)} {verb} left out: no {label} is known."] if missing else []
     return " ".join(lines)
 
 

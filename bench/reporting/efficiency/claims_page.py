@@ -74,8 +74,8 @@ def what_takes_the_advantage(records: Sequence[Record]) -> str:
         return ""
     stored, fused = (ms[attention] / ms[kda] for attention in _ATTENTION)
     line = (
-        f"At equal size, by GPU time at {LONG_S:g} s, KDA is {stored:.1f} x as fast as attention that stores its scores "
-        f"(`sa/eager`), and {fused:.1f} x as fast as fused attention (`sa/sdpa`)."
+        f"At equal size, by GPU time at {LONG_S:g} s, KDA is {stored:.1f} x as fast as attention that stores its "
+        f"scores (`sa/eager`), and {fused:.1f} x as fast as fused attention (`sa/sdpa`)."
     )
     return line + (
         " So fused attention takes its advantage away, not equal size." if stored > 2 * max(fused, 1) else ""

@@ -240,5 +240,5 @@ def test_a_mixer_without_the_gpus_time_is_left_out_of_the_choices_and_named(make
     records += curve(make_record, "gsa/fla", lambda s: s, gpu_ms=None)
     assert set(choices(records)["fastest"]) == {"kda/fla"}
     assert choices(records)["fastest: next"].isna().all()
-    assert left_out(records) == "Left out: gsa/fla, whose GPU time is not known."
+    assert left_out(records) == "gsa/fla is left out: no GPU time is known."
     assert left_out(curve(make_record, "kda/fla", lambda s: s)) == ""

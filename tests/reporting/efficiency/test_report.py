@@ -108,11 +108,9 @@ def test_a_report_says_why_it_concludes_nothing_from_single_calls(tmp_path: Path
         write_report([tmp_path / kind], tmp_path / kind)
     on_gpu, on_cpu = tmp_path / "cuda" / "tables", tmp_path / "cpu" / "tables"
     assert (
-        (on_gpu / "crossings.md")
-        .read_text()
-        .endswith(f"|\n\nLeft out: gsa/fla, whose GPU time is not known.\n\n{REFUSAL}")
+        (on_gpu / "crossings.md").read_text().endswith(f"|\n\ngsa/fla is left out: no GPU time is known.\n\n{REFUSAL}")
     )
-    assert (on_gpu / "choices.md").read_text().endswith("|\n\nLeft out: gsa/fla, whose GPU time is not known.\n")
+    assert (on_gpu / "choices.md").read_text().endswith("|\n\ngsa/fla is left out: no GPU time is known.\n")
     assert (on_gpu / "growth.md").read_text().endswith("|\n")
     assert (on_cpu / "choices.md").read_text() == REFUSAL
     assert (on_cpu / "growth.md").read_text().endswith(f"|\n\n{REFUSAL}")
