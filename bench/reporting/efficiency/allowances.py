@@ -16,9 +16,9 @@ _NORMAL = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 def allowed(one: Record, other: Record, quantity: Quantity) -> float:
     """Return the largest difference of logarithms that noise explains; infinite where that is not known.
 
-    For the GPU's time it follows from the standard errors of both medians, from what two processes differ by, and from
-    the gaps between launches. For single calls the errors are those between processes, with Student's factor for the
-    side with fewer processes.
+    For both times it follows from the standard errors of both medians, and from what two processes differ by. The GPU's
+    time may also differ by the gaps between launches. The errors of single calls are those between processes, with
+    Student's factor for the side with fewer processes.
     """
     if quantity is memory:
         return 0.0  # the allocator counts exactly
