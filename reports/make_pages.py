@@ -15,9 +15,16 @@ from tabulate import tabulate
 
 from bench.efficiency.records import Record
 from bench.efficiency.store import WALL_FILE, read_records
+from bench.reporting.efficiency.choices import estimates, left_out, ranking
+from bench.reporting.efficiency.claims_page import what_takes_the_advantage
+from bench.reporting.efficiency.overview import names_of
+from bench.reporting.efficiency.quantities import Quantity, gpu_time, known, memory, paper_time
+from bench.reporting.formats import enumeration
 
 REPORTS = Path(__file__).parent
 PAGES = (REPORTS.parent / "README.md", REPORTS / "README.md", REPORTS / "how-it-measures.md")
+
+FASTEST_AT_S = (10, 50, 100, 400)
 
 GPUS = {"H100": "nvidia-h100", "H200": "nvidia-h200"}
 
@@ -51,59 +58,62 @@ _FIRST = {
 
 
 class Sweep:
-    """The records of a committed sweep of one setting, by mixer and length."""
+    """The records of a committed sweep of one setting. Times are the GPU's own, unless they are named the paper's."""
 
     def __init__(self, folder: str) -> None:
-        self._records = {(each.name, each.seconds): each for each in read_records(REPORTS / folder)}
-        self.names = list(dict.fromkeys(name for name, _ in self._records))
+        self.records = read_records(REPORTS / folder)
 
-    def gpu_ms(self, name: str, seconds: float = 400.0) -> float:
-        """Return the GPU's own time; infinite where it is not known."""
-        return self._records[name, seconds].gpu_ms or float("inf")
-
-    def gib(self, name: str, seconds: float = 400.0) -> float:
-        """Return the peak memory."""
-        value = self._records[name, seconds].peak_memory_gib
-        assert value is not None
-        return value
+    def value(self, name: str, quantity: Quantity) -> float:
+        """Return a figure of a mixer at 400 s."""
+        (record,) = (each for each in self.records if (each.name, each.seconds) == (name, 400.0))
+        return known(record, quantity)
 
     def fastest(self, seconds: float) -> str:
-        """Return the mixer with the least GPU time, and the time."""
-        name = min(self.names, key=lambda each: self.gpu_ms(each, seconds))
-        return f"{name} ({self.gpu_ms(name, seconds):.2f} ms)"
+        """Return the mixers with the least time, those within the noise together, and the time."""
+        found = ranking(estimates(self.records, seconds, gpu_time), gpu_time)
+        assert found
+        return f"{enumeration(found.names)} ({found.ms:.2f} ms)"
 
     def smallest(self) -> str:
         """Return the mixers with the least memory at 400 s, equal ones together, and the memory."""
-        least = min(map(self.gib, self.names))
-        names = [name for name in self.names if self.gib(name) == least]
-        return f"{' and '.join(names)} ({least:.3f} GiB)"
+        gib = {name: self.value(name, memory) for name in names_of(self.records)}
+        names = [name for name in gib if gib[name] == min(gib.values())]
+        return f"{enumeration(names)} ({min(gib.values()):.3f} GiB)"
 
-    def speed_up(self, name: str, *, over: str) -> str:
-        """Return how many times as fast one is as another at 400 s, by GPU time."""
-        return f"{self.gpu_ms(over) / self.gpu_ms(name):.1f} x as fast"
+    def speed_up(self, name: str, *, over: str, by: Quantity = gpu_time) -> str:
+        """Return how many times as fast one is as another at 400 s, both by the same clock."""
+        return f"{self.value(over, by) / self.value(name, by):.1f} x as fast"
 
 
 def findings() -> str:
     """Return what the README says: the paper's figures, its own layers, and stacks of equal size."""
     released, matched = Sweep("nvidia-h100/released"), Sweep("nvidia-h100/bfloat16")
     both = (released, matched)
+    stored, fused = "KDA against attention that stores its scores", "KDA against PyTorch's fused attention"
+    gpu, paper, gib = "GPU time", "paper's protocol", "peak memory"
     rows = [
-        *((f"fastest at {seconds:g} s", "", *(each.fastest(seconds) for each in both)) for seconds in (10, 50, 100)),
-        ("fastest at 400 s", "KDA", *(each.fastest(400) for each in both)),
-        ("KDA against attention that stores its scores", "8.15 x as fast", *_over_kda("sa/eager", both)),
-        ("KDA against PyTorch's fused attention", "", *_over_kda("sa/sdpa", both)),
+        *((f"fastest at {seconds} s", gpu, "", *(each.fastest(seconds) for each in both)) for seconds in FASTEST_AT_S),
+        (stored, gpu, "", *(each.speed_up("kda/fla", over="sa/eager") for each in both)),
+        (fused, gpu, "", *(each.speed_up("kda/fla", over="sa/sdpa") for each in both)),
+        (stored, paper, "8.15 x as fast", released.speed_up("kda/fla", over="sa/eager", by=paper_time), ""),
+        ("time of KDA", paper, "5.96 ms", f"{released.value('kda/fla', paper_time):.2f} ms", ""),
         (
-            "memory of attention that stores its scores",
-            "12.35 GiB",
-            *(f"{each.gib('sa/eager'):.2f} GiB" for each in both),
+            "attention that stores its scores",
+            *(gib, "12.35 GiB", *(f"{each.value('sa/eager', memory):.2f} GiB" for each in both)),
         ),
-        ("least memory", "FoX (0.328 GiB)", *(each.smallest() for each in both)),
+        ("smallest", gib, "FoX (0.328 GiB)", *(each.smallest() for each in both)),
     ]
-    return _table(("", "paper", "released", "matched"), rows)
+    notes = [
+        f"{label}: {text}"
+        for label, each in (("Released", released), ("Matched", matched))
+        if (text := left_out(each.records))
+    ]
+    return "\n\n".join([_table(("", "by", "paper", "released", "matched"), rows), *notes])
 
 
-def _over_kda(attention: str, sweeps: Iterable[Sweep]) -> list[str]:
-    return [each.speed_up("kda/fla", over=attention) for each in sweeps]
+def advantage() -> str:
+    """Return what takes KDA's advantage away at equal size."""
+    return what_takes_the_advantage(read_records(REPORTS / "nvidia-h100" / "bfloat16"))
 
 
 def training() -> str:
@@ -255,6 +265,7 @@ def _table(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "findings": findings,
+    "advantage": advantage,
     "training": training,
     **{f"sweeps {gpu}": functools.partial(sweeps, gpu) for gpu in GPUS},
     "agreement": agreement,

@@ -35,6 +35,11 @@ def four_digits(value: float | None) -> str:
     return significant(value, digits=4)
 
 
+def yes_or_no(value: bool | None) -> str | None:
+    """Return a word for a truth value; None where it is not known."""
+    return None if value is None else ("no", "yes")[value]
+
+
 def two_decimals(value: float | None, *, signed: bool = False) -> str:
     """Return a number to a hundredth: ``36.42``, with a sign ``+0.41``."""
     return NOTHING if value is None else f"{value:{'+' if signed else ''}.2f}"

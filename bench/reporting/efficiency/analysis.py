@@ -1,4 +1,4 @@
-"""What records mean for the choice of a mixer: cost, growth, floors, what fits. Pure functions of records.
+"""What records say of each mixer alone: cost, growth, floors, what fits. Pure functions of records.
 
 Each function takes the records of one setting and returns a table with a row for each finding.
 """
@@ -6,6 +6,7 @@ Each function takes the records of one setting and returns a table with a row fo
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -14,14 +15,16 @@ from scipy import stats
 from bench.efficiency.records import Record
 from bench.reporting.efficiency.overview import names_of
 from bench.reporting.efficiency.quantities import (
-    QUANTITIES,
-    interpolate,
+    MEMORY,
+    Quantity,
+    conclusive_time,
     known,
-    latency,
+    main_time,
     measured,
     memory,
     over_the_floor,
 )
+from bench.reporting.formats import yes_or_no
 
 GROWTH_FROM_S = 100.0  # at shorter lengths, launch overhead sets the time of most mixers
 CONFIDENCE = 0.95
@@ -33,31 +36,34 @@ CARDS_GIB = (8, 16, 24, 40, 80)
 # as much.
 CONTEXT_GIB = 1.3
 
-CLIPS_S = (5.0, 10.0, 30.0, 60.0, 300.0)
-MEMORY_LIMIT_GIB = 1.0
-
 
 def costs(records: Sequence[Record]) -> pd.DataFrame:
     """Return what each mixer costs at the longest length at which it was measured.
 
-    ``MB per s`` is what one more second of audio adds to the peak there. The real-time factor is the time of a call
-    over the length of its audio.
+    ``MB per s`` is what one more second of audio adds to the peak there. The real-time factor is the GPU's time of a
+    call over the length of its audio; on a CPU it is that of a single call. Latency is the median of all processes that
+    timed single calls, with the lowest and highest median of one.
     """
+    _, time = main_time(records)
     rows = []
     for name in names_of(records):
         cases = measured(records, name, memory)
         if not cases:
             continue
         longest = cases[-1]
-        assert longest.latency_ms is not None
+        ms = time(longest)
         rows.append(
             {
                 "mixer": name,
                 "parameters (M)": round((longest.parameters or 0) / 1e6, 2),
                 "seconds": longest.seconds,
-                "latency (ms)": longest.latency_ms,
                 "GPU time (ms)": longest.gpu_ms,
-                "real-time factor": longest.latency_ms / 1e3 / (longest.seconds * longest.batch),
+                "real-time factor": ms / 1e3 / (longest.seconds * longest.batch) if ms else None,
+                "converged": yes_or_no(longest.converged),
+                "latency (ms)": longest.latency_ms,
+                "lowest (ms)": longest.latency_ms_low,
+                "highest (ms)": longest.latency_ms_high,
+                "processes": longest.processes,
                 "peak memory (GiB)": longest.peak_memory_gib,
                 "MB per s": _slope_mb(cases),
                 "energy (J)": longest.energy_j,
@@ -75,31 +81,57 @@ def _slope_mb(cases: Sequence[Record]) -> float | None:
 
 
 def growth(records: Sequence[Record]) -> pd.DataFrame:
-    """Return the power of the length with which time and memory grow, from 100 s on, by least squares on logarithms.
+    """Return the power of the length with which time and memory grow, from 100 s on. The time is the conclusive one."""
+    quantities = conclusive_time(records) | {MEMORY: memory}
+    rows = []
+    for name, (label, quantity) in itertools.product(names_of(records), quantities.items()):
+        fitted = growth_of(records, name, quantity)
+        if fitted:
+            rows.append(
+                {
+                    "mixer": name,
+                    "quantity": label,
+                    "exponent": fitted.exponent,
+                    "low": fitted.low,
+                    "high": fitted.high,
+                    "from (s)": fitted.from_s,
+                    "to (s)": fitted.to_s,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Growth:
+    """The power of the length with which a quantity grows, with its interval, and the lengths it was fitted to."""
+
+    exponent: float
+    low: float
+    high: float
+    from_s: float
+    to_s: float
+
+
+def growth_of(records: Sequence[Record], name: str, quantity: Quantity) -> Growth | None:
+    """Fit a power by least squares on logarithms; None with less than three lengths from 100 s on.
 
     The interval is Student's. It is wide where the curve is no power of the length.
     """
-    rows = []
-    for name, (label, quantity) in itertools.product(names_of(records), QUANTITIES.items()):
-        cases = [case for case in measured(records, name, quantity) if case.seconds >= GROWTH_FROM_S]
-        if len(cases) < 3:
-            continue
-        fit = stats.linregress(
-            [math.log(case.seconds) for case in cases], [math.log(known(case, quantity)) for case in cases]
-        )
-        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(cases) - 2)) * fit.stderr
-        rows.append(
-            {
-                "mixer": name,
-                "quantity": label,
-                "exponent": fit.slope,
-                "low": fit.slope - half,
-                "high": fit.slope + half,
-                "from (s)": cases[0].seconds,
-                "to (s)": cases[-1].seconds,
-            }
-        )
-    return pd.DataFrame(rows)
+    cases = [case for case in measured(records, name, quantity) if case.seconds >= GROWTH_FROM_S]
+    if len(cases) < 3:
+        return None
+    fit = stats.linregress(
+        [math.log(case.seconds) for case in cases], [math.log(known(case, quantity)) for case in cases]
+    )
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(cases) - 2)) * float(fit.stderr)
+    exponent = float(fit.slope)
+    return Growth(
+        exponent=exponent,
+        low=exponent - half,
+        high=exponent + half,
+        from_s=cases[0].seconds,
+        to_s=cases[-1].seconds,
+    )
 
 
 def floors(records: Sequence[Record]) -> pd.DataFrame:
@@ -111,6 +143,7 @@ def floors(records: Sequence[Record]) -> pd.DataFrame:
             "GPU time (ms)": record.gpu_ms,
             "floor (ms)": record.floor_ms,
             "ratio": ratio,
+            "converged": yes_or_no(record.converged),
         }
         for record in records
         if (ratio := over_the_floor(record))
@@ -136,7 +169,7 @@ def capacities(records: Sequence[Record]) -> pd.DataFrame:
 def _longest_fitting(cases: Sequence[Record], gib: float) -> float:
     """Return the length in seconds at which the memory of a call is used up."""
     seconds = np.array([case.seconds for case in cases])
-    total = np.array([_total_gib(case) for case in cases])
+    total = np.array([total_gib(case) for case in cases])
     # Each length has the same weight. A square term that is only rounding is left out.
     square, slope, constant = np.polyfit(seconds, total, 2, w=1 / total)
     if square * seconds[-1] < 0.01 * slope:
@@ -147,55 +180,6 @@ def _longest_fitting(cases: Sequence[Record], gib: float) -> float:
     return min(positive, default=0.0)
 
 
-def _total_gib(case: Record) -> float:
+def total_gib(case: Record) -> float:
+    """Return the memory of weights, input and peak together."""
     return known(case, memory) + (case.weights_gib or 0) + (case.input_gib or 0)
-
-
-def choices(records: Sequence[Record], *, limit_gib: float = MEMORY_LIMIT_GIB) -> pd.DataFrame:
-    """Return the mixer with the lowest latency for clips of several lengths, and the lowest within a memory limit.
-
-    The margin is how much longer the second one takes. Between the lengths measured, curves are straight in logarithms.
-
-    Args:
-        records: Of one setting.
-        limit_gib: For weights, input and peak together.
-    """
-    rows = []
-    for clip in CLIPS_S:
-        found = {name: at for name in names_of(records) if (at := _interpolated(records, name, clip))}
-        if found:
-            within = {name: ms for name, (ms, gib) in found.items() if gib <= limit_gib}
-            every = {name: ms for name, (ms, _) in found.items()}
-            rows.append(
-                {
-                    "clip (s)": clip,
-                    **_fastest(every, "fastest"),
-                    **_fastest(within, f"within {limit_gib:g} GiB"),
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def _interpolated(records: Sequence[Record], name: str, clip: float) -> tuple[float, float] | None:
-    """Return latency in ms and memory in GiB at a length; None outside the lengths measured."""
-    cases = measured(records, name, memory)
-    if not cases or not cases[0].seconds <= clip <= cases[-1].seconds:
-        return None
-    seconds = np.array([case.seconds for case in cases])
-    curves = ([known(case, latency) for case in cases], [_total_gib(case) for case in cases])
-    ms, gib = (
-        float(np.exp(interpolate(np.array([clip]), seconds, [math.log(value) for value in curve]))[0])
-        for curve in curves
-    )
-    return ms, gib
-
-
-def _fastest(ms: dict[str, float], column: str) -> dict[str, object]:
-    order: list[str | None] = [*sorted(ms, key=lambda name: ms[name]), None, None]
-    first, second = order[:2]
-    return {
-        column: first,
-        f"{column}: ms": ms[first] if first else None,
-        f"{column}: next": second,
-        f"{column}: margin": ms[second] / ms[first] - 1 if first and second else None,
-    }

@@ -1,18 +1,22 @@
-"""How a claim of the paper is checked: memory, ratios, ranks, limits and growth. Each function returns a check."""
+"""What checking a claim of the paper gives, and how its claims on growth are checked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+from bench.reporting.efficiency.analysis import Growth
 from bench.reporting.efficiency.claim_view import View
-from bench.reporting.formats import cell, interval, two_decimals
+from bench.reporting.efficiency.quantities import MEMORY, memory
+from bench.reporting.formats import interval, two_decimals
 
-MEMORY_TOLERANCE = 0.02
 RATIO_TOLERANCE = 0.15
-NO_DIFFERENCE = 0.02  # a ratio so close to 1 shows no difference
+EXPONENT_TOLERANCE = 0.1  # beside a power of the length, every curve has a term that matters at the shorter ones
 
 SHORT_S, LONG_S = 10.0, 400.0
 
 BOUNDED = ("retnet", "lightnet", "gsa", "kda")  # a state of fixed size, whatever the length
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,127 +28,94 @@ class ClaimResult:
         holds: Whether the claim holds; None where the records cannot tell.
         evidence: The figures behind it.
         strength: ``weaker`` or ``stronger`` if the claim holds by another ratio than the paper's; otherwise empty.
+        off: How far our figure is from the paper's, as a fraction, if both are ratios.
+        host_bound: Whether the host takes longer than the GPU in a case behind the figure.
     """
 
     ours: str
     holds: bool | None
     evidence: str = ""
     strength: str = ""
+    off: float | None = None
+    host_bound: bool = False
 
 
 Check = Callable[[View], ClaimResult]  # raises LookupError where a case that it needs has no figure
 
 
-def memory_is(mixer: str, seconds: float, paper: float) -> Check:
-    """Check a mixer's peak memory against the paper's figure in GiB."""
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One claim of the paper in our words, with its figure, and how it is checked."""
+
+    section: str
+    says: str
+    paper: str
+    check: Check
+
+    def judge(self, view: View) -> ClaimResult:
+        """Check the claim; if a case that it needs has no figure, the result says so."""
+        try:
+            return self.check(view)
+        except LookupError as error:
+            return ClaimResult(ours="-", holds=None, evidence=str(error))
+
+
+def near(ours: float, paper: float, tolerance: float) -> bool:
+    """Tell whether two figures differ by at most a fraction, whichever is larger."""
+    return max(ours / paper, paper / ours) - 1 <= tolerance
+
+
+def found_of(names: Iterable[str], look_up: Callable[[str], _Found]) -> tuple[dict[str, _Found], list[str]]:
+    """Return what is found, and why the rest is not; LookupError if nothing is."""
+    found: dict[str, _Found] = {}
+    missing = []
+    for name in names:
+        try:
+            found[name] = look_up(name)
+        except LookupError as error:
+            missing.append(str(error))
+    if not found:
+        raise LookupError("; ".join(missing) or "nothing was measured")
+    return found, missing
+
+
+def time_grows(names: Callable[[View], Sequence[str]], power: float) -> Check:
+    """Check with which power of the length the time of some mixers grows."""
 
     def check(view: View) -> ClaimResult:
-        ours = view.gib(view.named(mixer), seconds)
-        # The paper gives some figures in two decimals only.
-        holds = _near(ours, paper, MEMORY_TOLERANCE) or round(ours, 2) == paper
-        return ClaimResult(
-            ours=f"{cell(ours)} GiB",
-            holds=holds if view.papers_conditions else None,
-            evidence=f"off by {ours / paper - 1:+.1%}" if view.papers_conditions else "not the paper's conditions",
-        )
+        label, time = view.clock.label, view.clock.time
+        return _grows(*found_of(names(view), lambda name: view.growth(name, time, label=label)), power)
 
     return check
 
 
-def ratio_is(dividend: Callable[[View], float], divisor: Callable[[View], float], paper: float, *, unit: str) -> Check:
-    """Check a ratio: under the paper's conditions against its figure, under others that it is above 1."""
+def memory_grows(names: Callable[[View], Sequence[str]], power: float) -> Check:
+    """Check with which power of the length the memory of some mixers grows."""
 
     def check(view: View) -> ClaimResult:
-        above, below = dividend(view), divisor(view)
-        ours = above / below
-        evidence = f"{cell(above)} / {cell(below)} {unit}, {ours / paper - 1:+.0%}"
-        near = _near(ours, paper, RATIO_TOLERANCE)
-        holds = near if view.papers_conditions else ours > 1 + NO_DIFFERENCE
-        strength = "" if near or not holds else "weaker" if ours < paper else "stronger"
-        return ClaimResult(ours=f"{cell(ours)} x", holds=holds, evidence=evidence, strength=strength)
+        return _grows(*found_of(names(view), lambda name: view.growth(name, memory, label=MEMORY)), power)
 
     return check
 
 
-def lowest_is(mixer: str, value: Callable[[View, str], float], *, unit: str) -> Check:
-    """Check that a mixer has the lowest value of all."""
-
-    def check(view: View) -> ClaimResult:
-        values = {name: value(view, name) for name in (view.attention, *view.others)}
-        best, name = min(values, key=lambda each: values[each]), view.named(mixer)
-        evidence = f"lowest: {best}, {cell(values[best])} {unit}"
-        return ClaimResult(ours=f"{cell(values[name])} {unit}", holds=best == name, evidence=evidence)
-
-    return check
-
-
-def attention_is_competitive(view: View) -> ClaimResult:
-    """Check that softmax attention is about as fast as the fastest other mixer at the short length."""
-    ours = view.ms(view.attention, SHORT_S)
-    times = {name: view.ms(name, SHORT_S) for name in view.others}
-    best = min(times, key=lambda name: times[name])
+def _grows(found: dict[str, Growth], unknown: Sequence[str], power: float) -> ClaimResult:
+    """Judge exponents by their intervals: each must contain the power, or come close to it; unknown ones are named."""
+    off = [f"{name}: {_exponent(each)}" for name, each in found.items() if not _fits(each, power)]
+    open_ = [
+        f"{name}: {_exponent(each)} fits both" for name, each in found.items() if _fits(each, 1) and _fits(each, 2)
+    ]
+    exponents = [each.exponent for each in found.values()]
+    ours = _exponent(*found.values()) if len(found) == 1 else interval(min(exponents), max(exponents), two_decimals)
     return ClaimResult(
-        ours=f"{cell(ours)} ms",
-        holds=ours <= (1 + RATIO_TOLERANCE) * times[best],
-        evidence=f"fastest other: {best}, {cell(times[best])} ms",
+        ours=f"exponent {ours}",
+        holds=False if off else None if open_ else True,
+        evidence="; ".join([*(off if len(found) > 1 else []), *open_, *unknown]),
     )
 
 
-def others_stay_below(limit_gib: float) -> Check:
-    """Check that every mixer but softmax attention takes less memory than a limit at the long length."""
-
-    def check(view: View) -> ClaimResult:
-        values = {name: view.gib(name, LONG_S) for name in view.others}
-        most = max(values, key=lambda name: values[name])
-        holds = values[most] < limit_gib
-        return ClaimResult(ours=f"at most {cell(values[most])} GiB", holds=holds, evidence=f"most: {most}")
-
-    return check
+def _fits(growth: Growth, power: float) -> bool:
+    return growth.low - EXPONENT_TOLERANCE <= power <= growth.high + EXPONENT_TOLERANCE
 
 
-def exponent_is(names: Callable[[View], Sequence[str]], paper: float, quantity: str) -> Check:
-    """Check the power of the length with which a quantity of some mixers grows; those not known are named."""
-
-    def check(view: View) -> ClaimResult:
-        powers: dict[str, float] = {}
-        unknown = []
-        for name in names(view):
-            try:
-                powers[name] = view.exponent(name, quantity)
-            except LookupError as error:
-                unknown.append(str(error))
-        if not powers:
-            raise LookupError("; ".join(unknown))
-        low, high = min(powers.values()), max(powers.values())
-        off = [f"{name}: {power:.2f}" for name, power in powers.items() if abs(power - paper) > RATIO_TOLERANCE * paper]
-        figure = two_decimals(low) if len(powers) == 1 else interval(low, high, two_decimals)
-        return ClaimResult(ours=f"exponent {figure}", holds=not off, evidence="; ".join([*off, *unknown]))
-
-    return check
-
-
-def faster_than_attention(mixers: Sequence[str]) -> Check:
-    """Check that some mixers are faster than softmax attention at the long length."""
-
-    def check(view: View) -> ClaimResult:
-        limit = view.ms(view.attention, LONG_S)
-        times = {view.named(mixer): view.ms(view.named(mixer), LONG_S) for mixer in mixers}
-        slowest = max(times, key=lambda name: times[name])
-        ours = f"at least {cell(limit / times[slowest])} x as fast"
-        evidence = f"slowest: {slowest}, {cell(times[slowest])} ms against {cell(limit)} ms"
-        return ClaimResult(ours=ours, holds=times[slowest] < limit, evidence=evidence)
-
-    return check
-
-
-def bounded_take_more_than_fox(view: View) -> ClaimResult:
-    """Check that every mixer with a bounded state takes more memory than FoX at the long length."""
-    fox = view.gib(view.named("fox"), LONG_S)
-    values = {view.named(mixer): view.gib(view.named(mixer), LONG_S) for mixer in BOUNDED}
-    least = min(values, key=lambda name: values[name])
-    evidence = f"least: {least}, {cell(values[least])} GiB against {cell(fox)} GiB"
-    return ClaimResult(ours=f"at least {cell(values[least] / fox)} x", holds=values[least] > fox, evidence=evidence)
-
-
-def _near(ours: float, paper: float, tolerance: float) -> bool:
-    return max(ours / paper, paper / ours) - 1 <= tolerance
+def _exponent(growth: Growth) -> str:
+    return f"{growth.exponent:.2f} ({interval(growth.low, growth.high, two_decimals)})"

@@ -8,27 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
-from bench.efficiency.noise import PROCESSES_DIFFER
 from bench.efficiency.records import Record
+from bench.reporting.efficiency.allowances import allowed
 from bench.reporting.efficiency.overview import names_of
-from bench.reporting.efficiency.quantities import (
-    QUANTITIES,
-    Quantity,
-    gpu_time,
-    interpolate,
-    known,
-    launch_gaps_of,
-    measured,
-    memory,
-)
-
-CONFIDENCE = 0.95
+from bench.reporting.efficiency.quantities import Quantity, conclusive, interpolate, known, measured
 
 _GRID = 4001  # points between the shortest and the longest length at which curves are compared
-
-_NORMAL = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 
 _Array = NDArray[np.float64]
 
@@ -55,14 +41,14 @@ class Crossing:
 
 
 def crossings(records: Sequence[Record]) -> pd.DataFrame:
-    """Return for each pair the length beyond which one has the lower latency, GPU time or memory, for good.
+    """Return for each pair the length beyond which one has the lower GPU time, memory or latency, for good.
 
-    Between the lengths measured, curves are straight in logarithms of both. Two mixers are as good as equal where their
-    difference is within what the standard errors of both medians and two processes allow. Where that holds at the
-    longest length, neither is ahead for good, and the finding says so.
+    Latency is left out unless enough processes timed single calls in every case. Between the lengths measured, curves
+    are straight in logarithms of both. Two mixers are as good as equal where `allowed` explains their difference. Where
+    that holds at the longest length, neither is ahead for good, and the finding says so.
     """
     rows = []
-    for label, quantity in QUANTITIES.items():
+    for label, quantity in conclusive(records).items():
         for first, second in itertools.combinations(names_of(records), 2):
             found = _cross(measured(records, first, quantity), measured(records, second, quantity), quantity)
             if found:
@@ -91,7 +77,7 @@ def _cross(one: Sequence[Record], other: Sequence[Record], quantity: Quantity) -
     grid = np.geomspace(seconds[0], seconds[-1], _GRID)
     logarithms = [math.log(known(a, quantity) / known(b, quantity)) for a, b in pairs]
     difference = interpolate(grid, seconds, logarithms)
-    equal = np.abs(difference) <= interpolate(grid, seconds, [_allowed(a, b, quantity) for a, b in pairs])
+    equal = np.abs(difference) <= interpolate(grid, seconds, [allowed(a, b, quantity) for a, b in pairs])
     changes = np.flatnonzero(np.sign(difference[1:]) != np.sign(difference[:-1]))
     last = int(changes[-1]) if len(changes) else None
     low, high = _equal_between(grid, equal, around=last)
@@ -126,12 +112,3 @@ def _finding(equal: NDArray[np.bool_], *, crossed: bool) -> str:
     if crossed:
         return "overtakes"
     return "ahead outside the interval" if equal.any() else "ahead at every length"
-
-
-def _allowed(one: Record, other: Record, quantity: Quantity) -> float:
-    """Return the largest difference of logarithms that noise explains."""
-    if quantity is memory:
-        return 0.0  # the allocator counts exactly
-    gaps = max(map(launch_gaps_of, (one, other))) if quantity is gpu_time else 0.0
-    errors = [(case.gpu_error if quantity is gpu_time else case.latency_error) or 0 for case in (one, other)]
-    return _NORMAL * math.hypot(*errors) + PROCESSES_DIFFER + gaps

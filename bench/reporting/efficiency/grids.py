@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 
 from bench.efficiency.records import Record
 from bench.reporting.efficiency.overview import by_setting, distinguish, names_of
-from bench.reporting.efficiency.quantities import Quantity, best_known_time, memory, over_the_floor
+from bench.reporting.efficiency.quantities import Quantity, main_time, memory, over_the_floor
 from bench.reporting.figures import save, style_of
 
 _COLUMNS = 3
@@ -22,12 +22,13 @@ _TICKS_S = (1, 2, 5, 10, 25, 50, 100, 200, 400)
 
 
 def draw_overview(records: Sequence[Record], stem: Path) -> None:
-    """Draw GPU time and peak memory over the length in every setting.
+    """Draw GPU time (on a CPU latency) and peak memory over the length in every setting.
 
     Raises:
         OSError: A file cannot be written; the old file is still there.
     """
-    _draw(records, {"GPU time (ms)": best_known_time, "Peak memory (GiB)": memory}, stem)
+    label, time = main_time(records)
+    _draw(records, {f"{label[0].upper()}{label[1:]} (ms)": time, "Peak memory (GiB)": memory}, stem)
 
 
 def draw_floors(records: Sequence[Record], stem: Path) -> None:

@@ -1,14 +1,16 @@
-"""What figures and tables show of a record: times, memory, and how far a case is from its floor."""
+"""What figures and tables show of a record, and which of its times conclusions rest on."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.efficiency.noise import launch_gaps
+from bench.efficiency.noise import PROCESSES_NEEDED, launch_gaps
 from bench.efficiency.records import Record
 
 Quantity = Callable[[Record], float | None]
+
+_IN_WORDS = {5: "five"}
 
 
 def latency(record: Record) -> float | None:
@@ -21,14 +23,9 @@ def gpu_time(record: Record) -> float | None:
     return record.gpu_ms
 
 
-def best_known_time(record: Record) -> float | None:
-    """Return the time of the GPU alone, in ms; that of a single call where the GPU's is not known."""
-    return record.latency_ms if record.gpu_ms is None else record.gpu_ms
-
-
-def time_as_in_paper(record: Record) -> float | None:
-    """Return the time as the paper took it, in ms; that of a single call where it was not taken so."""
-    return record.latency_ms if record.paper_ms is None else record.paper_ms
+def paper_time(record: Record) -> float | None:
+    """Return the time as the paper took it, in ms; only the preset ``released`` has it."""
+    return record.paper_ms
 
 
 def memory(record: Record) -> float | None:
@@ -50,7 +47,57 @@ def launch_gaps_of(record: Record) -> float:
     return launch_gaps(gpu_clock=clock, gpu_ms=record.gpu_ms)
 
 
-QUANTITIES: dict[str, Quantity] = {"latency": latency, "GPU time": gpu_time, "peak memory": memory}
+LATENCY, GPU_TIME, MEMORY = "latency", "GPU time", "peak memory"
+
+
+def on_gpu(records: Sequence[Record]) -> bool:
+    """Tell whether records are of a GPU."""
+    return any(each.device_type == "cuda" for each in records)
+
+
+def has_gpu_time(records: Sequence[Record]) -> bool:
+    """Tell whether the GPU's time is known for any case."""
+    return any(each.gpu_ms for each in records)
+
+
+def main_time(records: Sequence[Record]) -> tuple[str, Quantity]:
+    """Return which time a mixer costs, with its label: the GPU's, or on a CPU that of single calls."""
+    return (GPU_TIME, gpu_time) if on_gpu(records) else (LATENCY, latency)
+
+
+def refusal(records: Sequence[Record]) -> str:
+    """Return why nothing is concluded from single calls, and what helps; empty if enough processes timed them all."""
+    fewest = min((each.processes for each in records if each.latency_ms), default=PROCESSES_NEEDED)
+    if fewest >= PROCESSES_NEEDED:
+        return ""
+    processes = "1 process" if fewest == 1 else f"{fewest} processes"
+    return (
+        f"No conclusion from single calls: they are of {processes}. `sbench sweep --processes {PROCESSES_NEEDED}` "
+        f"times them in {_IN_WORDS.get(PROCESSES_NEEDED, PROCESSES_NEEDED)}."
+    )
+
+
+def conclusive_time(records: Sequence[Record]) -> dict[str, Quantity]:
+    """Return the time that conclusions rest on, by its label; empty where `refusal` says why there is none.
+
+    It is the GPU's, which does not depend on the host. A CPU has only single calls, which differ between processes.
+    """
+    label, time = main_time(records)
+    return {} if time is latency and refusal(records) else {label: time}
+
+
+def conclusive(records: Sequence[Record]) -> dict[str, Quantity]:
+    """Return every quantity by which mixers may be compared: times with their spread between processes, and memory."""
+    calls: dict[str, Quantity] = {} if refusal(records) else {LATENCY: latency}
+    return calls | conclusive_time(records) | {MEMORY: memory}
+
+
+def unconverged(records: Sequence[Record]) -> str:
+    """Return how many cases are less precise than the stopping rule asks for; empty if none is."""
+    known = [each for each in records if each.status == "ok"]
+    count = sum(each.converged is False for each in known)
+    verb = "is" if count == 1 else "are"
+    return f"{count} of {len(known)} cases {verb} less precise than asked for" if count else ""
 
 
 def measured(records: Sequence[Record], name: str, quantity: Quantity) -> list[Record]:

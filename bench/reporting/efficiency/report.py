@@ -7,9 +7,10 @@ from pathlib import Path
 from bench.efficiency.records import Record
 from bench.efficiency.store import read_header, read_pooled
 from bench.files import write_atomically
-from bench.reporting.efficiency.figure2 import draw_figure2, has_gpu_time
+from bench.reporting.efficiency.figure2 import draw_figure2
 from bench.reporting.efficiency.frame import write_csv
 from bench.reporting.efficiency.overview import by_setting, distinguish
+from bench.reporting.efficiency.quantities import has_gpu_time
 from mixers.support.errors import UserError
 
 CSV_FILE = "results.csv"
@@ -27,7 +28,7 @@ def write_figures(folder: Path) -> list[Record]:
         UserError: The records cannot be read, or a file cannot be written.
     """
     records = _as_planned(folder)
-    _write(folder, lambda: _figures(records, folder, formats=("png",)))
+    _write(folder, lambda: _figures(records, folder, host=_host([folder]), formats=("png",)))
     return records
 
 
@@ -56,7 +57,7 @@ def write_report(folders: Sequence[Path], output: Path) -> list[Record]:
             hint = "Give folders without a case in common, or compare two with `sbench compare`."
             raise UserError(f"{what} was measured twice", hint=hint)
         seen.add(record.case)
-    _write(output, lambda: _everything(records, output))
+    _write(output, lambda: _everything(records, output, host=_host(folders)))
     return records
 
 
@@ -80,6 +81,17 @@ def _as_planned(folder: Path) -> list[Record]:
     return sorted(records, key=lambda record: place.get(record.case, len(place)))
 
 
+def _host(folders: Sequence[Path]) -> str:
+    """Return the processors of the hosts that sweeps ran on, as far as they are known."""
+    names = []
+    for folder in folders:
+        try:
+            names.append(read_header(folder).environment.get("host_processor"))
+        except UserError:
+            continue  # a report needs no plan
+    return " and ".join(dict.fromkeys(str(name) for name in names if name))
+
+
 def _write(folder: Path, work: Callable[[], None]) -> None:
     try:
         work()
@@ -88,7 +100,7 @@ def _write(folder: Path, work: Callable[[], None]) -> None:
         raise UserError(f"the report cannot be written into {folder}: {error}", hint=hint) from None
 
 
-def _figures(records: Sequence[Record], folder: Path, *, formats: Sequence[str]) -> None:
+def _figures(records: Sequence[Record], folder: Path, *, host: str, formats: Sequence[str]) -> None:
     write_csv(records, folder / CSV_FILE)
     groups = by_setting(records)
     stems = {setting: "-".join(["figure2", *label.split()]) for setting, label in distinguish(groups).items()}
@@ -96,50 +108,23 @@ def _figures(records: Sequence[Record], folder: Path, *, formats: Sequence[str])
         draw_figure2(groups[setting], folder / stem, formats=formats)
         if has_gpu_time(groups[setting]):
             calls = stem.replace("figure2", "single-calls")
-            draw_figure2(groups[setting], folder / calls, single_calls=True, formats=formats)
+            draw_figure2(groups[setting], folder / calls, single_calls=True, host=host, formats=formats)
     if len(stems) > 1:  # a figure of an earlier report with one setting shows only a part of the records
         for name, suffix in itertools.product(("figure2", "single-calls"), ("png", "pdf")):
             (folder / f"{name}.{suffix}").unlink(missing_ok=True)
 
 
-def _everything(records: Sequence[Record], folder: Path) -> None:
+def _everything(records: Sequence[Record], folder: Path, *, host: str) -> None:
     # These take seconds to import, and a sweep does not need them.
     from bench.reporting.efficiency import claims_page
     from bench.reporting.efficiency.grids import draw_floors, draw_overview
+    from bench.reporting.efficiency.tables import write_tables
 
     folder.mkdir(parents=True, exist_ok=True)
-    _figures(records, folder, formats=("png", "pdf"))
+    _figures(records, folder, host=host, formats=("png", "pdf"))
     draw_overview(records, folder / "overview")
     if any(record.floor_ms for record in records):
         draw_floors(records, folder / "floors")
-    _write_tables(records, folder / "tables")
+    write_tables(records, folder / "tables")
     if any(record.device_type == "cuda" for record in records):
         write_atomically(folder / CLAIMS_FILE, claims_page.render(records).encode())
-
-
-def _write_tables(records: Sequence[Record], folder: Path) -> None:
-    """Write each table over all settings; with several settings, a first column names them."""
-    import pandas as pd
-
-    from bench.reporting.efficiency import analysis
-    from bench.reporting.efficiency.crossings import crossings
-    from bench.reporting.table_files import write_table
-
-    folder.mkdir(exist_ok=True)
-    groups = by_setting(records)
-    labels = distinguish(groups)
-    for name, make in {
-        "costs": analysis.costs,
-        "growth": analysis.growth,
-        "crossings": crossings,
-        "floors": analysis.floors,
-        "capacities": analysis.capacities,
-        "choices": analysis.choices,
-    }.items():
-        parts = [make(alike) for alike in groups.values()]
-        if len(groups) > 1:
-            for part, label in zip(parts, labels.values(), strict=True):
-                part.insert(0, "setting", label)
-        whole = pd.concat([part for part in parts if len(part.columns) > 1] or parts, ignore_index=True)
-        if len(whole):
-            write_table(whole, folder / name)

@@ -18,8 +18,7 @@ from tests.reporting.efficiency.conftest import COSTS, LENGTHS, MakeRecord, gpu_
 
 Draw = Callable[..., Figure]
 
-# Opacity of a launch-bound region and of the band between the percentiles.
-SHADE, BAND = 0.1, 0.2
+BAND = 0.2  # its opacity
 
 
 @pytest.fixture
@@ -40,9 +39,9 @@ def saved(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 def draw(saved: list[Figure], tmp_path: Path) -> Draw:
     """Return a function that draws Figure 2 and hands over what went into the picture."""
 
-    def draw(records: Sequence[Record], *, single_calls: bool = False) -> Figure:
+    def draw(records: Sequence[Record], **options: Any) -> Figure:
         path = tmp_path / "figure2.png"
-        draw_figure2(records, tmp_path / "figure2", single_calls=single_calls)
+        draw_figure2(records, tmp_path / "figure2", **options)
         assert matplotlib.image.imread(path).shape[1] == 1500
         return saved[-1]
 
@@ -80,15 +79,25 @@ def hollow(axes: Axes) -> dict[object, list[float]]:
     }
 
 
-def regions(axes: Axes, *, alpha: float) -> list[set[tuple[float, float]]]:
-    """Return the corners of every filled region of this opacity that is not empty, in the order of drawing."""
-    filled = [artist for artist in axes.collections if artist.get_alpha() == alpha and artist.get_paths()]
-    areas = [artist for artist in filled if isinstance(artist, PolyCollection)]
+def rings(axes: Axes) -> set[tuple[float, float]]:
+    """Return the points with a ring around them."""
+    lines = [line for line in axes.lines if line.get_markeredgecolor() == "dimgray"]
+    return {(float(x), float(y)) for line in lines for x, y in np.asarray(line.get_xydata())}
+
+
+def bands(axes: Axes) -> list[set[tuple[float, float]]]:
+    """Return the corners of every band, in the order of drawing."""
+    areas = [each for each in axes.collections if isinstance(each, PolyCollection) and each.get_alpha() == BAND]
     return [{(x, y) for path in area.get_paths() for x, y in np.asarray(path.vertices).tolist()} for area in areas]
 
 
+def thin(axes: Axes) -> list[list[float]]:
+    """Return the figures of every thin line, in the order of drawing."""
+    return [np.asarray(line.get_ydata()).tolist() for line in axes.lines if line.get_linewidth() == 0.9]
+
+
 def styles(axes: Axes) -> list[tuple[object, object]]:
-    curves = [line for line in axes.lines if line.get_linestyle() == "-"]
+    curves = [line for line in axes.lines if line.get_linestyle() == "-" and line.get_linewidth() > 1]
     return [(line.get_color(), line.get_marker()) for line in curves]
 
 
@@ -117,7 +126,7 @@ def test_a_mixer_looks_the_same_in_all_panels_and_like_no_other(draw: Draw, swee
 def test_one_legend_covers_no_panel(draw: Draw, sweep: Sequence[Record]) -> None:
     figure = draw(sweep)
     names = list(dict.fromkeys(record.name for record in sweep))
-    assert legend(figure) == [*names, "5th to 95th percentile"]
+    assert legend(figure) == [*names, "5th to 95th percentile of one process"]
     box = figure.legends[0].get_window_extent()
     assert not any(box.overlaps(extent) for axes in figure.axes if (extent := axes.get_tightbbox()))
     assert all(axes.get_legend() is None for axes in figure.axes)
@@ -167,10 +176,11 @@ def test_a_latency_without_a_spread_is_drawn_without_a_band(draw: Draw, make_rec
     assert legend(draw([record])) == ["kda/fla"]
 
 
-def test_launch_bound_cases_are_hollow_and_shaded_down_to_the_gpus_own_time(
+def test_single_calls_have_the_gpus_time_beside_them_and_hollow_markers_where_launch_bound(
     draw_single_calls: Draw, gpu_sweep: Sequence[Record]
 ) -> None:
-    every, memory, others, others_memory = draw_single_calls(gpu_sweep).axes
+    figure = draw_single_calls(gpu_sweep, host="AMD EPYC 9654, 16 threads")
+    every, memory, others, others_memory = figure.axes
     bound = {
         colour: [record.seconds for record in gpu_sweep if record.name == name and record.launch_bound]
         for name, (colour, _) in zip(COSTS, styles(every), strict=True)
@@ -178,74 +188,115 @@ def test_launch_bound_cases_are_hollow_and_shaded_down_to_the_gpus_own_time(
     eager, *_, kda = bound
     assert bound[eager] == [10.0, 25.0]
     assert bound[kda] == list(LENGTHS)
-    assert hollow(every) == bound
-    assert hollow(others) == {colour: lengths for colour, lengths in bound.items() if colour != eager}
-    shaded = regions(every, alpha=SHADE)
-    assert len(shaded) == len(bound)
-    assert shaded[1:] == regions(others, alpha=SHADE)
-    for name, corners, lengths in zip(COSTS, shaded, bound.values(), strict=True):
-        for record in gpu_sweep:
-            if record.name == name and record.seconds in lengths:
-                assert {(record.seconds, record.gpu_ms), (record.seconds, record.latency_ms)} <= corners
-    for axes in (memory, others_memory):
-        assert not hollow(axes)
-        assert not regions(axes, alpha=SHADE)
-
-
-def test_a_shade_closes_at_the_next_length_and_takes_the_bands_place(
-    draw_single_calls: Draw, gpu_sweep: Sequence[Record]
-) -> None:
-    latency = draw_single_calls([record for record in gpu_sweep if record.name == "sa/eager"]).axes[0]
-    [shaded], [band] = regions(latency, alpha=SHADE), regions(latency, alpha=BAND)
-    assert {x for x, _ in shaded} == {10.0, 25.0, 50.0}
-    assert {x for x, _ in band} == set(LENGTHS) - {10.0, 25.0}
-    latency = draw_single_calls([record for record in gpu_sweep if record.name == "kda/fla"]).axes[0]
-    assert {x for x, _ in regions(latency, alpha=SHADE)[0]} == set(LENGTHS)
-    assert not regions(latency, alpha=BAND)
-
-
-def test_the_legend_explains_the_shade_only_where_there_is_one(
-    draw_single_calls: Draw, sweep: Sequence[Record], gpu_sweep: Sequence[Record]
-) -> None:
-    shade = "launch-bound (hollow): shaded down to the GPU's own time"
-    figure = draw_single_calls(gpu_sweep)
-    assert legend(figure) == [*COSTS, "5th to 95th percentile", shade]
+    assert {colour: lengths for colour, lengths in hollow(every).items() if lengths} == bound
+    gpu = [[record.gpu_ms for record in gpu_sweep if record.name == name] for name in COSTS]
+    assert [line for line in thin(every) if not np.isnan(line).all()] == gpu
+    assert [line for line in thin(others) if not np.isnan(line).all()] == gpu[1:]
+    assert not any(hollow(axes) or thin(axes) for axes in (memory, others_memory))
+    assert legend(figure) == [
+        *COSTS, "5th to 95th percentile of one process", "the GPU's own time", "launch-bound"
+    ]  # fmt: skip
+    assert figure.get_suptitle().splitlines()[1:] == [
+        "Single calls from Python: the host's launch overhead is part of the time",
+        "Host: AMD EPYC 9654, 16 threads",
+    ]
     box = figure.legends[0].get_window_extent()
     assert 0 < box.x0 < box.x1 < figure.bbox.x1
-    assert shade not in legend(draw_single_calls(sweep))
-    assert shade not in legend(draw_single_calls([record for record in gpu_sweep if not record.launch_bound]))
 
 
-def test_a_single_launch_bound_length_shows_the_gpus_time(draw_single_calls: Draw, make_record: MakeRecord) -> None:
+def test_the_host_is_named_only_where_it_is_known(draw_single_calls: Draw, gpu_sweep: Sequence[Record]) -> None:
+    assert "Host" not in draw_single_calls(gpu_sweep).get_suptitle()
+    assert "launch-bound" not in legend(draw_single_calls([each for each in gpu_sweep if not each.launch_bound]))
+
+
+def test_single_calls_of_several_processes_have_a_band_from_the_lowest_to_the_highest(
+    draw_single_calls: Draw, gpu_sweep: Sequence[Record]
+) -> None:
+    of_one = draw_single_calls(gpu_sweep)
+    assert not bands(of_one.axes[0])
+    records = [
+        dataclasses.replace(
+            each, latency_ms_low=0.5, latency_ms_high=1000.0, processes=4 if each.seconds == 10.0 else 5
+        )
+        for each in gpu_sweep
+    ]
+    of_five = draw_single_calls(records)
+    assert len(bands(of_five.axes[0])) == len(COSTS)
+    assert {y for _, y in bands(of_five.axes[0])[0]} == {0.5, 1000.0}
+    assert "lowest to highest of 4 to 5 processes" in legend(of_five)
+    assert of_five.axes[2].get_ylim()[1] > 1000
+
+
+def test_a_few_slow_calls_of_one_process_do_not_flatten_the_curves(
+    draw_single_calls: Draw, gpu_sweep: Sequence[Record]
+) -> None:
+    highest = max(each.latency_ms or 0.0 for each in gpu_sweep)
+    records = [dataclasses.replace(each, latency_ms_p95=50 * (each.latency_ms or 0)) for each in gpu_sweep]
+    figure = draw_single_calls(records)
+    assert highest < figure.axes[0].get_ylim()[1] < 1.5 * highest
+    assert notes(figure) == ["longer bars are cut off"] * 2
+    assert not notes(draw_single_calls(gpu_sweep))
+
+
+def test_the_papers_layers_show_the_papers_clock_and_a_zoom_without_softmax_attention(
+    draw_single_calls: Draw, gpu_sweep: Sequence[Record]
+) -> None:
+    records = [dataclasses.replace(each, preset="released", paper_ms=2 * (each.latency_ms or 0)) for each in gpu_sweep]
+    figure = draw_single_calls(records)
+    assert titles(figure)[2] == "(c) Latency, without sa/eager and sa/sdpa"
+    assert len(styles(figure.axes[2])) == len(COSTS) - 2
+    assert [each.paper_ms for each in records if each.name == "kda/fla"] in thin(figure.axes[2])
+    assert "as the paper timed it" in legend(figure)
+
+
+def test_a_single_length_shows_the_gpus_time(draw_single_calls: Draw, make_record: MakeRecord) -> None:
     record = make_record("kda/fla", 100.0, **gpu_times("kda/fla", 100.0))
     latency = draw_single_calls([record]).axes[0]
-    [tick] = [line for line in latency.lines if line.get_marker() == "_"]
-    assert np.asarray(tick.get_ydata()).tolist() == [record.gpu_ms]
+    ticks = [np.asarray(line.get_ydata()).tolist() for line in latency.lines if line.get_marker() == "_"]
+    assert [record.gpu_ms] in ticks
 
 
-def test_a_failure_among_launch_bound_cases_leaves_a_gap(
-    draw_single_calls: Draw, gpu_sweep: Sequence[Record], make_record: MakeRecord
-) -> None:
+def test_a_failure_leaves_a_gap(draw_single_calls: Draw, gpu_sweep: Sequence[Record], make_record: MakeRecord) -> None:
     records = [
         make_record(record.name, record.seconds, status="failed") if record.seconds == 100.0 else record
         for record in gpu_sweep
         if record.name == "kda/fla"
     ]
-    latency = draw_single_calls(records).axes[0]
-    [lengths] = hollow(latency).values()
+    figure = draw_single_calls(records)
+    [lengths] = hollow(figure.axes[0]).values()
     assert lengths == [length for length in LENGTHS if length != 100.0]
-    [shaded] = regions(latency, alpha=SHADE)
-    assert {x for x, _ in shaded} == set(lengths)
+    assert np.isnan(thin(figure.axes[0])[0][LENGTHS.index(100.0)])
 
 
-def test_the_gpus_time_is_shown_where_it_is_known_for_every_case(draw: Draw, gpu_sweep: Sequence[Record]) -> None:
+def test_the_gpus_time_is_shown_and_who_lacks_it_is_named(draw: Draw, gpu_sweep: Sequence[Record]) -> None:
     figure = draw(gpu_sweep)
     assert titles(figure)[0] == "(a) GPU time, all mixers"
-    assert not any(hollow(axes) for axes in figure.axes)
+    assert not any(hollow(axes) or thin(axes) for axes in figure.axes)
     drawn = {line.get_color(): np.asarray(line.get_ydata()).tolist() for line in figure.axes[0].lines}
     assert drawn["#000000"] == [record.gpu_ms for record in gpu_sweep if record.name == "sa/eager"]
     partly = [dataclasses.replace(record, gpu_ms=None) if record.mixer == "gsa" else record for record in gpu_sweep]
-    assert titles(draw(partly))[0] == "(a) Latency, all mixers"
+    assert titles(draw(partly))[0] == "(a) GPU time, all mixers"
+    assert "gsa/fla (no GPU time)" in legend(draw(partly))
+    none = [dataclasses.replace(record, gpu_ms=None) for record in gpu_sweep]
+    assert titles(draw(none))[0] == "(a) Latency, all mixers"
+
+
+def test_what_did_not_converge_has_a_ring(draw: Draw, gpu_sweep: Sequence[Record]) -> None:
+    assert "less precise than asked for" not in legend(draw(gpu_sweep))
+    short = [
+        dataclasses.replace(each, converged=None if each.seconds > 50 else each.seconds > 10) for each in gpu_sweep
+    ]
+    figure = draw(short)
+    assert rings(figure.axes[0]) == {(10.0, each.gpu_ms) for each in gpu_sweep if each.seconds == 10.0}
+    assert not rings(figure.axes[1])
+    assert legend(figure)[-1] == "less precise than asked for"
+    single_calls = draw(short, single_calls=True)  # another series of samples
+    assert not rings(single_calls.axes[0])
+
+
+def test_on_a_cpu_single_calls_that_did_not_converge_have_a_ring(draw: Draw, make_record: MakeRecord) -> None:
+    record = make_record("kda/reference", device_type="cpu", converged=False)
+    assert rings(draw([record]).axes[0]) == {(10.0, record.latency_ms)}
 
 
 def test_nothing_but_the_baseline_gives_a_note_in_place_of_panels(draw: Draw, sweep: Sequence[Record]) -> None:
@@ -282,7 +333,7 @@ def test_a_cpu_is_no_gpu(draw: Draw, make_record: MakeRecord) -> None:
     setting, notice = figure.get_suptitle().splitlines()
     assert setting == "AMD EPYC, float32, matched preset, inference"
     assert notice == "Measured on the CPU, in plain PyTorch: no guide to GPU speed"
-    assert not any(hollow(axes) or regions(axes, alpha=SHADE) for axes in figure.axes)
+    assert not any(hollow(axes) or thin(axes) for axes in figure.axes)
 
 
 def test_the_same_records_give_the_same_bytes(sweep: Sequence[Record], tmp_path: Path) -> None:

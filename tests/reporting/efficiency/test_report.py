@@ -96,6 +96,27 @@ def test_a_whole_report_has_figures_tables_and_claims(gpu_sweep: Sequence[Record
     assert {path: path.read_bytes() for path in first} == first
 
 
+REFUSAL = "No conclusion from single calls: they are of 1 process. `sbench sweep --processes 5` times them in five.\n"
+
+
+def test_a_report_says_why_it_concludes_nothing_from_single_calls(tmp_path: Path, gpu_sweep: Sequence[Record]) -> None:
+    for kind, changes in (("cuda", {"gpu_clock": "graph"}), ("cpu", {"gpu_ms": None})):
+        (tmp_path / kind).mkdir()
+        for record in gpu_sweep:
+            waits = {"gpu_ms": None} if record.mixer == "gsa" else {}
+            append_record(tmp_path / kind, dataclasses.replace(record, device_type=kind, **changes | waits))
+        write_report([tmp_path / kind], tmp_path / kind)
+    on_gpu, on_cpu = tmp_path / "cuda" / "tables", tmp_path / "cpu" / "tables"
+    assert (
+        (on_gpu / "crossings.md").read_text().endswith(f"|\n\ngsa/fla is left out: no GPU time is known.\n\n{REFUSAL}")
+    )
+    assert (on_gpu / "choices.md").read_text().endswith("|\n\ngsa/fla is left out: no GPU time is known.\n")
+    assert (on_gpu / "growth.md").read_text().endswith("|\n")
+    assert (on_cpu / "choices.md").read_text() == REFUSAL
+    assert (on_cpu / "growth.md").read_text().endswith(f"|\n\n{REFUSAL}")
+    assert not (on_cpu / "choices.csv").exists()
+
+
 def test_several_sweeps_make_one_report_with_a_figure_for_each_setting(tmp_path: Path, make_record: MakeRecord) -> None:
     for pass_ in ("inference", "training"):
         (tmp_path / pass_).mkdir()

@@ -25,7 +25,8 @@ def render(records: Sequence[Record], *, width: int) -> str:
 def rows(records: Sequence[Record]) -> dict[str, list[str]]:
     """Return the cells of the table below its headers, by the name in the first column."""
     _, body = render(records, width=200).split("─\n")
-    return {line.split()[0]: line.split()[1:] for line in body.splitlines() if "multiple" not in line}
+    cells = {line.split()[0]: line.split()[1:] for line in body.splitlines()}
+    return {name: row for name, row in cells.items() if "/" in name}
 
 
 def headers(records: Sequence[Record]) -> str:
@@ -99,15 +100,15 @@ def test_frame_keeps_what_is_not_known_apart_from_what_is_not_so(make_record: Ma
 
 def test_summary_compares_the_ends_of_the_sweep_with_the_baseline(make_record: MakeRecord) -> None:
     records = [
-        make_record("kda/fla", 10.0, latency_ms=0.3, peak_memory_gib=0.0123),
-        make_record("kda/fla", 400.0, latency_ms=2.64, peak_memory_gib=0.68),
-        make_record("sa/eager", 400.0, latency_ms=21.1, peak_memory_gib=6.08, parameters=4_196_352),
-        make_record("sa/eager", 100.0, latency_ms=1.5, peak_memory_gib=0.5),
-        make_record("sa/eager", 10.0, latency_ms=0.25, peak_memory_gib=0.02),
+        make_record("kda/fla", 10.0, gpu_ms=0.3, latency_ms=4.0, peak_memory_gib=0.0123),
+        make_record("kda/fla", 400.0, gpu_ms=2.64, latency_ms=9.0, peak_memory_gib=0.68),
+        make_record("sa/eager", 400.0, gpu_ms=21.1, latency_ms=9.0, peak_memory_gib=6.08, parameters=4_196_352),
+        make_record("sa/eager", 100.0, gpu_ms=1.5, peak_memory_gib=0.5),
+        make_record("sa/eager", 10.0, gpu_ms=0.25, latency_ms=0.5, peak_memory_gib=0.02),
     ]
     assert rows(records) == {
-        "kda/fla": ["yes", "20.02", "0.300", "2.64", "0.0123", "0.680", "0.125", "0.112"],
-        "sa/eager": ["no", "4.20", "0.250", "21.1", "0.0200", "6.08", "1.00", "1.00"],
+        "kda/fla": ["yes", "20.02", "0.300", "2.64", "4.00", "0.0123", "0.680", "0.125", "0.112"],
+        "sa/eager": ["no", "4.20", "0.250", "21.1", "0.500", "0.0200", "6.08", "1.00", "1.00"],
     }
     assert list(rows(records)) == ["kda/fla", "sa/eager"]
 
@@ -121,7 +122,7 @@ def test_summary_gives_three_significant_digits(make_record: MakeRecord, latency
 
 def test_summary_shows_the_status_in_place_of_a_figure(make_record: MakeRecord) -> None:
     records = [make_record("kda/fla"), make_record("kda/fla", 400.0, status="oom"), make_record("sa/eager", 400.0)]
-    assert rows(records)["kda/fla"][2:] == ["2.44", "oom", "0.0155", "oom", "-", "-"]
+    assert rows(records)["kda/fla"][2:] == ["2.44", "oom", "0.0155", "oom", "-"]
 
 
 def test_summary_makes_up_nothing_where_figures_are_missing(make_record: MakeRecord) -> None:
@@ -132,9 +133,9 @@ def test_summary_makes_up_nothing_where_figures_are_missing(make_record: MakeRec
         make_record("gsa/fla", 400.0, status="unavailable", parameters=None),
     ]
     table = rows(records)
-    assert table["sa/eager"][-3:] == ["-", "1.00", "-"]
-    assert table["kda/fla"] == ["yes", "20.02", "-", "4.20", "-", "0.620", "0.190", "-"]
-    assert table["gsa/fla"] == ["yes", "-", "-", "unavailable", "-", "unavailable", "-", "-"]
+    assert table["sa/eager"][-2:] == ["-", "-"]
+    assert table["kda/fla"] == ["yes", "20.02", "-", "4.20", "-", "0.620", "-"]
+    assert table["gsa/fla"] == ["yes", "-", "-", "unavailable", "-", "unavailable", "-"]
 
 
 def test_summary_shows_the_gpus_own_time_and_marks_what_is_launch_bound(make_record: MakeRecord) -> None:
@@ -146,30 +147,65 @@ def test_summary_shows_the_gpus_own_time_and_marks_what_is_launch_bound(make_rec
         make_record("gsa/fla", 400.0, status="oom"),
     ]
     table = rows(records)
-    assert table["sa/eager"][2:5] == ["0.700*", "40.0", "39.5"]
-    assert table["kda/fla"][2:5] == ["5.00", "5.50*", "4.60"]
+    assert table["sa/eager"][2:5] == ["0.200", "39.5", "0.700*"]
+    assert table["kda/fla"][2:5] == ["-", "4.60", "5.00"]
     assert table["gsa/fla"][2:] == ["-", "oom", "-", "-", "oom", "-", "-"]
-    assert table["kda/fla"][-2:] == ["0.138", "0.500"]
+    assert table["kda/fla"][-2:] == ["0.116", "0.500"]
     text = render(records, width=80)
     assert "*: launch-bound: the host takes longer to issue the call than the GPU to run it" in text
     assert "GPU ms: the GPU alone" in text
+    assert "call: ms of a single call from Python on this host, of one process" in text
+    assert "as a multiple of sa/eager's by GPU time" in text
 
 
 def test_summary_explains_only_what_it_shows(make_record: MakeRecord, gpu_sweep: Sequence[Record]) -> None:
     text = render([make_record("kda/fla", 10.0), make_record("kda/fla", 400.0)], width=80)
     assert "GPU" not in text
     assert "*" not in text
-    assert text.splitlines()[-1].startswith("kda/fla")
+    assert "~" not in text
     middle = [record for record in gpu_sweep if record.name == "sa/eager" and record.seconds > 10]
     assert "*" in render(middle, width=80)
     assert "*" not in render(middle[2:], width=80)
     assert "GPU ms" in render(middle[2:], width=80)
 
 
+@pytest.mark.parametrize("device_type", ["cuda", "cpu"])
+def test_summary_marks_and_counts_what_did_not_converge(make_record: MakeRecord, device_type: str) -> None:
+    gpu = {"gpu_ms": 2.0} if device_type == "cuda" else {}
+    records = [
+        make_record("sa/eager", seconds, converged=converged, device_type=device_type, **gpu)
+        for seconds, converged in ((10.0, False), (50.0, False), (100.0, None), (400.0, True))
+    ]
+    records.append(make_record("kda/fla", 400.0, status="oom", converged=None, device_type=device_type))
+    assert [cell.startswith("~") for cell in rows(records)["sa/eager"][2:4]] == [True, False]
+    assert "~: 2 of 4 cases are less precise than asked for" in render(records, width=80)
+    assert "~: 1 of 3 cases is less precise than asked for" in render(records[1:], width=80)
+    assert "~" not in render(records[2:], width=80)
+
+
+def test_summary_on_a_cpu_compares_times_only_if_five_processes_took_them(make_record: MakeRecord) -> None:
+    calls = {"latency_ms": 5.0, "latency_ms_low": 4.0, "latency_ms_high": 12.0}
+    for processes, multiples, spread in ((1, 1, False), (4, 1, True), (5, 2, True)):
+        changes = {"device_type": "cpu", "processes": processes} | (calls if spread else {})
+        text = render([make_record(name, 10.0, **changes) for name in ("sa/reference", "kda/reference")], width=100)
+        assert text.count("x ms") + text.count("x GiB") == multiples
+        assert ("No conclusion from single calls: they are of" in text) is (processes < 5)
+        assert text.count("5.00 4.0-12") == (2 if spread else 0)
+
+
+def test_summary_shows_the_spread_of_single_calls_between_processes(make_record: MakeRecord) -> None:
+    spread = {"latency_ms": 0.5, "latency_ms_low": 0.42, "latency_ms_high": 15.4, "processes": 5}
+    records = [make_record("sa/eager", seconds, gpu_ms=0.3, launch_bound=True, **spread) for seconds in (10.0, 400.0)]
+    assert rows(records)["sa/eager"][4:6] == ["0.500*", "0.4-15"]
+    text = render(records, width=80)
+    assert "median of 5 processes, and" in text
+    assert "…" not in text
+
+
 def test_summary_of_one_length_says_it_once(make_record: MakeRecord) -> None:
     records = [make_record("sa/reference", 2.5), make_record("kda/reference", 2.5)]
     assert "2.5 s" in headers(records)
-    assert len(rows(records)["kda/reference"]) == 2 + 2 + 2
+    assert len(rows(records)["kda/reference"]) == 2 + 2 + 1
 
 
 def test_the_baseline_is_eager_attention_then_its_reference_then_none(make_record: MakeRecord) -> None:
@@ -213,7 +249,7 @@ def test_summary_is_whole_in_a_terminal(make_record: MakeRecord, implementation:
     text = render(records, width=width)
     assert "…" not in text
     assert all(len(line) <= width for line in text.splitlines())
-    captions = 3 if on_gpu else 1
+    captions = 4 if on_gpu else 3
     assert len(text.splitlines()) == 1 + 3 + len(names) + captions  # title, headers, rule; no row wraps
 
 
