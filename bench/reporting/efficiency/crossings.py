@@ -27,7 +27,8 @@ class Crossing:
         ahead, behind: Their names; ahead is the one with the lower value at the longest length.
         to_s: The longest length.
         from_s: The length from which on it is ahead; None where the curves never cross.
-        low_s, high_s: The lengths between which both are as good as equal; None where they nowhere are.
+        low_s, high_s: The lengths between which neither is ahead for good: they are as good as equal, or take turns.
+            None where there is no such length.
         finding: What follows, in words.
     """
 
@@ -80,7 +81,7 @@ def _cross(one: Sequence[Record], other: Sequence[Record], quantity: Quantity) -
     equal = np.abs(difference) <= interpolate(grid, seconds, [allowed(a, b, quantity) for a, b in pairs])
     changes = np.flatnonzero(np.sign(difference[1:]) != np.sign(difference[:-1]))
     last = int(changes[-1]) if len(changes) else None
-    low, high = _equal_between(grid, equal, around=last)
+    low, high = _undecided_between(grid, np.sign(difference) * ~equal)
     ahead, behind = (one, other) if difference[-1] < 0 else (other, one)
     return Crossing(
         ahead=ahead[0].name,
@@ -93,15 +94,25 @@ def _cross(one: Sequence[Record], other: Sequence[Record], quantity: Quantity) -
     )
 
 
-def _equal_between(
-    grid: _Array, equal: NDArray[np.bool_], *, around: int | None
-) -> tuple[float, float] | tuple[None, None]:
-    """Return the lengths between which both are as good as equal: around their last crossing, if they cross."""
-    if around is None:
-        return (grid[equal][0], grid[equal][-1]) if equal.any() else (None, None)
-    low = next((index for index in range(around, -1, -1) if not equal[index]), 0)
-    high = next((index for index in range(around + 1, _GRID) if not equal[index]), _GRID - 1)
-    return grid[low], grid[high]
+def _undecided_between(grid: _Array, lead: _Array) -> tuple[float, float] | tuple[None, None]:
+    """Return the lengths between which neither is ahead for good.
+
+    They begin where the one that ends behind has led for the last time, or where both are equal for the first time.
+    They end where the other one begins to lead for good.
+
+    Args:
+        grid: Lengths, rising.
+        lead: 1 and -1 where the one or the other is ahead at a length, 0 where they are as good as equal.
+    """
+    decided = np.flatnonzero(lead)
+    final = lead[decided[-1]] if len(decided) else 0
+    undecided = np.flatnonzero(lead != final) if final else np.arange(len(grid))
+    if not len(undecided):
+        return None, None
+    turned = np.flatnonzero(lead == -final) if final else undecided[:0]
+    low = turned[-1] if len(turned) else undecided[0]
+    high = min(undecided[-1] + 1, len(grid) - 1) if len(turned) else undecided[-1]
+    return float(grid[low]), float(grid[high])
 
 
 def _finding(equal: NDArray[np.bool_], *, crossed: bool) -> str:

@@ -143,6 +143,17 @@ def test_what_never_differs_by_more_than_the_noise_is_no_difference(make_record:
     assert (found["finding"], found["low (s)"], found["high (s)"]) == ("no difference at any length", 10.0, 400.0)
 
 
+@pytest.mark.parametrize("at_250_s", [0.997, 1.0, 1.003])
+def test_curves_that_touch_once_more_cross_in_one_interval(make_record: MakeRecord, at_250_s: float) -> None:
+    """At 250 s the noise decides who is ahead. That must not move the interval, which holds every crossing."""
+    ratios = dict(zip(LENGTHS, (2.0, 1.9, 1.8, 1.6, 1.4, 1.2, 0.95, at_250_s, 0.8, 0.8, 0.8), strict=True))
+    records = curve(make_record, "sa/sdpa", lambda s: s) + curve(make_record, "kda/fla", lambda s: s * ratios[s])
+    found = row(crossings(records), quantity="GPU time")
+    assert (found["ahead"], found["finding"]) == ("kda/fla", "overtakes")
+    assert 150.0 < found["low (s)"] < 200.0
+    assert 250.0 < found["high (s)"] < 260.0
+
+
 def test_the_same_memory_puts_nobody_ahead(make_record: MakeRecord) -> None:
     records = curve(make_record, "fox/triton", lambda s: s) + curve(make_record, "sa/sdpa", lambda s: 2 * s)
     found = row(crossings(records), quantity="peak memory")
