@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mixers import kernels
-from mixers.base import Implementation, Mixer, MixerConfig, split_heads
+from mixers.base import Implementation, Mixer, MixerConfig, reach_of_gates, split_heads
 from mixers.kernels import fla
 from mixers.support import patches
 
@@ -108,6 +108,7 @@ class ForgettingAttention(Mixer):
 
     arxiv = "2503.02130"
     causal = True
+    reach = reach_of_gates()
     presets = {"matched": ForgettingConfig(), "released": ForgettingConfig(num_heads=32, num_kv_heads=4)}
     implementations = {
         "reference": Implementation(build=_Parameters),

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixers.base import Implementation, Mixer, MixerConfig, rms_norm, split_heads
+from mixers.base import Implementation, Mixer, MixerConfig, reach_of_gates, rms_norm, split_heads
 from mixers.kernels import fla
 
 _GATE_LOGIT_NORMALIZER = 8
@@ -73,6 +73,7 @@ class GatedSlotAttention(Mixer):
 
     arxiv = "2409.07146"
     causal = True
+    reach = reach_of_gates(normalizer=_GATE_LOGIT_NORMALIZER)
     presets = {"matched": GatedSlotConfig(), "released": GatedSlotConfig(always_masked=True)}
     implementations = {
         "reference": Implementation(build=_Parameters),
@@ -80,6 +81,10 @@ class GatedSlotAttention(Mixer):
     }
     config: GatedSlotConfig
     layer: _Parameters
+
+    @classmethod
+    def state_numbers(cls, config: GatedSlotConfig) -> int:
+        return 2 * (config.num_slots or config.head_width) * config.width  # H M K + H M V
 
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         layer, num_heads = self.layer, self.config.num_heads
@@ -106,4 +111,4 @@ class GatedSlotAttention(Mixer):
 
     def mixing_flops(self, *, batch: int, frames: int) -> int:
         """Those of the recurrence: decay, outer product and read-out of two states, M x K and M x V a head."""
-        return 10 * batch * frames * (self.config.num_slots or self.config.head_width) * self.width
+        return 5 * batch * frames * self.state_numbers(self.config)

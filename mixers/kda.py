@@ -12,10 +12,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixers.base import Implementation, Mixer, MixerConfig, rms_norm, split_heads
+from mixers.base import Implementation, Mixer, MixerConfig, learned_reach, rms_norm, split_heads
 from mixers.kernels import fla
 from mixers.support import patches
 from mixers.support.precision import is_full_float32
+
+_RATES, _STEPS = (1.0, 16.0), (0.001, 0.1)  # the ranges of exp(A_log) and of the step in a new layer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +49,8 @@ class _Parameters(nn.Module):
         self.v_conv1d = nn.Conv1d(inner, inner, taps, groups=inner, bias=False)
         self.f_proj = nn.Sequential(nn.Linear(width, head, bias=False), nn.Linear(head, inner, bias=False))
         self.b_proj = nn.Linear(width, num_heads, bias=False)
-        self.A_log = nn.Parameter(torch.empty(num_heads).uniform_(1, 16).log())
-        step = torch.empty(inner).uniform_(math.log(0.001), math.log(0.1)).exp()
+        self.A_log = nn.Parameter(torch.empty(num_heads).uniform_(*_RATES).log())
+        step = torch.empty(inner).uniform_(*map(math.log, _STEPS)).exp()
         self.dt_bias = nn.Parameter(step + torch.log(-torch.expm1(-step)))  # its softplus is the step
         self.g_proj = nn.Sequential(nn.Linear(width, head, bias=False), nn.Linear(head, inner))
         self.o_norm = nn.RMSNorm(head)
@@ -73,6 +75,7 @@ class KimiDeltaAttention(Mixer):
 
     arxiv = "2510.26692"
     causal = True
+    reach = learned_reach(least_kept=-_RATES[1] * _STEPS[1], most_kept=-_RATES[0] * _STEPS[0])
     presets = {"matched": KimiDeltaConfig(), "released": KimiDeltaConfig(key_width=128)}
     implementations = {
         "reference": Implementation(build=_Parameters),
@@ -80,6 +83,10 @@ class KimiDeltaAttention(Mixer):
     }
     config: KimiDeltaConfig
     layer: _Parameters
+
+    @classmethod
+    def state_numbers(cls, config: KimiDeltaConfig) -> int:
+        return config.num_heads * (config.key_width or config.head_width) ** 2  # H K V
 
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         layer, num_heads = self.layer, self.config.num_heads
@@ -110,8 +117,7 @@ class KimiDeltaAttention(Mixer):
 
     def mixing_flops(self, *, batch: int, frames: int) -> int:
         """Those of the recurrence: decay, read-out by key, outer product and read-out by query, each K x V a head."""
-        head = self.config.key_width or self.config.head_width
-        return 7 * batch * frames * self.config.num_heads * head**2
+        return 7 * batch * frames * self.state_numbers(self.config)
 
 
 def _convolve(x: Float[Tensor, "B L C"], weight: Float[Tensor, "C 1 taps"]) -> Float[Tensor, "B L C"]:

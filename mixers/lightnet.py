@@ -99,6 +99,7 @@ class LightNet(Mixer):
 
     arxiv = "2405.21022"
     causal = True
+    reach = "the whole past, as a mean with learned weights"
     presets = {"matched": LightNetConfig(), "released": _RELEASED}
     implementations = {
         "reference": Implementation(build=_Parameters),
@@ -119,6 +120,10 @@ class LightNet(Mixer):
     config: LightNetConfig
     layer: _Parameters
     operator: Callable[..., Any]
+
+    @classmethod
+    def state_numbers(cls, config: LightNetConfig) -> int:
+        return (config.key_width or config.head_width) * config.width  # H K V
 
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         layer, num_heads = self.layer, self.config.num_heads
@@ -142,4 +147,4 @@ class LightNet(Mixer):
 
     def mixing_flops(self, *, batch: int, frames: int) -> int:
         """Those of the recurrence: decay, outer product and read-out of a state of K x V a head."""
-        return 5 * batch * frames * (self.config.key_width or self.config.head_width) * self.width
+        return 5 * batch * frames * self.state_numbers(self.config)

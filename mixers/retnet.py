@@ -5,6 +5,7 @@ multi-scale retention). As in flash-linear-attention, positions are rotary and t
 """
 
 import importlib.metadata
+import math
 import re
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixers.base import Implementation, Mixer, MixerConfig, rms_norm, split_heads
+from mixers.base import Implementation, Mixer, MixerConfig, half_life, rms_norm, split_heads
 from mixers.kernels import fla
 
 # For Hopper, some versions of Triton miscompile the library's backward pass where tiles are narrow. At a key width of
@@ -69,11 +70,16 @@ def _is_miscompiled() -> bool:
     return _FIRST_MISCOMPILING <= version < _FIRST_FIXED
 
 
+def _half_lives(num_heads: int) -> str:
+    return ", ".join(half_life(math.log1p(-(2.0 ** (-5 - head)))) for head in range(num_heads))
+
+
 class RetNet(Mixer):
     """Multi-scale retention with an output gate."""
 
     arxiv = "2307.08621"
     causal = True
+    reach = f"fixed half-lives of {_half_lives(MixerConfig().num_heads)} s by head"
     presets = {"matched": RetNetConfig(), "released": RetNetConfig()}
     implementations = {
         "reference": Implementation(build=_Parameters),
@@ -81,6 +87,10 @@ class RetNet(Mixer):
     }
     config: RetNetConfig
     layer: _Parameters
+
+    @classmethod
+    def state_numbers(cls, config: RetNetConfig) -> int:
+        return config.head_width * config.expand_v * config.width  # H K V
 
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         layer, num_heads = self.layer, self.config.num_heads
@@ -94,8 +104,7 @@ class RetNet(Mixer):
 
     def mixing_flops(self, *, batch: int, frames: int) -> int:
         """Those of the recurrent form (equation 6): decay, outer product and read-out of a state of K x V a head."""
-        state = self.config.head_width * self.config.expand_v * self.width  # H K V
-        return 5 * batch * frames * state
+        return 5 * batch * frames * self.state_numbers(self.config)
 
 
 def _decay(frames: int, num_heads: int, *, like: Tensor) -> Float[Tensor, "H L L"]:
