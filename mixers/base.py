@@ -111,32 +111,32 @@ def _run_both_ways(
     x: Float[Tensor, "B L D"],
     mask: Bool[Tensor, "B L"] | None,
 ) -> Float[Tensor, "B L D"]:
-    return mix_both_ways(lambda x: run(mixer, x, mask), [x], mask)
+    return average(*mix_both_ways(lambda x: run(mixer, x, mask), [x], mask))
 
 
 def mix_both_ways(
-    mix: Callable[..., Tensor],
-    inputs: list[Tensor],
-    mask: Bool[Tensor, "B L"] | None,
-    *,
-    finish: Callable[[Tensor], Tensor] = lambda o: o,
-) -> Tensor:
-    """Return the average of mixing forward in time and of mixing backward, one after the other.
+    mix: Callable[..., Tensor], inputs: list[Tensor], mask: Bool[Tensor, "B L"] | None
+) -> tuple[Tensor, Tensor]:
+    """Mix forward in time, then backward, and return what came out of each in the order of time, (B, L, ...).
 
     Args:
         mix: Mixes the frames of the inputs, causally.
         inputs: Tensors (B, L, ...). They are taken out of the list, so that their memory is free once they are used.
         mask: True on real frames, which come first.
-        finish: What follows the mixing frame by frame in each direction, in the order of time, and is not linear.
     """
     reverse = reversal(mask)
-    forward = finish(mix(*inputs))
+    forward = mix(*inputs)
     for at, each in enumerate(inputs):
         inputs[at] = reverse(each)
     del each
-    o = mix(*inputs)
+    backward = mix(*inputs)
     inputs.clear()
-    return torch.lerp(forward, finish(reverse(o)), 0.5)
+    return forward, reverse(backward)
+
+
+def average(forward: Tensor, backward: Tensor) -> Tensor:
+    """Return the mean of two tensors, in one pass over them."""
+    return torch.lerp(forward, backward, 0.5)
 
 
 def _always_available(_config: MixerConfig, _device_type: str) -> str:
@@ -310,6 +310,11 @@ def split_heads(x: Float[Tensor, "B L HW"], num_heads: int) -> Float[Tensor, "B 
     """Split the last axis into heads, in at least float32, which states and sums need."""
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     return x.reshape(*x.shape[:-1], num_heads, -1)
+
+
+def in_heads(x: Float[Tensor, "B L HW"], num_heads: int) -> Float[Tensor, "B L H W"]:
+    """Split the last axis into heads, in its own precision."""
+    return x.unflatten(-1, (num_heads, -1))  # type: ignore[no-untyped-call, no-any-return]
 
 
 def rms_norm(x: Float[Tensor, "*B W"], weight: Float[Tensor, " W"], *, eps: float) -> Float[Tensor, "*B W"]:

@@ -5,14 +5,26 @@ channel. Then beta of what it holds under the frame's key is replaced by the fra
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixers.base import Implementation, Mixer, MixerConfig, learned_reach, rms_norm, split_heads
+from mixers.base import (
+    Implementation,
+    Mixer,
+    MixerConfig,
+    average,
+    in_heads,
+    learned_reach,
+    mix_both_ways,
+    rms_norm,
+    split_heads,
+)
 from mixers.kernels import fla
 from mixers.support import patches
 from mixers.support.precision import is_full_float32
@@ -70,6 +82,35 @@ def _fla_layer(config: KimiDeltaConfig) -> nn.Module:
     return layer
 
 
+def _run_both_ways(
+    mixer: "KimiDeltaAttention", x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None
+) -> Float[Tensor, "B L D"]:
+    """Run the library's convolutions and operator both ways between the projections of one."""
+    layer: Any = mixer.layer
+    num_heads = mixer.config.num_heads
+
+    def mix(q: Tensor, k: Tensor, v: Tensor, gate: Tensor, beta: Tensor) -> Tensor:
+        convolved = (layer.q_conv1d(q)[0], layer.k_conv1d(k)[0], layer.v_conv1d(v)[0])
+        o: Tensor = mixer.operator(
+            *(in_heads(each, num_heads) for each in (*convolved, gate)),  # (B, L, H, K), V for the values
+            beta,
+            A_log=layer.A_log,
+            dt_bias=layer.dt_bias,
+            use_qk_l2norm_in_kernel=True,
+            use_gate_in_kernel=True,
+            use_beta_sigmoid_in_kernel=True,
+            state_v_first=True,
+        )[0]
+        return o
+
+    inputs = [p(x) for p in (layer.q_proj, layer.k_proj, layer.v_proj, layer.f_proj, layer.b_proj)]
+    outputs = mix_both_ways(mix, inputs, mask)
+    gate = in_heads(layer.g_proj(x), num_heads)  # (B, L, H, V)
+    o = average(*(layer.o_norm(o, gate) for o in outputs))
+    y: Tensor = layer.o_proj(o.flatten(2))
+    return y if mask is None else y * mask[..., None]
+
+
 class KimiDeltaAttention(Mixer):
     """Kimi Delta Attention with its short convolutions and output gate."""
 
@@ -79,10 +120,18 @@ class KimiDeltaAttention(Mixer):
     presets = {"matched": KimiDeltaConfig(), "released": KimiDeltaConfig(key_width=128)}
     implementations = {
         "reference": Implementation(build=_Parameters),
-        "fla": Implementation(build=_fla_layer, run=fla.run, unavailable=fla.unavailable, default=True),
+        "fla": Implementation(
+            build=_fla_layer,
+            operator=lambda: fla.function("ops.kda", "chunk_kda"),
+            run=fla.run,
+            run_both_ways=_run_both_ways,
+            unavailable=fla.unavailable,
+            default=True,
+        ),
     }
     config: KimiDeltaConfig
     layer: _Parameters
+    operator: Callable[..., Any]
 
     @classmethod
     def state_numbers(cls, config: KimiDeltaConfig) -> int:
