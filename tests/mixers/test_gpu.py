@@ -183,26 +183,38 @@ def test_reversal(dtype: torch.dtype, heads: int) -> None:
         assert torch.equal(gradient, x)
 
 
-def peak_of(name: str, implementation: str, direction: str, *, frames: int = 4000) -> int:
-    """Bytes that a call of the matched stack takes at most beside its weights and its input."""
+def peak_of(name: str, implementation: str, direction: str, *, training: bool, frames: int = 4000) -> int:
+    """Bytes that a call of the matched stack takes at most beside its weights, their gradients and its input."""
     with torch.device("cuda"):
         model = stack.build(name, implementation=implementation, preset="matched", direction=direction).bfloat16()
         x = torch.randn(1, frames, model.width, dtype=torch.bfloat16)
-    with torch.inference_mode():
-        model(x)  # kernels are tuned in the first call, which takes memory too
+
+    def call() -> None:
+        y = model.train(training)(x)
+        if training:
+            y.backward(x)
+
+    with torch.inference_mode(not training):
+        call()  # kernels are tuned in the first call, which takes memory too
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
-        model(x)
+        call()
         return torch.cuda.max_memory_allocated() - before
 
 
 @on_gpu
+@pytest.mark.parametrize("training", [False, True])
 @pytest.mark.timeout(600)
-def test_memory_of_each_direction(name: str, implementation: str) -> None:
+def test_memory_of_each_direction(name: str, implementation: str, training: bool) -> None:
     if not mixers.load(name).causal:
         pytest.skip("never runs backward in time")
-    causal, alternating, both = (peak_of(name, implementation, each) for each in ("causal", "alternating", "both"))
-    print(f"{name}/{implementation}: alternating {alternating / causal:.2f}, both {both / causal:.2f} of causal")
+    causal, alternating, both = (
+        peak_of(name, implementation, each, training=training) for each in ("causal", "alternating", "both")
+    )
+    print(
+        f"{name}/{implementation} {'training' if training else 'inference'}: "
+        f"alternating {alternating / causal:.2f}, both {both / causal:.2f} of causal"
+    )
     assert alternating <= 1.01 * causal
     assert both <= 1.35 * causal
 
