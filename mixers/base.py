@@ -8,16 +8,23 @@ parameters. `reference` reads the same parameters under the same names. So the t
 one loads into the other.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mixers.support.errors import unknown_name
+from mixers.support.errors import UserError, unknown_name
+from mixers.support.reversal import reversal
+
+View = Literal["past", "clip"]  # what a frame sees: itself and the past, or the whole clip
+
+_FRAMES_PER_SECOND = 50  # of the usual encoders of speech
 
 _PRESETS = ("matched", "released")  # for which every mixer states its sizes
 
@@ -41,9 +48,18 @@ class MixerConfig:
 
 
 class SequenceModel(nn.Module, ABC):
-    """Anything from (B, L, D) to (B, L, D) that can be measured: a bare mixer, or a stack of blocks around one."""
+    """Anything from (B, L, D) to (B, L, D) that can be measured: a bare mixer, or a stack of blocks around one.
+
+    Attributes:
+        width: D.
+    """
 
     width: int
+
+    @property
+    def passes(self) -> int:
+        """How often it mixes its frames: twice if it does so in both directions of time, otherwise once."""
+        return 1
 
     @abstractmethod
     def forward(self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None = None) -> Float[Tensor, "B L D"]:
@@ -57,12 +73,12 @@ class SequenceModel(nn.Module, ABC):
 
     @abstractmethod
     def mixing_flops(self, *, batch: int, frames: int) -> int:
-        """Return the floating-point operations between frames, without those of the projections."""
+        """Return the floating-point operations between frames in one pass, without those of the projections."""
 
     def flops(self, *, batch: int, frames: int) -> int:
         """Return the floating-point operations of one forward pass: a multiply-add counts two."""
         matrices = sum(parameter.numel() for parameter in self.parameters() if parameter.ndim > 1)
-        return 2 * batch * frames * matrices + self.mixing_flops(batch=batch, frames=frames)
+        return 2 * batch * frames * matrices + self.passes * self.mixing_flops(batch=batch, frames=frames)
 
     def minimum_bytes(self, *, batch: int, frames: int) -> int:
         """Return the fewest bytes one forward pass must move: input and weights read, output written, once each."""
@@ -77,7 +93,50 @@ class SequenceModel(nn.Module, ABC):
 def _compute_equations(
     mixer: "Mixer", x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None
 ) -> Float[Tensor, "B L D"]:
-    return mixer.reference(x, mask)
+    """Compute the equations in one pass. In a padded batch, they see only the real frames of each sequence."""
+    if mask is None:
+        return mixer.equations(x)
+    out = torch.zeros_like(x)
+    for row, real in enumerate(mask):
+        if not real.any():
+            continue
+        # autocast may have lowered the precision of the result
+        out[row, real] = mixer.equations(x[row : row + 1, real])[0].to(x.dtype)
+    return out
+
+
+def _run_both_ways(
+    run: Callable[[Any, Tensor, Tensor | None], Tensor],
+    mixer: "Mixer",
+    x: Float[Tensor, "B L D"],
+    mask: Bool[Tensor, "B L"] | None,
+) -> Float[Tensor, "B L D"]:
+    return average(*mix_both_ways(lambda x: run(mixer, x, mask), [x], mask))
+
+
+def mix_both_ways(
+    mix: Callable[..., Tensor], inputs: list[Tensor], mask: Bool[Tensor, "B L"] | None
+) -> tuple[Tensor, Tensor]:
+    """Mix forward in time, then backward, and return what came out of each in the order of time, (B, L, ...).
+
+    Args:
+        mix: Mixes the frames of the inputs, causally.
+        inputs: Tensors (B, L, ...). They are taken out of the list, so that their memory is free once they are used.
+        mask: True on real frames, which come first.
+    """
+    reverse = reversal(mask)
+    forward = mix(*inputs)
+    for at, each in enumerate(inputs):
+        inputs[at] = reverse(each)
+    del each
+    backward = mix(*inputs)
+    inputs.clear()
+    return forward, reverse(backward)
+
+
+def average(forward: Tensor, backward: Tensor) -> Tensor:
+    """Return the mean of two tensors, in one pass over them."""
+    return torch.lerp(forward, backward, 0.5)
 
 
 def _always_available(_config: MixerConfig, _device_type: str) -> str:
@@ -95,6 +154,8 @@ class Implementation:
             there is no such function.
         run: Computes the mixer, from the mixer, the features (B, L, D) and the mask (B, L) or None. By default
             it computes the equations.
+        run_both_ways: Computes, from the same, the average of a run forward in time and one backward. By default `run`
+            is called twice. A function of its own can share the projections (`mix_both_ways`).
         unavailable: Returns why it cannot run, for the sizes and ``cpu`` or ``cuda``; empty if it can.
         default: Whether a sweep on a GPU measures it when only the mixer is named; it may depend on the sizes.
     """
@@ -102,6 +163,7 @@ class Implementation:
     build: Callable[[Any], nn.Module] | None = None
     operator: Callable[[], Callable[..., Any]] | None = None
     run: Callable[[Any, Tensor, Tensor | None], Tensor] = _compute_equations
+    run_both_ways: Callable[[Any, Tensor, Tensor | None], Tensor] | None = None
     unavailable: Callable[[Any, str], str] = _always_available
     default: bool | Callable[[Any], bool] = False
 
@@ -115,17 +177,24 @@ class Mixer(SequenceModel):
 
     Attributes:
         arxiv: Identifier of the paper that introduced it; mixers are listed in this order.
-        causal: Whether a frame sees only itself and the frames before it.
+        causal: Whether the mechanism itself lets a frame see only itself and the frames before it.
+        can_be_causal: Whether a mechanism that is not causal computes `equations` and all implementations with the
+            future hidden where `sees` is ``past``, as attention does with a mask.
         implementations: The ways to compute it by name, ``reference`` first, the fastest last.
+        reach: How far back a frame sees in one pass, in a few words, at the number of heads of the presets.
         presets: Its sizes in the presets ``matched`` and ``released``.
         config: Its sizes.
         implementation: The name of the implementation that it was built for.
         layer: The parameters, under the same names in every implementation; None if the mixer itself holds them.
         operator: What the implementation's `operator` loaded; None if it has none.
+        sees: What each frame sees: ``past`` or ``clip``. A causal mechanism sees the whole clip by a run forward in
+            time and one backward, with the same weights and averaged. A new mixer sees what its mechanism does.
     """
 
     arxiv: ClassVar[str]
     causal: ClassVar[bool]
+    can_be_causal: ClassVar[bool] = False
+    reach: ClassVar[str] = "not stated"
     implementations: ClassVar[Mapping[str, Implementation]]
     presets: ClassVar[Mapping[str, MixerConfig]]
 
@@ -133,6 +202,7 @@ class Mixer(SequenceModel):
     implementation: str
     layer: nn.Module | None
     operator: Callable[..., Any] | None
+    sees: View
 
     def __init__(self, config: MixerConfig, *, implementation: str = "reference") -> None:
         """Build the layer with fresh random weights.
@@ -149,10 +219,28 @@ class Mixer(SequenceModel):
         chosen = self.implementations[implementation]
         self.layer = chosen.build(config) if chosen.build else None
         self.operator = chosen.operator() if chosen.operator else None
+        self.sees = "past" if self.causal else "clip"
         self._run = chosen.run
+        self._run_both_ways = chosen.run_both_ways or partial(_run_both_ways, chosen.run)
 
     def forward(self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None = None) -> Float[Tensor, "B L D"]:
-        return self._run(self, x, mask)
+        return (self._run if self.passes == 1 else self._run_both_ways)(self, x, mask)
+
+    def see(self, view: View) -> None:
+        """Set what each frame sees.
+
+        Raises:
+            UserError: The mechanism needs the whole clip.
+        """
+        if view == "past" and not (self.causal or self.can_be_causal):
+            raise UserError(
+                f"{self.name()} cannot be causal: its frames see the whole clip", hint="Choose another direction."
+            )
+        self.sees = view
+
+    @property
+    def passes(self) -> int:
+        return 2 if self.causal and self.sees == "clip" else 1
 
     @classmethod
     def name(cls) -> str:
@@ -183,27 +271,50 @@ class Mixer(SequenceModel):
         """Return why an implementation cannot run on ``cpu`` or ``cuda``; empty if it can."""
         return cls.implementations[implementation].unavailable(config, device_type)
 
+    @classmethod
+    def state_numbers(cls, config: Any) -> int | None:  # noqa: ARG003
+        """Return how many numbers a layer keeps of what it has seen; by default None: they grow with the length."""
+        return None
+
     @abstractmethod
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         """Compute the mechanism as its paper writes it, in plain PyTorch, on sequences without padding."""
 
     def reference(self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None = None) -> Float[Tensor, "B L D"]:
-        """Compute the equations. In a padded batch, they see only the real frames of each sequence."""
-        if mask is None:
-            return self.equations(x)
-        out = torch.zeros_like(x)
-        for row, real in enumerate(mask):
-            if not real.any():
-                continue
-            # autocast may have lowered the precision of the result
-            out[row, real] = self.equations(x[row : row + 1, real])[0].to(x.dtype)
-        return out
+        """Compute the equations, whatever the implementation: in a padded batch on the real frames of each sequence."""
+        if self.passes == 1:
+            return _compute_equations(self, x, mask)
+        return _run_both_ways(_compute_equations, self, x, mask)
+
+
+def half_life(log_keep: float) -> str:
+    """Return the seconds until half is forgotten, if each frame keeps exp(log_keep) of what is held: two digits."""
+    return f"{math.log(0.5) / log_keep / _FRAMES_PER_SECOND:.2g}"
+
+
+def learned_reach(*, least_kept: float, most_kept: float) -> str:
+    """Return the reach of learned decays, from the range of their logarithms in a new layer."""
+    return f"learned half-life, at first {half_life(least_kept)} to {half_life(most_kept)} s"
+
+
+def reach_of_gates(*, normalizer: int = 1) -> str:
+    """Return the reach of forget gates sigmoid(logit)^(1 / normalizer) whose logits come from a new projection.
+
+    Of normalised features, such a projection makes logits with a deviation of 1 / sqrt(3). Nine in ten are within 1.
+    """
+    least, most = (-math.log1p(math.exp(-logit)) / normalizer for logit in (-1, 1))
+    return learned_reach(least_kept=least, most_kept=most)
 
 
 def split_heads(x: Float[Tensor, "B L HW"], num_heads: int) -> Float[Tensor, "B L H W"]:
     """Split the last axis into heads, in at least float32, which states and sums need."""
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     return x.reshape(*x.shape[:-1], num_heads, -1)
+
+
+def in_heads(x: Float[Tensor, "B L HW"], num_heads: int) -> Float[Tensor, "B L H W"]:
+    """Split the last axis into heads, in its own precision."""
+    return x.unflatten(-1, (num_heads, -1))  # type: ignore[no-untyped-call, no-any-return]
 
 
 def rms_norm(x: Float[Tensor, "*B W"], weight: Float[Tensor, " W"], *, eps: float) -> Float[Tensor, "*B W"]:

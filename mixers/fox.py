@@ -12,6 +12,7 @@ cores.
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mixers import kernels
-from mixers.base import Implementation, Mixer, MixerConfig, split_heads
+from mixers.base import Implementation, Mixer, MixerConfig, average, mix_both_ways, reach_of_gates, split_heads
 from mixers.kernels import fla
 from mixers.support import patches
 
@@ -89,7 +90,7 @@ def _triton_unavailable(config: ForgettingConfig, device_type: str) -> str:
 def _run(
     mixer: "ForgettingAttention", x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None
 ) -> Float[Tensor, "B L D"]:
-    """Run the operator between the projections.
+    """Run the operator between the projections, one way or both.
 
     It maps q (B, L, H, K), k and v (B, L, G, K), log forget gates (B, L, H) and a mask (B, L) or None to (B, L, H, K).
     """
@@ -99,7 +100,10 @@ def _run(
     log_forget = F.logsigmoid(layer.f_proj(x).float())  # (B, L, H)
     if mask is not None:
         log_forget = log_forget * mask[..., None]
-    y: Tensor = layer.o_proj(mixer.operator(q, k, v, log_forget, mask).flatten(2))
+    inputs, operator = [q, k, v, log_forget], partial(mixer.operator, mask=mask)
+    del q, k, v, log_forget  # so that each is freed once it is used
+    o = operator(*inputs) if mixer.passes == 1 else average(*mix_both_ways(operator, inputs, mask))
+    y: Tensor = layer.o_proj(o.flatten(2))
     return y if mask is None else y * mask[..., None]
 
 
@@ -108,6 +112,7 @@ class ForgettingAttention(Mixer):
 
     arxiv = "2503.02130"
     causal = True
+    reach = reach_of_gates()
     presets = {"matched": ForgettingConfig(), "released": ForgettingConfig(num_heads=32, num_kv_heads=4)}
     implementations = {
         "reference": Implementation(build=_Parameters),
@@ -115,14 +120,23 @@ class ForgettingAttention(Mixer):
             build=_Parameters,
             operator=lambda: _flex,
             run=_run,
+            run_both_ways=_run,
             unavailable=_flex_unavailable,
             default=lambda config: not _fla_fits(config) and bool(_triton_unavailable(config, "cuda")),
         ),
-        "fla": Implementation(build=_fla_layer, run=fla.run, unavailable=_fla_unavailable, default=_fla_fits),
+        "fla": Implementation(
+            build=_fla_layer,
+            operator=lambda: _fla,
+            run=fla.run,
+            run_both_ways=_run,
+            unavailable=_fla_unavailable,
+            default=_fla_fits,
+        ),
         "triton": Implementation(
             build=_Parameters,
             operator=lambda: kernels.operator("fox"),
             run=_run,
+            run_both_ways=_run,
             unavailable=_triton_unavailable,
             default=lambda config: not _fla_fits(config) and not _triton_unavailable(config, "cuda"),
         ),
@@ -149,6 +163,12 @@ class ForgettingAttention(Mixer):
     def mixing_flops(self, *, batch: int, frames: int) -> int:
         """Those of two products of L x L x D, less the half for the future, which is never computed."""
         return 2 * batch * frames * (frames + 1) * self.width
+
+
+def _fla(q: Tensor, k: Tensor, v: Tensor, log_forget: Tensor, mask: Tensor | None) -> Tensor:  # noqa: ARG001
+    # it is causal, so no real frame sees the padded ones behind it
+    o: Tensor = fla.function("ops.forgetting_attn.parallel", "parallel_forgetting_attn")(q, k, v, log_forget)
+    return o
 
 
 def _flex(q: Tensor, k: Tensor, v: Tensor, log_forget: Tensor, mask: Tensor | None) -> Tensor:

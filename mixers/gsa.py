@@ -6,14 +6,26 @@ by 8, the scores are not scaled, and there is one slot for each key channel of a
 use 64 slots. `num_slots` sets any other number.)
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixers.base import Implementation, Mixer, MixerConfig, rms_norm, split_heads
+from mixers.base import (
+    Implementation,
+    Mixer,
+    MixerConfig,
+    average,
+    in_heads,
+    mix_both_ways,
+    reach_of_gates,
+    rms_norm,
+    split_heads,
+)
 from mixers.kernels import fla
 
 _GATE_LOGIT_NORMALIZER = 8
@@ -25,8 +37,8 @@ class GatedSlotConfig(MixerConfig):
 
     Attributes:
         num_slots: M, the memory slots of a head; None for D / H.
-        always_masked: Whether the library is given a mask even where all frames are real, as in the paper's code. The
-            library then removes padding that is not there, which takes time.
+        always_masked: Whether the library's layer is given a mask even where all frames are real, as in the paper's
+            code. It then removes padding that is not there, which takes time. A run in both directions has no mask.
     """
 
     num_slots: int | None = None
@@ -68,18 +80,49 @@ def _run_fla(
     return y
 
 
+def _run_both_ways(
+    mixer: "GatedSlotAttention", x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None
+) -> Float[Tensor, "B L D"]:
+    """Run the library's operator both ways between the projections, activations and gates of one."""
+    layer: Any = mixer.layer
+    num_heads = mixer.config.num_heads
+    # (B, L, H, K), V for the values
+    inputs = [in_heads(F.silu(p(x)), num_heads) for p in (layer.q_proj, layer.k_proj, layer.v_proj)]
+    log_keep = in_heads(F.logsigmoid(layer.f_proj(x)) / _GATE_LOGIT_NORMALIZER, num_heads)  # (B, L, H, M)
+    inputs += [1 - log_keep.exp(), log_keep]
+    del log_keep  # it is freed once it is used
+    outputs = mix_both_ways(lambda *inputs: mixer.operator(*inputs, scale=1.0)[0], inputs, mask)
+    norm = fla.function("modules.layernorm", "rms_norm")
+    o = average(*(norm(F.silu(o.flatten(2)), layer.g_norm.weight, None) for o in outputs))
+    y: Tensor = layer.o_proj(o)
+    return y if mask is None else y * mask[..., None]
+
+
 class GatedSlotAttention(Mixer):
     """Gated slot attention."""
 
     arxiv = "2409.07146"
     causal = True
+    reach = reach_of_gates(normalizer=_GATE_LOGIT_NORMALIZER)
     presets = {"matched": GatedSlotConfig(), "released": GatedSlotConfig(always_masked=True)}
     implementations = {
         "reference": Implementation(build=_Parameters),
-        "fla": Implementation(build=_fla_layer, run=_run_fla, unavailable=fla.unavailable, default=True),
+        "fla": Implementation(
+            build=_fla_layer,
+            operator=lambda: fla.function("ops.gsa", "chunk_gsa"),
+            run=_run_fla,
+            run_both_ways=_run_both_ways,
+            unavailable=fla.unavailable,
+            default=True,
+        ),
     }
     config: GatedSlotConfig
     layer: _Parameters
+    operator: Callable[..., Any]
+
+    @classmethod
+    def state_numbers(cls, config: GatedSlotConfig) -> int:
+        return 2 * (config.num_slots or config.head_width) * config.width  # H M K + H M V
 
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         layer, num_heads = self.layer, self.config.num_heads
@@ -106,4 +149,4 @@ class GatedSlotAttention(Mixer):
 
     def mixing_flops(self, *, batch: int, frames: int) -> int:
         """Those of the recurrence: decay, outer product and read-out of two states, M x K and M x V a head."""
-        return 10 * batch * frames * (self.config.num_slots or self.config.head_width) * self.width
+        return 5 * batch * frames * self.state_numbers(self.config)

@@ -5,17 +5,31 @@ channel. Then beta of what it holds under the frame's key is replaced by the fra
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixers.base import Implementation, Mixer, MixerConfig, rms_norm, split_heads
+from mixers.base import (
+    Implementation,
+    Mixer,
+    MixerConfig,
+    average,
+    in_heads,
+    learned_reach,
+    mix_both_ways,
+    rms_norm,
+    split_heads,
+)
 from mixers.kernels import fla
 from mixers.support import patches
 from mixers.support.precision import is_full_float32
+
+_RATES, _STEPS = (1.0, 16.0), (0.001, 0.1)  # the ranges of exp(A_log) and of the step in a new layer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +61,8 @@ class _Parameters(nn.Module):
         self.v_conv1d = nn.Conv1d(inner, inner, taps, groups=inner, bias=False)
         self.f_proj = nn.Sequential(nn.Linear(width, head, bias=False), nn.Linear(head, inner, bias=False))
         self.b_proj = nn.Linear(width, num_heads, bias=False)
-        self.A_log = nn.Parameter(torch.empty(num_heads).uniform_(1, 16).log())
-        step = torch.empty(inner).uniform_(math.log(0.001), math.log(0.1)).exp()
+        self.A_log = nn.Parameter(torch.empty(num_heads).uniform_(*_RATES).log())
+        step = torch.empty(inner).uniform_(*map(math.log, _STEPS)).exp()
         self.dt_bias = nn.Parameter(step + torch.log(-torch.expm1(-step)))  # its softplus is the step
         self.g_proj = nn.Sequential(nn.Linear(width, head, bias=False), nn.Linear(head, inner))
         self.o_norm = nn.RMSNorm(head)
@@ -68,18 +82,60 @@ def _fla_layer(config: KimiDeltaConfig) -> nn.Module:
     return layer
 
 
+def _run_both_ways(
+    mixer: "KimiDeltaAttention", x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None
+) -> Float[Tensor, "B L D"]:
+    """Run the library's convolutions and operator both ways between the projections of one."""
+    layer: Any = mixer.layer
+    num_heads = mixer.config.num_heads
+
+    def mix(q: Tensor, k: Tensor, v: Tensor, gate: Tensor, beta: Tensor) -> Tensor:
+        convolved = (layer.q_conv1d(q)[0], layer.k_conv1d(k)[0], layer.v_conv1d(v)[0])
+        o: Tensor = mixer.operator(
+            *(in_heads(each, num_heads) for each in (*convolved, gate)),  # (B, L, H, K), V for the values
+            beta,
+            A_log=layer.A_log,
+            dt_bias=layer.dt_bias,
+            use_qk_l2norm_in_kernel=True,
+            use_gate_in_kernel=True,
+            use_beta_sigmoid_in_kernel=True,
+            state_v_first=True,
+        )[0]
+        return o
+
+    inputs = [p(x) for p in (layer.q_proj, layer.k_proj, layer.v_proj, layer.f_proj, layer.b_proj)]
+    outputs = mix_both_ways(mix, inputs, mask)
+    gate = in_heads(layer.g_proj(x), num_heads)  # (B, L, H, V)
+    o = average(*(layer.o_norm(o, gate) for o in outputs))
+    y: Tensor = layer.o_proj(o.flatten(2))
+    return y if mask is None else y * mask[..., None]
+
+
 class KimiDeltaAttention(Mixer):
     """Kimi Delta Attention with its short convolutions and output gate."""
 
     arxiv = "2510.26692"
     causal = True
+    reach = learned_reach(least_kept=-_RATES[1] * _STEPS[1], most_kept=-_RATES[0] * _STEPS[0])
     presets = {"matched": KimiDeltaConfig(), "released": KimiDeltaConfig(key_width=128)}
     implementations = {
         "reference": Implementation(build=_Parameters),
-        "fla": Implementation(build=_fla_layer, run=fla.run, unavailable=fla.unavailable, default=True),
+        "fla": Implementation(
+            build=_fla_layer,
+            operator=lambda: fla.function("ops.kda", "chunk_kda"),
+            run=fla.run,
+            run_both_ways=_run_both_ways,
+            unavailable=fla.unavailable,
+            default=True,
+        ),
     }
     config: KimiDeltaConfig
     layer: _Parameters
+    operator: Callable[..., Any]
+
+    @classmethod
+    def state_numbers(cls, config: KimiDeltaConfig) -> int:
+        return config.num_heads * (config.key_width or config.head_width) ** 2  # H K V
 
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         layer, num_heads = self.layer, self.config.num_heads
@@ -110,8 +166,7 @@ class KimiDeltaAttention(Mixer):
 
     def mixing_flops(self, *, batch: int, frames: int) -> int:
         """Those of the recurrence: decay, read-out by key, outer product and read-out by query, each K x V a head."""
-        head = self.config.key_width or self.config.head_width
-        return 7 * batch * frames * self.config.num_heads * head**2
+        return 7 * batch * frames * self.state_numbers(self.config)
 
 
 def _convolve(x: Float[Tensor, "B L C"], weight: Float[Tensor, "C 1 taps"]) -> Float[Tensor, "B L C"]:

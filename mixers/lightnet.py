@@ -8,7 +8,6 @@ works on all of time at once; the library's steps from the first frame to the la
 """
 
 import dataclasses
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mixers import kernels
-from mixers.base import Implementation, Mixer, MixerConfig, rms_norm, split_heads
+from mixers.base import Implementation, Mixer, MixerConfig, average, in_heads, mix_both_ways, rms_norm, split_heads
 from mixers.kernels import fla
 
 
@@ -88,9 +87,32 @@ def _run_triton(
     if mask is not None:
         logit = logit.masked_fill(~mask[..., None, None], float("-inf"))
     key, log_decay = mixer.operator(logit)
-    o, _ = importlib.import_module("fla.ops.gla").chunk_gla(q, key, v, log_decay, state_v_first=True)
-    norm_gate_project = importlib.import_module("fla.modules.fused_norm_gate").rms_norm_swish_gate_linear
+    o, _ = fla.function("ops.gla", "chunk_gla")(q, key, v, log_decay, state_v_first=True)
+    norm_gate_project = fla.function("modules.fused_norm_gate", "rms_norm_swish_gate_linear")
     y: Tensor = norm_gate_project(o.flatten(2), layer.g_proj(x), layer.g_norm.weight, None, layer.o_proj.weight, None)
+    return y if mask is None else y * mask[..., None]
+
+
+def _run_both_ways(
+    mixer: "LightNet", x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None
+) -> Float[Tensor, "B L D"]:
+    """Run the library's operator both ways between the projections of one, with keys and decays of either kernel."""
+    layer: Any = mixer.layer
+    num_heads = mixer.config.num_heads
+    attend = fla.function("ops.gla", "chunk_gla")
+
+    def mix(q: Tensor, logit: Tensor, v: Tensor) -> Tensor:
+        key, log_decay = mixer.operator(logit)[:2]
+        o: Tensor = attend(q, key, v, log_decay, state_v_first=True)[0]
+        return o
+
+    # (B, L, H, K), V for the values
+    inputs = [in_heads(each, num_heads) for each in (F.silu(layer.q_proj(x)), layer.k_proj(x), layer.v_proj(x))]
+    outputs = mix_both_ways(mix, inputs, mask)
+    norm_gate = fla.function("modules.fused_norm_gate", "rms_norm_gated")
+    gate = layer.g_proj(x)  # (B, L, D)
+    o = average(*(norm_gate(o.flatten(2), gate, layer.g_norm.weight, None, eps=1e-6) for o in outputs))
+    y: Tensor = layer.o_proj(o)
     return y if mask is None else y * mask[..., None]
 
 
@@ -99,12 +121,15 @@ class LightNet(Mixer):
 
     arxiv = "2405.21022"
     causal = True
+    reach = "the whole past, as a mean with learned weights"
     presets = {"matched": LightNetConfig(), "released": _RELEASED}
     implementations = {
         "reference": Implementation(build=_Parameters),
         "fla": Implementation(
             build=_fla_layer,
+            operator=lambda: fla.function("ops.gsa.gate", "fused_additive_gate"),
             run=fla.run,
+            run_both_ways=_run_both_ways,
             unavailable=fla.unavailable,
             default=lambda config: not _prefers_triton(config),
         ),
@@ -112,6 +137,7 @@ class LightNet(Mixer):
             build=_fla_layer,
             operator=lambda: kernels.operator("lightnet"),
             run=_run_triton,
+            run_both_ways=_run_both_ways,
             unavailable=_triton_unavailable,
             default=_prefers_triton,
         ),
@@ -119,6 +145,10 @@ class LightNet(Mixer):
     config: LightNetConfig
     layer: _Parameters
     operator: Callable[..., Any]
+
+    @classmethod
+    def state_numbers(cls, config: LightNetConfig) -> int:
+        return (config.key_width or config.head_width) * config.width  # H K V
 
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         layer, num_heads = self.layer, self.config.num_heads
@@ -142,4 +172,4 @@ class LightNet(Mixer):
 
     def mixing_flops(self, *, batch: int, frames: int) -> int:
         """Those of the recurrence: decay, outer product and read-out of a state of K x V a head."""
-        return 5 * batch * frames * (self.config.key_width or self.config.head_width) * self.width
+        return 5 * batch * frames * self.state_numbers(self.config)

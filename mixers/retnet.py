@@ -5,15 +5,28 @@ multi-scale retention). As in flash-linear-attention, positions are rotary and t
 """
 
 import importlib.metadata
+import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixers.base import Implementation, Mixer, MixerConfig, rms_norm, split_heads
+from mixers.base import (
+    Implementation,
+    Mixer,
+    MixerConfig,
+    average,
+    half_life,
+    in_heads,
+    mix_both_ways,
+    rms_norm,
+    split_heads,
+)
 from mixers.kernels import fla
 
 # For Hopper, some versions of Triton miscompile the library's backward pass where tiles are narrow. At a key width of
@@ -69,18 +82,55 @@ def _is_miscompiled() -> bool:
     return _FIRST_MISCOMPILING <= version < _FIRST_FIXED
 
 
+def _run_both_ways(
+    mixer: "RetNet", x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None
+) -> Float[Tensor, "B L D"]:
+    """Run the library's operator both ways between the projections of one. Each way counts its own positions."""
+    layer: Any = mixer.layer
+    num_heads = mixer.config.num_heads
+
+    def mix(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        o: Tensor = mixer.operator(*layer.rotary(q, k), v)[0]
+        return o
+
+    # (B, L, H, K), V for the values
+    inputs = [in_heads(p(x), num_heads) for p in (layer.q_proj, layer.k_proj, layer.v_proj)]
+    outputs = mix_both_ways(mix, inputs, mask)
+    gate = in_heads(layer.g_proj(x), num_heads)  # (B, L, H, V)
+    o = average(*(layer.g_norm_swish_gate(o, gate) for o in outputs))
+    y: Tensor = layer.o_proj(o.flatten(2))
+    return y if mask is None else y * mask[..., None]
+
+
+def _half_lives(num_heads: int) -> str:
+    return ", ".join(half_life(math.log1p(-(2.0 ** (-5 - head)))) for head in range(num_heads))
+
+
 class RetNet(Mixer):
     """Multi-scale retention with an output gate."""
 
     arxiv = "2307.08621"
     causal = True
+    reach = f"fixed half-lives of {_half_lives(MixerConfig().num_heads)} s by head"
     presets = {"matched": RetNetConfig(), "released": RetNetConfig()}
     implementations = {
         "reference": Implementation(build=_Parameters),
-        "fla": Implementation(build=_fla_layer, run=fla.run, unavailable=_fla_unavailable, default=True),
+        "fla": Implementation(
+            build=_fla_layer,
+            operator=lambda: fla.function("ops.retention", "chunk_retention"),
+            run=fla.run,
+            run_both_ways=_run_both_ways,
+            unavailable=_fla_unavailable,
+            default=True,
+        ),
     }
     config: RetNetConfig
     layer: _Parameters
+    operator: Callable[..., Any]
+
+    @classmethod
+    def state_numbers(cls, config: RetNetConfig) -> int:
+        return config.head_width * config.expand_v * config.width  # H K V
 
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         layer, num_heads = self.layer, self.config.num_heads
@@ -94,8 +144,7 @@ class RetNet(Mixer):
 
     def mixing_flops(self, *, batch: int, frames: int) -> int:
         """Those of the recurrent form (equation 6): decay, outer product and read-out of a state of K x V a head."""
-        state = self.config.head_width * self.config.expand_v * self.width  # H K V
-        return 5 * batch * frames * state
+        return 5 * batch * frames * self.state_numbers(self.config)
 
 
 def _decay(frames: int, num_heads: int, *, like: Tensor) -> Float[Tensor, "H L L"]:

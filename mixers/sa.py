@@ -1,10 +1,10 @@
-"""SA: softmax attention, every frame with every other, in both directions.
+"""SA: softmax attention, every frame with every other, or with those before it.
 
 Source: Vaswani et al. 2017, "Attention Is All You Need", arXiv 1706.03762, equation 1. Queries, keys and values are
 projected without bias, the output with one, as in the efficiency study that this suite follows.
 
 `eager` is what that study measured: two L x L matrices of every head lie in memory, scores and weights. `sdpa` computes
-the same with PyTorch's fused kernels.
+the same with PyTorch's fused kernels. With a causal mask these skip the future; `eager` computes it and hides it.
 """
 
 from collections.abc import Callable
@@ -23,12 +23,16 @@ def _eager(
     k: Float[Tensor, "B H L K"],
     v: Float[Tensor, "B H L V"],
     visible: Bool[Tensor, "B 1 1 L"] | None,
+    *,
+    is_causal: bool,
 ) -> Float[Tensor, "B H L V"]:
     """Attend with two tensors of (B, H, L, L) in memory: scores and weights."""
     scale = q.shape[-1] ** -0.25  # on both queries and keys, which keeps the products small in half precision
     scores = (q * scale) @ (k * scale).transpose(-1, -2)  # (B, H, L, L)
     if visible is not None:
         scores = scores.masked_fill(~visible, float("-inf"))
+    if is_causal:
+        scores.masked_fill_(_future(scores), float("-inf"))  # in place, since a copy would be a third such tensor
     weights: Tensor = scores.softmax(-1)  # (B, H, L, L)
     del scores  # so that two such tensors are in memory only during the softmax
     if visible is not None:
@@ -43,17 +47,21 @@ def _run(
         p(x).unflatten(-1, (mixer.config.num_heads, -1)).transpose(1, 2)  # (B, H, L, K)
         for p in (mixer.q_proj, mixer.k_proj, mixer.v_proj)
     )
-    visible = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, L)
-    o = mixer.operator(q, k, v, visible)
+    is_causal = mixer.sees == "past"
+    # with a causal mask, no real frame sees the padded ones behind it
+    visible = None if mask is None or is_causal else mask[:, None, None, :]  # (B, 1, 1, L)
+    o = mixer.operator(q, k, v, visible, is_causal=is_causal)
     y: Tensor = mixer.o_proj(o.transpose(1, 2).flatten(2))
     return y if mask is None else y * mask[..., None]
 
 
 class SoftmaxAttention(Mixer):
-    """Bidirectional softmax attention. It holds its parameters itself, not in a layer, as its checkpoints do."""
+    """Softmax attention. It holds its parameters itself, not in a layer, as its checkpoints do."""
 
     arxiv = "1706.03762"
     causal = False
+    can_be_causal = True
+    reach = "the whole clip"
     presets = {"matched": MixerConfig(), "released": MixerConfig()}
     implementations = {
         "reference": Implementation(),
@@ -72,9 +80,17 @@ class SoftmaxAttention(Mixer):
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         q, k, v = (split_heads(p(x), self.config.num_heads) for p in (self.q_proj, self.k_proj, self.v_proj))
         scores = torch.einsum("bihk,bjhk->bhij", q, k) / q.shape[-1] ** 0.5
+        if self.sees == "past":
+            scores = scores.masked_fill(_future(scores), float("-inf"))
         o = torch.einsum("bhij,bjhv->bihv", scores.softmax(-1), v)
         return self.o_proj(o.flatten(2).to(x.dtype))  # type: ignore[no-any-return]
 
     def mixing_flops(self, *, batch: int, frames: int) -> int:
-        """Those of two products of L x L x D."""
-        return 4 * batch * frames**2 * self.width
+        """Those of two products of L x L x D, less the half for the future where it is hidden."""
+        pairs = frames * (frames + 1) // 2 if self.sees == "past" else frames**2
+        return 4 * batch * pairs * self.width
+
+
+def _future(scores: Float[Tensor, "B H L L"]) -> Bool[Tensor, "L L"]:
+    """Return which keys come after each query."""
+    return torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)

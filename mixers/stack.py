@@ -8,11 +8,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import mixers
-from mixers.base import Mixer, MixerConfig, SequenceModel
+from mixers.base import Mixer, MixerConfig, SequenceModel, View
 from mixers.support.errors import unknown_name
+from mixers.support.reversal import reversal
 
 _SIZES_OF = {"matched": "matched", "layer": "matched", "released": "released"}  # the mixers' own presets
 PRESETS = tuple(_SIZES_OF)
+
+# Which frames a frame may see. A mechanism that is not causal sees the whole clip in all but `causal`. The others do as
+# they are in `causal` and `paper`. In `alternating` the blocks of a stack take turns forward and backward in time; a
+# bare mixer is its first block. In `both` each block runs its mixer forward and backward and averages.
+DIRECTIONS = ("causal", "alternating", "both", "paper")
 
 DEPTH = 2
 TARGET_PARAMETERS = 20_000_000
@@ -50,23 +56,42 @@ class Block(nn.Module):
 
 
 class MixerStack(SequenceModel):
-    """A stack of blocks with the same kind of mixer. The feed-forward's width brings it to its target size."""
+    """A stack of blocks with the same kind of mixer. The feed-forward's width brings it to its target size.
 
-    def __init__(self, layers: list[Mixer], *, target_parameters: int = TARGET_PARAMETERS) -> None:
+    Attributes:
+        alternating: Whether the blocks take turns forward and backward in time. The frames are reversed between them,
+            not around each mixer, since norms and feed-forwards take frames in any order.
+    """
+
+    def __init__(
+        self, layers: list[Mixer], *, target_parameters: int = TARGET_PARAMETERS, alternating: bool = False
+    ) -> None:
         super().__init__()
         self.width = layers[0].width
+        self.alternating = alternating
         inner_width = feed_forward_width(layers, target_parameters=target_parameters)
         self.blocks = nn.ModuleList(Block(layer, inner_width) for layer in layers)
 
     def forward(self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None = None) -> Float[Tensor, "B L D"]:
         if mask is not None:
             x = x * mask[..., None]  # zeros stay zeros through every block
+        if self.alternating:
+            return self._alternate(x, mask)
         for block in self.blocks:
             x = block(x, mask)
         return x
 
+    def _alternate(self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None) -> Float[Tensor, "B L D"]:
+        reverse = reversal(mask)
+        for index, block in enumerate(self.blocks):
+            if index > 0:
+                x = reverse(x)  # rebound, so that the frames in the other order are free during the block
+            x = block(x, mask)
+        return reverse(x) if len(self.blocks) % 2 == 0 else x
+
     def mixing_flops(self, *, batch: int, frames: int) -> int:
-        return sum(m.mixing_flops(batch=batch, frames=frames) for m in self.modules() if isinstance(m, Mixer))
+        layers = (module for module in self.modules() if isinstance(module, Mixer))
+        return sum(layer.passes * layer.mixing_flops(batch=batch, frames=frames) for layer in layers)
 
 
 def feed_forward_width(layers: list[Mixer], *, target_parameters: int) -> int:
@@ -82,7 +107,20 @@ def sizes(mixer: type[Mixer], preset: str) -> MixerConfig:
     return mixer.presets[_SIZES_OF[preset]]
 
 
-def build(name: str, *, implementation: str, preset: str, width: int | None = None, seed: int = 0) -> SequenceModel:
+def view(mixer: type[Mixer], direction: str) -> View:
+    """Return what a mixer's frames see in one of `DIRECTIONS`."""
+    return "past" if direction == "causal" or (mixer.causal and direction != "both") else "clip"
+
+
+def build(
+    name: str,
+    *,
+    implementation: str,
+    preset: str,
+    width: int | None = None,
+    direction: str = "paper",
+    seed: int = 0,
+) -> SequenceModel:
     """Build the model of a preset, on the default device, with seeded weights, ready for inference.
 
     Args:
@@ -90,17 +128,21 @@ def build(name: str, *, implementation: str, preset: str, width: int | None = No
         implementation: One of its implementations.
         preset: One of `PRESETS`, as in `assemble`.
         width: D; None for that of the preset.
+        direction: One of `DIRECTIONS`. It changes no weight.
         seed: Seed of the weights. The global random state does not change.
 
     Raises:
-        UserError: There is no such mixer, implementation or preset.
+        UserError: There is no such mixer, implementation, preset or direction, or the mixer cannot be causal.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return assemble(name, implementation=implementation, preset=preset, width=width).eval()
+        model = assemble(name, implementation=implementation, preset=preset, width=width, direction=direction)
+        return model.eval()
 
 
-def assemble(name: str, *, implementation: str, preset: str, width: int | None = None) -> SequenceModel:
+def assemble(
+    name: str, *, implementation: str, preset: str, width: int | None = None, direction: str = "paper"
+) -> SequenceModel:
     """Build the model of a preset, with weights drawn from the global random state.
 
     Args:
@@ -109,28 +151,49 @@ def assemble(name: str, *, implementation: str, preset: str, width: int | None =
         preset: ``matched``, a stack of 20 M parameters at a width of 1,024, and at other widths in proportion to their
             square; ``layer``, one mixer of that stack alone; or ``released``, the bare layer of the paper's code.
         width: D; None for that of the preset.
+        direction: One of `DIRECTIONS`. It changes no weight.
 
     Raises:
-        UserError: There is no such mixer, implementation or preset.
+        UserError: There is no such mixer, implementation, preset or direction, or the mixer cannot be causal.
     """
     mixer = mixers.load(name)
     if preset not in PRESETS:
         raise unknown_name("preset", preset, PRESETS)
+    if direction not in DIRECTIONS:
+        raise unknown_name("direction", direction, DIRECTIONS)
     config = sizes(mixer, preset)
     share = 1.0 if width is None else width / config.width
     config = config if width is None else dataclasses.replace(config, width=width)
     depth = DEPTH if preset == "matched" else 1
     layers = [mixer(config, implementation=implementation) for _ in range(depth)]
-    return (
-        MixerStack(layers, target_parameters=round(TARGET_PARAMETERS * share**2)) if preset == "matched" else layers[0]
+    for layer in layers:
+        layer.see(view(mixer, direction))
+    if preset != "matched":
+        return layers[0]
+    return MixerStack(
+        layers,
+        target_parameters=round(TARGET_PARAMETERS * share**2),
+        alternating=mixer.causal and direction == "alternating",
     )
 
 
-def count_parameters(name: str, *, preset: str) -> int:
-    """Return the exact number of parameters of a model, without allocating it.
+def count_parameters(name: str, *, preset: str, direction: str = "paper") -> int:
+    """Return the exact number of parameters of a model, the same in every direction, without allocating it.
 
     Raises:
-        UserError: There is no such mixer or preset.
+        UserError: There is no such mixer, preset or direction, or the mixer cannot be causal.
     """
     with torch.device("meta"):
-        return build(name, implementation="reference", preset=preset).parameter_count()
+        return build(name, implementation="reference", preset=preset, direction=direction).parameter_count()
+
+
+def matched_feed_forward_width(name: str) -> int:
+    """Return the inner width of the feed-forward in a mixer's matched stack, without allocating it.
+
+    Raises:
+        UserError: There is no such mixer.
+    """
+    mixer = mixers.load(name)
+    with torch.device("meta"), torch.random.fork_rng():
+        layers = [mixer(sizes(mixer, "matched")) for _ in range(DEPTH)]
+    return feed_forward_width(layers, target_parameters=TARGET_PARAMETERS)

@@ -1,9 +1,11 @@
-"""flash-linear-attention's layers: how they are imported and run, and where they cannot run."""
+"""flash-linear-attention's layers and operators: how they are imported and run, and where they cannot run."""
 
 import functools
 import importlib
 import importlib.util
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -22,6 +24,12 @@ def layers() -> ModuleType:
         module = importlib.import_module("fla.layers")
     use_prepared_configurations("fla")
     return module
+
+
+def function(module: str, name: str) -> Callable[..., Any]:
+    """Return a function of the library, for instance ``chunk_kda`` of ``ops.kda``, once `layers` has been called."""
+    found: Callable[..., Any] = getattr(importlib.import_module(f"fla.{module}"), name)
+    return found
 
 
 def unavailable(_: object, device_type: str) -> str:

@@ -19,6 +19,7 @@ from mixers.base import Mixer
 from mixers.kernels import fla
 from mixers.sa import SoftmaxAttention
 from mixers.support.precision import DTYPES, use_precision
+from mixers.support.reversal import reversal
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -84,10 +85,14 @@ def poison() -> None:
     del blocks
 
 
-def build(name: str, implementation: str, precision: str) -> Mixer:
+def build(name: str, implementation: str, precision: str, *, turned: bool = False) -> Mixer:
+    """A mixer; if turned, attention sees the past, and the others run forward and backward in time."""
     torch.manual_seed(0)
     mixer = mixers.load(name)
-    return mixer(mixer.presets["matched"], implementation=implementation).to("cuda", DTYPES[precision])
+    built = mixer(mixer.presets["matched"], implementation=implementation).to("cuda", DTYPES[precision])
+    if turned:
+        built.see("clip" if mixer.causal else "past")
+    return built
 
 
 def error(value: Tensor, expected: Tensor) -> float:
@@ -108,19 +113,19 @@ def results(
 
 
 def exact_results(
-    name: str, implementation: str, precision: str, x: Tensor, upstream: Tensor
+    name: str, implementation: str, precision: str, x: Tensor, upstream: Tensor, *, turned: bool = False
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The same in float64 by the reference."""
-    exact = build(name, implementation, precision).double()
+    exact = build(name, implementation, precision, turned=turned).double()
     return results(exact, exact.reference, x.double(), upstream.double())
 
 
 @on_gpu
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("frames", [63, 499, 2749])
+@pytest.mark.parametrize(("frames", "turned"), [(63, False), (499, False), (2749, False), (63, True), (499, True)])
 @pytest.mark.timeout(600)
-def test_output_and_gradients(name: str, implementation: str, precision: str, frames: int) -> None:
-    mixer = build(name, implementation, precision)
+def test_output_and_gradients(name: str, implementation: str, precision: str, frames: int, turned: bool) -> None:
+    mixer = build(name, implementation, precision, turned=turned)
     generator = torch.Generator("cuda").manual_seed(frames)
     x, upstream = (
         torch.randn(1, frames, mixer.width, device="cuda", generator=generator).to(DTYPES[precision]) for _ in range(2)
@@ -132,11 +137,11 @@ def test_output_and_gradients(name: str, implementation: str, precision: str, fr
     y, gradients = results(mixer, mixer, x, upstream)
     gradients = {key: value.clone() for key, value in gradients.items()}
 
-    expected, expected_gradients = exact_results(name, implementation, precision, x, upstream)
+    expected, expected_gradients = exact_results(name, implementation, precision, x, upstream, turned=turned)
     errors = {key: error(gradients[key], value) for key, value in expected_gradients.items()}
     worst = max(errors, key=lambda key: errors[key])
     print(
-        f"{name}/{implementation} {precision} {frames}: inference {error(inferred, expected):.1e}, "
+        f"{name}/{implementation} {precision} {frames}{' turned' * turned}: inference {error(inferred, expected):.1e}, "
         f"training {error(y, expected):.1e}, gradient of {worst} {errors[worst]:.1e}"
     )
     of_output, of_gradients = bounds(implementation, precision)
@@ -147,8 +152,9 @@ def test_output_and_gradients(name: str, implementation: str, precision: str, fr
 
 
 @on_gpu
-def test_a_padded_batch_equals_each_sequence_alone(name: str, implementation: str) -> None:
-    mixer, lengths = build(name, implementation, "bfloat16"), (499, 63, 200)
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_padded_batch_equals_each_sequence_alone(name: str, implementation: str, turned: bool) -> None:
+    mixer, lengths = build(name, implementation, "bfloat16", turned=turned), (499, 63, 200)
     x = torch.randn(len(lengths), max(lengths), mixer.width, device="cuda").bfloat16()
     mask = torch.arange(x.shape[1], device="cuda") < torch.tensor(lengths, device="cuda")[:, None]
     with torch.inference_mode():
@@ -156,6 +162,61 @@ def test_a_padded_batch_equals_each_sequence_alone(name: str, implementation: st
         alone = torch.cat([mixer(x[row : row + 1, :length])[0] for row, length in enumerate(lengths)])
     assert (y[~mask] == 0).all()
     assert error(y[mask], alone.double()) < bounds(implementation, "bfloat16")[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("heads", [4, 3])  # a row of three heads of bfloat16 is no multiple of 8 bytes
+def test_reversal(dtype: torch.dtype, heads: int) -> None:
+    lengths = torch.tensor([99, 0, 42], device="cuda")
+    mask = torch.arange(99, device="cuda") < lengths[:, None]
+    for x in (
+        torch.randn(3, 99, heads, device="cuda", dtype=dtype),
+        torch.randn(3, 99, 4, 256, device="cuda").to(dtype),
+    ):
+        x.requires_grad_()
+        poison()
+        whole, y = reversal(None)(x), reversal(mask)(x)
+        assert torch.equal(whole, x.flip(1))
+        for row, length in enumerate(lengths.tolist()):
+            assert torch.equal(y[row], torch.cat((x[row, :length].flip(0), x[row, length:])))
+        (gradient,) = torch.autograd.grad(y, x, reversal(mask)(x))
+        assert torch.equal(gradient, x)
+
+
+def peak_of(name: str, implementation: str, direction: str, *, training: bool, frames: int = 4000) -> int:
+    """Bytes that a call of the matched stack takes at most beside its weights, their gradients and its input."""
+    with torch.device("cuda"):
+        model = stack.build(name, implementation=implementation, preset="matched", direction=direction).bfloat16()
+        x = torch.randn(1, frames, model.width, dtype=torch.bfloat16)
+
+    def call() -> None:
+        y = model.train(training)(x)
+        if training:
+            y.backward(x)
+
+    with torch.inference_mode(not training):
+        call()  # kernels are tuned in the first call, which takes memory too
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        call()
+        return torch.cuda.max_memory_allocated() - before
+
+
+@on_gpu
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.timeout(600)
+def test_memory_of_each_direction(name: str, implementation: str, training: bool) -> None:
+    if not mixers.load(name).causal:
+        pytest.skip("never runs backward in time")
+    causal, alternating, both = (
+        peak_of(name, implementation, each, training=training) for each in ("causal", "alternating", "both")
+    )
+    print(
+        f"{name}/{implementation} {'training' if training else 'inference'}: "
+        f"alternating {alternating / causal:.2f}, both {both / causal:.2f} of causal"
+    )
+    assert alternating <= 1.01 * causal
+    assert both <= 1.35 * causal
 
 
 def errors_in(precision: str, name: str, implementation: str) -> tuple[float, float]:

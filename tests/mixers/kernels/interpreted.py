@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 import mixers
+from mixers.base import View
 from mixers.fox import ForgettingConfig
 from mixers.kernels import operator
 
@@ -66,10 +67,11 @@ def compiled(name: str, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return function(*inputs), torch.compile(function, fullgraph=True, backend="aot_eager")(*inputs)
 
 
-def forgetting_layer(num_kv_heads: int | None, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def forgetting_layer(num_kv_heads: int | None, view: View, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """FoX on our kernels, and by its equations."""
     torch.manual_seed(0)
     config = dataclasses.replace(ForgettingConfig(), width=64, num_heads=4, num_kv_heads=num_kv_heads)
     layer = mixers.load("fox")(config, implementation="triton").double()
+    layer.see(view)
     with torch.no_grad():
         return layer(x, mask), layer.reference(x, mask)
