@@ -61,6 +61,7 @@ class MixerStack(SequenceModel):
     Attributes:
         alternating: Whether the blocks take turns forward and backward in time. The frames are reversed between them,
             not around each mixer, since norms and feed-forwards take frames in any order.
+        feed_forward_width: The inner width of each feed-forward.
     """
 
     def __init__(
@@ -69,8 +70,8 @@ class MixerStack(SequenceModel):
         super().__init__()
         self.width = layers[0].width
         self.alternating = alternating
-        inner_width = feed_forward_width(layers, target_parameters=target_parameters)
-        self.blocks = nn.ModuleList(Block(layer, inner_width) for layer in layers)
+        self.feed_forward_width = feed_forward_width(layers, target_parameters=target_parameters)
+        self.blocks = nn.ModuleList(Block(layer, self.feed_forward_width) for layer in layers)
 
     def forward(self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None = None) -> Float[Tensor, "B L D"]:
         if mask is not None:
@@ -110,6 +111,11 @@ def sizes(mixer: type[Mixer], preset: str) -> MixerConfig:
 def view(mixer: type[Mixer], direction: str) -> View:
     """Return what a mixer's frames see in one of `DIRECTIONS`."""
     return "past" if direction == "causal" or (mixer.causal and direction != "both") else "clip"
+
+
+def is_causal(mixer: type[Mixer], direction: str, *, preset: str) -> bool:
+    """Tell whether no frame of a model sees a later one: in ``alternating`` only if it is a single layer."""
+    return view(mixer, direction) == "past" and not (direction == "alternating" and preset == "matched")
 
 
 def build(

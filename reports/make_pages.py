@@ -13,7 +13,6 @@ from typing import Any
 
 from tabulate import tabulate
 
-from bench.efficiency.records import Record
 from bench.efficiency.store import WALL_FILE, read_records
 from bench.reporting.efficiency.choices import estimates, left_out, ranking
 from bench.reporting.efficiency.claims_page import what_takes_the_advantage
@@ -151,15 +150,24 @@ def sweeps(gpu: str) -> str:
     return _table(("folder", "command", "wall time"), rows)
 
 
-def agreement() -> str:
-    """Return how many cases of two sweeps of the same code, one after the other, agree."""
+def repeats() -> str:
+    """Return how far pairs of default sweeps of the same code agree, as repeats.py found it."""
+    pairs = [json.loads(line) for line in (REPORTS / GPUS["H100"] / "repeats.jsonl").read_text().splitlines()]
     rows = []
-    for gpu, folder in GPUS.items():
-        for what, name in (("single calls", "cold-against-warm"), ("CUDA graphs", "graph-against-graph")):
-            text = (REPORTS / folder / f"{name}.txt").read_text()
-            (agreeing,) = re.findall(r"(\d+ of \d+) medians within 1\s?%", text)
-            rows.append((f"{gpu}, {what}", agreeing, f"[{name}.txt]({folder}/{name}.txt)"))
-    return _table(("two sweeps of the same code", "GPU times within 1 %", "comparison"), rows)
+    for pair in pairs:
+        gpu, latency, crossings = pair["gpu"], pair["latency"], pair["crossings"]
+        rows.append(
+            (
+                pair["host"],
+                f"{gpu['within 1 %']} of {gpu['cases']}",
+                str(gpu["false"]),
+                f"{crossings['meet']} of {crossings['pairs']}",
+                f"{latency['within 1 %']} of {latency['cases']}",
+                f"{latency['false']} of {latency['cases']}",
+            )
+        )
+    headers = ("host", "GPU times within 1 %", "false verdicts", "crossings whose intervals meet")
+    return _table((*headers, "single calls within 1 %", "false verdicts, 5 processes"), rows)
 
 
 def layers() -> str:
@@ -216,49 +224,6 @@ def _kernel_row(label: str, measured: list[list[dict[str, Any]]], memory: Callab
     return (*cells, library, ours)
 
 
-def between_processes() -> str:
-    """Return how far short calls and energies of two sweeps of the same code differ."""
-    calls, graphs = (
-        max(map(_microseconds_apart, *_pair(folder, *names)))
-        for folder, *names in (
-            ("nvidia-h200", "bfloat16-cold", "bfloat16"),
-            ("nvidia-h100", "graph", "graph-again"),
-        )
-    )
-    energies = [
-        max(pair) / min(pair)
-        for pair in zip(
-            *([each.energy_j or 0.0 for each in side] for side in _pair("nvidia-h200", "bfloat16-cold", "bfloat16")),
-            strict=True,
-        )
-    ]
-    rows = [
-        ("GPU time of calls below 0.5 ms, H200", f"up to {calls:.0f} us"),
-        ("GPU time of CUDA graphs below 0.5 ms, H100", f"up to {graphs:.0f} us"),
-        (
-            "energy, H200",
-            (
-                f"{sum(each <= 1.2 for each in energies)} of {len(energies)} cases within 20 %, "
-                f"the worst by a factor of {max(energies):.1f}"
-            ),
-        ),
-    ]
-    return _table(("between two processes", "difference"), rows)
-
-
-def _pair(gpu: str, one: str, other: str) -> tuple[list[Record], list[Record]]:
-    """Return the records of two sweeps of the same cases, in the same order."""
-    first = read_records(REPORTS / gpu / one)
-    second = {each.case: each for each in read_records(REPORTS / gpu / other)}
-    return first, [second[each.case] for each in first]
-
-
-def _microseconds_apart(one: Record, other: Record) -> float:
-    assert one.gpu_ms
-    assert other.gpu_ms
-    return 1000 * abs(one.gpu_ms - other.gpu_ms) if one.gpu_ms < 0.5 else 0.0
-
-
 def _table(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return tabulate([list(row) for row in rows], headers=list(headers), tablefmt="github", disable_numparse=True)
 
@@ -268,10 +233,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "advantage": advantage,
     "training": training,
     **{f"sweeps {gpu}": functools.partial(sweeps, gpu) for gpu in GPUS},
-    "agreement": agreement,
+    "repeats": repeats,
     "layers": layers,
     "kernels": kernels,
-    "between processes": between_processes,
 }
 
 _PLACE = re.compile(r"(<!-- table: (?P<name>[^>]+?) -->\n).*?(?=<!-- end -->)", re.DOTALL)

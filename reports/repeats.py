@@ -1,6 +1,7 @@
-"""Tells how far pairs of sweeps of the same code agree: ``python reports/repeats.py OUTPUT.json BEFORE AFTER [...]``.
+"""Tells how far two sweeps of the same code agree: ``python reports/repeats.py FILE.json HOST BEFORE AFTER``.
 
-Each verdict of "faster" or "slower" between two sweeps of the same code is a false alarm. Needs no torch.
+It adds a line for the pair to the file. HOST is any name for the machine. Each verdict of "faster" or "slower" between
+two sweeps of the same code is a false alarm. Needs no torch.
 """
 
 import json
@@ -12,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.efficiency.store import read_header, read_pooled
+from bench.efficiency.store import read_header, read_pooled, read_records
 from bench.reporting.efficiency.comparison import SERIES, compare
 from bench.reporting.efficiency.crossings import crossings
 from bench.reporting.efficiency.verdict import medians_agree
@@ -20,12 +21,13 @@ from bench.reporting.efficiency.verdict import medians_agree
 Row = Mapping[str, Any]
 
 
-def agreement(before: Path, after: Path) -> dict[str, object]:
+def agreement(host: str, before: Path, after: Path) -> dict[str, object]:
     """Return the verdicts between two sweeps, and how many of their crossings in GPU time meet."""
     header = read_header(before)
     return {
         "device": header.device,
-        "host": header.environment.get("host_processor", ""),
+        "host": host,
+        "started_at": read_records(before)[0].started_at,
         "processes": header.plan.processes,
         **{by: _verdicts(before, after, by) for by in SERIES},
         "crossings": _crossings(before, after),
@@ -63,6 +65,7 @@ def _meet(one: Row, other: Row) -> bool:
 
 
 if __name__ == "__main__":
-    output, *folders = map(Path, sys.argv[1:])
-    pairs = [agreement(*pair) for pair in zip(folders[::2], folders[1::2], strict=True)]
-    output.write_text(json.dumps(pairs, indent=1) + "\n", encoding="utf-8")
+    file, host, before, after = sys.argv[1:]
+    line = json.dumps(agreement(host, Path(before), Path(after)))
+    with Path(file).open("a", encoding="utf-8") as lines:
+        lines.write(f"{line}\n")

@@ -63,7 +63,13 @@ def layer_of(mixer: str, case: Mapping[str, str]) -> Contestant:
 
 @functools.lru_cache(maxsize=1)
 def model_of(contestant: Contestant) -> SequenceModel:
-    model = stack.build(contestant.mixer, implementation=contestant.implementation, preset="matched")
+    setting = contestant.setting
+    model = stack.build(
+        contestant.mixer,
+        implementation=contestant.implementation,
+        preset=setting.preset,
+        direction=setting.direction,
+    )
     return model.to(DEVICE_TYPE, DTYPE)
 
 

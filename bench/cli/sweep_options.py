@@ -20,7 +20,7 @@ MaxSeconds = Annotated[
     float | None, typer.Option(help="Longest audio; default: 400 on a GPU, 5 on a CPU.", show_default=False)
 ]
 Lengths = Annotated[str | None, typer.Option(help="Lengths of audio in seconds: 10,20,40", show_default=False)]
-Preset = Annotated[str, typer.Option(help=f"{PRESETS} This and the next four take one or several: matched,released")]
+Preset = Annotated[str, typer.Option(help=f"{PRESETS} This and the next five take one or several: matched,released")]
 Precision = Annotated[
     str | None,
     typer.Option(
@@ -38,6 +38,16 @@ TextTokens = Annotated[
     int | None,
     typer.Option(
         help="Frames of text that each call appends to the audio; default: 100 in released, otherwise none.",
+        show_default=False,
+    ),
+]
+Direction = Annotated[
+    str | None,
+    typer.Option(
+        help="Which frames a frame may see. causal: itself and the past. alternating (default of matched): blocks take "
+        "turns forward and backward in time, so that two blocks see the whole clip. both: each block mixes forward and "
+        "backward with the same weights and averages. paper (default of layer and released): softmax attention sees "
+        "the whole clip, the others the past. Softmax attention sees the whole clip in all but causal.",
         show_default=False,
     ),
 ]

@@ -81,9 +81,9 @@ def tune(
 
 @app.command("list", rich_help_panel=MEASURE)
 def list_mixers(preset: Annotated[str, typer.Option(help=PRESETS)] = "matched") -> None:
-    """Show mixers, implementations and exact parameter counts, and what runs on this machine."""
+    """Show the mixers: exact parameter counts, how far back each sees, and which implementations run here."""
     from rich.console import Console
 
-    from bench.efficiency.listing import table
+    from bench.efficiency.listing import tables
 
-    Console().print(table(preset=preset))
+    Console().print(tables(preset=preset))

@@ -68,7 +68,11 @@ class ModelUnderTest:
         contestant = task.contestant
         self._model: SequenceModel = (
             stack.build(
-                contestant.mixer, implementation=contestant.implementation, preset=setting.preset, seed=task.plan.seed
+                contestant.mixer,
+                implementation=contestant.implementation,
+                preset=setting.preset,
+                direction=setting.direction,
+                seed=task.plan.seed,
             )
             .to(self._device_type, self._dtype)
             .train(setting.pass_ == "training")

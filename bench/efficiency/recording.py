@@ -17,6 +17,7 @@ from bench.efficiency.records import Measurement, Record, Samples, Status
 from bench.efficiency.task import Task
 from bench.environment import versions
 from bench.speech import frames_of, samples_of
+from mixers import stack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,7 @@ class Recorder:
             limits: What the GPU can do at best; None if unknown.
         """
         contestant, plan, installed = self.task.contestant, self.task.plan, versions()
+        mixer, setting = mixers.load(contestant.mixer), contestant.setting
         record = Record(
             mixer=contestant.mixer,
             implementation=contestant.implementation,
@@ -87,7 +89,9 @@ class Recorder:
             frames=frames_of(samples_of(seconds)),
             status=status,
             error=error,
-            causal=mixers.load(contestant.mixer).causal,
+            causal=stack.is_causal(mixer, setting.direction, preset=setting.preset),
+            reach=mixer.reach,
+            state_numbers=mixer.state_numbers(stack.sizes(mixer, setting.preset)),
             input=self.task.source.description,
             seed=plan.seed,
             device=self.device,
@@ -99,7 +103,7 @@ class Recorder:
             torch=installed["torch"],
             triton=installed["triton"],
             fla=installed["fla"],
-            **dataclasses.asdict(contestant.setting),
+            **dataclasses.asdict(setting),
         )
         if sizes is not None:
             record = dataclasses.replace(record, **dataclasses.asdict(sizes))

@@ -71,6 +71,8 @@ class Record:
         latency_ms_high: Highest median of one process; empty likewise.
         cache: State of the GPU's L2 cache before each call: ``warm``, or ``cold`` (overwritten).
         text_tokens: Frames of text appended to each sequence within the call.
+        direction: Which frames a frame may see: ``causal``, ``alternating``, ``both`` or ``paper``, as
+            ``sbench sweep --help`` explains. Before schema version 5: ``paper``.
         paper_ms: Mean over utterances of one call each, after one warm-up call, as the paper timed it. Only for the
             preset ``released``.
         void_samples: Samples thrown away because something disturbed their window; the next columns say what.
@@ -100,7 +102,12 @@ class Record:
         configurations: How many of the kernels used a configuration of each origin: shipped for this GPU, shipped for
             another GPU of its architecture, saved on this machine, or tuned in this process. Empty if no kernel has a
             choice.
-        causal: Whether a frame sees only the frames before it.
+        causal: Whether a frame of the whole model sees only itself and the frames before it.
+        reach: How far back a frame sees in one pass of the mixer, in words. Empty before schema version 5.
+        state_numbers: How many numbers a layer keeps of what it has seen of a sequence; empty if they grow with the
+            length, and before schema version 5.
+        feed_forward_width: Inner width of the feed-forward that brings a stack to its size; empty without one, and
+            before schema version 5.
         flops: Arithmetic of one call, as the mechanism's equations state it.
         minimum_bytes: The fewest bytes that one call must move: it reads input and weights once and writes the output
             once. Training also moves their gradients.
@@ -159,6 +166,7 @@ class Record:
     latency_ms_high: float | None = None
     cache: str = "warm"
     text_tokens: int = 0
+    direction: str = "paper"
     paper_ms: float | None = None
     void_samples: int = 0
     compilations: int = 0
@@ -185,6 +193,9 @@ class Record:
     longest_fitting_seconds: float | None = None
     configurations: str = ""
     causal: bool
+    reach: str = ""
+    state_numbers: int | None = None
+    feed_forward_width: int | None = None
     flops: int | None = None
     minimum_bytes: int | None = None
     peak_tflops: float | None = None

@@ -29,6 +29,7 @@ def choose_settings(
     batches: Sequence[int] = (1,),
     text_tokens: int | None = None,
     cold_cache: bool = False,
+    directions: Sequence[str] | None = None,
 ) -> tuple[Setting, ...]:
     """Return every combination of the values given for each axis.
 
@@ -41,6 +42,7 @@ def choose_settings(
         batches: Whole numbers from 1.
         text_tokens: By default ``RELEASED_TEXT_TOKENS`` in ``released``, otherwise none.
         cold_cache: Whether the L2 cache is overwritten before each call, which needs a GPU.
+        directions: Of `mixers.stack.DIRECTIONS`; by default that of `default_direction` for each preset.
 
     Raises:
         UserError: A value is unknown, given twice, or not for this device.
@@ -54,7 +56,8 @@ def choose_settings(
     settings = []
     for preset in _checked("preset", presets, stack.PRESETS):
         chosen = precisions or (default_precision(preset, device_type=device_type),)
-        for precision, execution, pass_, batch in itertools.product(
+        for direction, precision, execution, pass_, batch in itertools.product(
+            _checked("direction", directions or (default_direction(preset),), stack.DIRECTIONS),
             _checked("precision", chosen, tuple(DTYPES)),
             _checked("execution", executions, EXECUTIONS),
             _checked("pass", passes, PASSES),
@@ -71,6 +74,7 @@ def choose_settings(
                     batch=batch,
                     text_tokens=appended if text_tokens is None else text_tokens,
                     cache="cold" if cold_cache else "warm",
+                    direction=direction,
                 )
             )
     return tuple(settings)
@@ -81,6 +85,11 @@ def default_precision(preset: str, *, device_type: str) -> str:
     if device_type != "cuda":
         return "float32"
     return "native" if preset == "released" else "bfloat16"
+
+
+def default_direction(preset: str) -> str:
+    """Return the direction of a preset: in a stack every frame sees the whole clip, in a layer it is the paper's."""
+    return "alternating" if preset == "matched" else "paper"
 
 
 def batch_error(text: str) -> UserError:

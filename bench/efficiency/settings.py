@@ -22,6 +22,10 @@ class Setting:
         batch: Sequences in one call, B.
         text_tokens: Frames of text that each call appends to each sequence.
         cache: The state of the GPU's L2 cache before each call: ``warm``, or ``cold`` (overwritten).
+        direction: Which frames a frame may see. ``causal``: itself and the past. ``alternating``: blocks take turns
+            forward and backward in time. ``both``: each block mixes in both directions with the same weights and
+            averages. ``paper``: softmax attention sees the whole clip, the others the past. Softmax attention sees the
+            whole clip in all but ``causal``.
     """
 
     __pydantic_config__ = STRICT
@@ -33,11 +37,13 @@ class Setting:
     batch: int = 1
     text_tokens: int = 0
     cache: str = "warm"
+    direction: str = "paper"
 
     @property
     def label(self) -> str:
-        """In words. Precision, preset and pass are always named, the other axes if they differ from their defaults."""
+        """In words. Precision, preset and pass are always named, the other axes if they differ from the simplest."""
         parts = [self.precision, f"{self.preset} preset", self.pass_]
+        parts += [] if self.direction == "paper" else [f"{self.direction} direction"]
         parts += [] if self.execution == "eager" else [f"{self.execution} execution"]
         parts += [] if self.batch == 1 else [f"batch {self.batch}"]
         parts += [f"{self.text_tokens} text tokens"] if self.text_tokens else []

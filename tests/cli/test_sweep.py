@@ -184,3 +184,28 @@ def test_what_later_processes_have_not_timed_is_timed_on_resuming(sbench: Sbench
     assert [each.process for each in read_samples(folder)] == [1] * 4 + [2] * 4
     assert path.read_bytes().startswith(b"".join(lines[:5]))
     assert (folder / "records.jsonl").read_bytes() == records
+
+
+def test_every_direction_is_measured(sbench: Sbench, tmp_path: Path) -> None:
+    directions = ("causal", "alternating", "both", "paper")
+    sweep = ("sweep", "sa/sdpa", "retnet", "--lengths", "0.1", "--device", "cpu", "--time-budget", "600")
+    code, _, err = sbench(*sweep, "--direction", ",".join(directions), "--output", "run")
+    assert code == 0
+    assert "alternating direction" in err
+    records = {(record.mixer, record.direction): record for record in read_records(tmp_path / "run")}
+    assert {record.status for record in records.values()} == {"ok"}
+    for mixer, causal in (("sa", [True, False, False, False]), ("retnet", [True, False, False, True])):
+        assert [records[mixer, direction].causal for direction in directions] == causal
+        assert len({records[mixer, direction].parameters for direction in directions}) == 1
+    flops = {case: record.flops or 0 for case, record in records.items()}
+    assert flops["sa", "causal"] < flops["sa", "both"] == flops["sa", "alternating"]
+    assert flops["retnet", "both"] > flops["retnet", "alternating"] == flops["retnet", "causal"]
+    assert {path.name for path in (tmp_path / "run").glob("figure2*")} == {
+        f"figure2-{direction}.png" for direction in directions
+    }
+
+
+def test_the_default_direction_lets_every_frame_of_a_stack_see_the_clip(sbench: Sbench, tmp_path: Path) -> None:
+    sbench("sweep", "retnet", "--preset", "matched,layer", "--lengths", "0.1", "--device", "cpu", "--output", "run")
+    found = [(record.preset, record.direction, record.causal) for record in read_records(tmp_path / "run")]
+    assert found == [("matched", "alternating", False), ("layer", "paper", True)]

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 import mixers
-from bench.efficiency.listing import table
+from bench.efficiency.listing import tables
 from bench.efficiency.selection import choose_contestants, choose_settings
 from bench.efficiency.settings import Contestant
 from mixers import stack
@@ -49,7 +49,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def listed() -> str:
     console = Console(width=120)
     with console.capture() as capture:
-        console.print(table(preset="matched"))
+        console.print(tables(preset="matched"))
     return capture.get()
 
 
@@ -111,4 +111,8 @@ def test_the_list_says_what_runs_here_and_why_not() -> None:
         for implementation in mixers.load(name).implementations:
             assert f"{name}/{implementation}" in text
     assert "too little shared memory at 256 a head" in text
-    assert "bidirectional" in text
+    assert "fixed half-lives of 0.44, 0.88, 1.8, 3.5 s by head" in text
+    assert "524,288" in text
+    for name, width in (("retnet", "512"), ("kda", "1,536"), ("lightnet", "1,792"), ("sa", "1,888")):
+        (row,) = (line for line in text.splitlines() if line.startswith(f"{name} "))
+        assert width in row

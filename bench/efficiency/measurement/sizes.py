@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from mixers.base import SequenceModel
+from mixers.stack import MixerStack
 
 # For each product of the forward pass, the backward pass computes two: the gradients of both factors. It also moves
 # the gradients of everything that the forward pass moves.
@@ -17,11 +18,13 @@ class Sizes:
         parameters: Count of trainable parameters.
         flops: Arithmetic of one call; None if the call did not come about.
         minimum_bytes: The fewest bytes that one call must move; None likewise.
+        feed_forward_width: Inner width of a stack's feed-forward; None for a bare layer.
     """
 
     parameters: int
     flops: int | None = None
     minimum_bytes: int | None = None
+    feed_forward_width: int | None = None
 
 
 def sizes_of(model: SequenceModel, *, batch: int, frames: int, pass_: str) -> Sizes:
@@ -38,4 +41,5 @@ def sizes_of(model: SequenceModel, *, batch: int, frames: int, pass_: str) -> Si
         parameters=model.parameter_count(),
         flops=model.flops(batch=batch, frames=frames) * (TRAINING_FLOPS if training else 1),
         minimum_bytes=model.minimum_bytes(batch=batch, frames=frames) * (TRAINING_BYTES if training else 1),
+        feed_forward_width=model.feed_forward_width if isinstance(model, MixerStack) else None,
     )

@@ -14,7 +14,7 @@ from bench.reporting.efficiency.verdict import RESOLUTION, THRESHOLD, Judgement,
 
 # Of five processes on each side, all of one side must be faster than all of the other. The cases of a mixer share its
 # processes, and a host's state shifts whole sweeps. So with a level of 5 %, up to 6 of 77 cases were false alarms
-# between two sweeps of the same code; with 1 % up to 3 (reports/nvidia-h100/repeats.json).
+# between two sweeps of the same code; with 1 % up to 3 (reports/nvidia-h100/repeats.jsonl).
 ALPHA = 0.01
 
 

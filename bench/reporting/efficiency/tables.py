@@ -9,6 +9,7 @@ from bench.efficiency.records import Record
 from bench.reporting.efficiency import analysis
 from bench.reporting.efficiency.choices import choices, left_out
 from bench.reporting.efficiency.crossings import crossings
+from bench.reporting.efficiency.mechanisms import mechanisms
 from bench.reporting.efficiency.overview import by_setting, distinguish
 from bench.reporting.efficiency.quantities import conclusive_time, refusal
 from bench.reporting.table_files import write_table
@@ -20,6 +21,7 @@ _TABLES = {
     "floors": analysis.floors,
     "capacities": analysis.capacities,
     "choices": choices,
+    "mechanisms": mechanisms,
 }
 
 
