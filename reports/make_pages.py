@@ -31,8 +31,14 @@ _MATCHED = "sbench sweep --lengths 5,10,25,50,75,100,150,200,250,300,350,400 --p
 
 # What each folder was made by. measure.sh runs the same commands.
 COMMANDS = {
-    "bfloat16": "sbench sweep --max-seconds 400",
+    "bfloat16": "sbench sweep --max-seconds 400 --processes 5",
     "bfloat16-cold": "the same before it, with empty caches",
+    **{
+        f"direction-{direction}": f"sbench sweep --max-seconds 400 --direction {direction} --pass inference,training"
+        for direction in ("causal", "alternating", "both")
+    },
+    "direction-paper": "sbench sweep --max-seconds 400 --direction paper",
+    "directions": "sbench report direction-* --output directions",
     "graph": "sbench sweep --max-seconds 400 --execution graph",
     "graph-again": "the same again",
     "native": "sbench sweep --max-seconds 400 --precision native",
@@ -49,6 +55,8 @@ COMMANDS = {
 # The page or picture of each folder that a reader should open first.
 _FIRST = {
     **{f"matched-{precision}": "results.csv" for precision in ("bfloat16", "tf32", "float32")},
+    **{f"direction-{direction}": "results.csv" for direction in ("causal", "alternating", "both", "paper")},
+    "directions": "overview.png",
     "matched": "claims.md",
     "released": "claims.md",
     "kernels": "tables/floors.md",
@@ -57,10 +65,10 @@ _FIRST = {
 
 
 class Sweep:
-    """The records of a committed sweep of one setting. Times are the GPU's own, unless they are named the paper's."""
+    """The inference of a committed sweep. Times are the GPU's own, unless they are named the paper's."""
 
     def __init__(self, folder: str) -> None:
-        self.records = read_records(REPORTS / folder)
+        self.records = [each for each in read_records(REPORTS / folder) if each.pass_ == "inference"]
 
     def value(self, name: str, quantity: Quantity) -> float:
         """Return a figure of a mixer at 400 s."""
@@ -108,6 +116,17 @@ def findings() -> str:
         if (text := left_out(each.records))
     ]
     return "\n\n".join([_table(("", "by", "paper", "released", "matched"), rows), *notes])
+
+
+def directions() -> str:
+    """Return who is fastest when every frame may see the whole clip, and when none may see the future."""
+    rows = []
+    for direction in ("causal", "alternating", "both", "paper"):
+        sweep = Sweep(f"nvidia-h100/direction-{direction}")
+        fastest = [sweep.fastest(seconds) for seconds in (10, 100, 400)]
+        rows.append((f"`{direction}`", *fastest, sweep.speed_up("kda/fla", over="sa/sdpa")))
+    fused = "KDA against fused attention at 400 s"
+    return _table(("direction", "fastest at 10 s", "at 100 s", "at 400 s", fused), rows)
 
 
 def advantage() -> str:
@@ -230,6 +249,7 @@ def _table(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "findings": findings,
+    "directions": directions,
     "advantage": advantage,
     "training": training,
     **{f"sweeps {gpu}": functools.partial(sweeps, gpu) for gpu in GPUS},
