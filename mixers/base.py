@@ -8,7 +8,6 @@ parameters. `reference` reads the same parameters under the same names. So the t
 one loads into the other.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,11 +19,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mixers.support.errors import UserError, unknown_name
-from mixers.support.reversal import reversal
+from mixers.support.reversal import average, mix_both_ways
 
 View = Literal["past", "clip"]  # what a frame sees: itself and the past, or the whole clip
-
-_FRAMES_PER_SECOND = 50  # of the usual encoders of speech
 
 _PRESETS = ("matched", "released")  # for which every mixer states its sizes
 
@@ -112,31 +109,6 @@ def _run_both_ways(
     mask: Bool[Tensor, "B L"] | None,
 ) -> Float[Tensor, "B L D"]:
     return average(*mix_both_ways(lambda x: run(mixer, x, mask), [x], mask))
-
-
-def mix_both_ways(
-    mix: Callable[..., Tensor], inputs: list[Tensor], mask: Bool[Tensor, "B L"] | None
-) -> tuple[Tensor, Tensor]:
-    """Mix forward in time, then backward, and return what came out of each in the order of time, (B, L, ...).
-
-    Args:
-        mix: Mixes the frames of the inputs, causally.
-        inputs: Tensors (B, L, ...). They are taken out of the list, so that their memory is free once they are used.
-        mask: True on real frames, which come first.
-    """
-    reverse = reversal(mask)
-    forward = mix(*inputs)
-    for at, each in enumerate(inputs):
-        inputs[at] = reverse(each)
-    del each
-    backward = mix(*inputs)
-    inputs.clear()
-    return forward, reverse(backward)
-
-
-def average(forward: Tensor, backward: Tensor) -> Tensor:
-    """Return the mean of two tensors, in one pass over them."""
-    return torch.lerp(forward, backward, 0.5)
 
 
 def _always_available(_config: MixerConfig, _device_type: str) -> str:
@@ -285,25 +257,6 @@ class Mixer(SequenceModel):
         if self.passes == 1:
             return _compute_equations(self, x, mask)
         return _run_both_ways(_compute_equations, self, x, mask)
-
-
-def half_life(log_keep: float) -> str:
-    """Return the seconds until half is forgotten, if each frame keeps exp(log_keep) of what is held: two digits."""
-    return f"{math.log(0.5) / log_keep / _FRAMES_PER_SECOND:.2g}"
-
-
-def learned_reach(*, least_kept: float, most_kept: float) -> str:
-    """Return the reach of learned decays, from the range of their logarithms in a new layer."""
-    return f"learned half-life, at first {half_life(least_kept)} to {half_life(most_kept)} s"
-
-
-def reach_of_gates(*, normalizer: int = 1) -> str:
-    """Return the reach of forget gates sigmoid(logit)^(1 / normalizer) whose logits come from a new projection.
-
-    Of normalised features, such a projection makes logits with a deviation of 1 / sqrt(3). Nine in ten are within 1.
-    """
-    least, most = (-math.log1p(math.exp(-logit)) / normalizer for logit in (-1, 1))
-    return learned_reach(least_kept=least, most_kept=most)
 
 
 def split_heads(x: Float[Tensor, "B L HW"], num_heads: int) -> Float[Tensor, "B L H W"]:

@@ -21,9 +21,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mixers import kernels
-from mixers.base import Implementation, Mixer, MixerConfig, average, mix_both_ways, reach_of_gates, split_heads
+from mixers.base import Implementation, Mixer, MixerConfig, split_heads
 from mixers.kernels import fla
 from mixers.support import patches
+from mixers.support.forgetting import reach_of_gates
+from mixers.support.reversal import average, mix_both_ways
 
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask

@@ -15,18 +15,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixers.base import (
-    Implementation,
-    Mixer,
-    MixerConfig,
-    average,
-    in_heads,
-    mix_both_ways,
-    reach_of_gates,
-    rms_norm,
-    split_heads,
-)
+from mixers.base import Implementation, Mixer, MixerConfig, in_heads, rms_norm, split_heads
 from mixers.kernels import fla
+from mixers.support.forgetting import reach_of_gates
+from mixers.support.reversal import average, mix_both_ways
 
 _GATE_LOGIT_NORMALIZER = 8
 

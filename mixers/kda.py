@@ -14,20 +14,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixers.base import (
-    Implementation,
-    Mixer,
-    MixerConfig,
-    average,
-    in_heads,
-    learned_reach,
-    mix_both_ways,
-    rms_norm,
-    split_heads,
-)
+from mixers.base import Implementation, Mixer, MixerConfig, in_heads, rms_norm, split_heads
 from mixers.kernels import fla
 from mixers.support import patches
+from mixers.support.forgetting import learned_reach
 from mixers.support.precision import is_full_float32
+from mixers.support.reversal import average, mix_both_ways
 
 _RATES, _STEPS = (1.0, 16.0), (0.001, 0.1)  # the ranges of exp(A_log) and of the step in a new layer
 

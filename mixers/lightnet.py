@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mixers import kernels
-from mixers.base import Implementation, Mixer, MixerConfig, average, in_heads, mix_both_ways, rms_norm, split_heads
+from mixers.base import Implementation, Mixer, MixerConfig, in_heads, rms_norm, split_heads
 from mixers.kernels import fla
+from mixers.support.reversal import average, mix_both_ways
 
 
 @dataclass(frozen=True, kw_only=True)

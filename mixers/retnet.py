@@ -16,18 +16,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixers.base import (
-    Implementation,
-    Mixer,
-    MixerConfig,
-    average,
-    half_life,
-    in_heads,
-    mix_both_ways,
-    rms_norm,
-    split_heads,
-)
+from mixers.base import Implementation, Mixer, MixerConfig, in_heads, rms_norm, split_heads
 from mixers.kernels import fla
+from mixers.support.forgetting import half_life
+from mixers.support.reversal import average, mix_both_ways
 
 # For Hopper, some versions of Triton miscompile the library's backward pass where tiles are narrow. At a key width of
 # 16, compute-sanitizer finds reads beyond the tiles, and the loss becomes nan. At 256 the results are right. Where the

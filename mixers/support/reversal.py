@@ -1,4 +1,4 @@
-"""Sequences in reverse order of time, the real frames first as before."""
+"""Mixing in both directions of time, and sequences in reverse order, the real frames first as before."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-_WIDE = torch.int64  # 8 bytes: a thread of a GPU that copies 2 at a time leaves most of the memory's bandwidth unused
+_WIDE = torch.int64  # 8 bytes, so that a thread of a GPU copies more than one element of bfloat16 at a time
 
 
 def reversal(mask: Bool[Tensor, "B L"] | None) -> Callable[[Tensor], Tensor]:
@@ -23,6 +23,31 @@ def reversal(mask: Bool[Tensor, "B L"] | None) -> Callable[[Tensor], Tensor]:
     frame = torch.arange(mask.shape[1], device=mask.device)
     order = torch.where(mask, mask.sum(1, keepdim=True) - 1 - frame, frame)  # (B, L)
     return lambda x: _Reverse.apply(x, order)  # type: ignore[no-untyped-call]
+
+
+def mix_both_ways(
+    mix: Callable[..., Tensor], inputs: list[Tensor], mask: Bool[Tensor, "B L"] | None
+) -> tuple[Tensor, Tensor]:
+    """Mix forward in time, then backward, and return what came out of each in the order of time, (B, L, ...).
+
+    Args:
+        mix: Mixes the frames of the inputs, causally.
+        inputs: Tensors (B, L, ...). They are taken out of the list, so that their memory is free once they are used.
+        mask: True on real frames, which come first.
+    """
+    reverse = reversal(mask)
+    forward = mix(*inputs)
+    for at, each in enumerate(inputs):
+        inputs[at] = reverse(each)
+    del each
+    backward = mix(*inputs)
+    inputs.clear()
+    return forward, reverse(backward)
+
+
+def average(forward: Tensor, backward: Tensor) -> Tensor:
+    """Return the mean of two tensors, in one pass over them."""
+    return torch.lerp(forward, backward, 0.5)
 
 
 class _Reverse(torch.autograd.Function):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from mixers import stack
 from mixers.base import Implementation, Mixer, MixerConfig, SequenceModel, View
 from mixers.sa import SoftmaxAttention
 from mixers.support.errors import UserError
-from mixers.support.reversal import reversal
+from mixers.support.reversal import mix_both_ways, reversal
 from tests.mixers.test_contract import PAPER, every_mixer, features, on_cpu, small
 from tests.mixers.test_equations import SECOND_FORMS, heads, merged
 from tests.mixers.test_registry import MEAN
@@ -229,6 +230,20 @@ def test_reversal_keeps_padding_behind(dtype: torch.dtype, lengths: list[int], w
             assert torch.equal(y[row, length:], view[row, length:])
         assert torch.equal(reversal(mask)(y), view)
         assert torch.equal(reversal(None)(view), view.flip(1))
+
+
+def test_the_second_way_holds_no_input_of_the_first() -> None:
+    first: list[Any] = []
+
+    def mix(*inputs: Tensor) -> Tensor:
+        assert all(reference() is None for reference in first)
+        first.extend(map(weakref.ref, inputs))
+        return torch.stack(inputs).sum(0)
+
+    with torch.inference_mode():
+        forward, backward = mix_both_ways(mix, [torch.ones(1, 4, 2), torch.arange(8.0).view(1, 4, 2)], None)
+    assert torch.equal(forward, backward)
+    assert all(reference() is None for reference in first)
 
 
 @pytest.mark.parametrize("mask", [None, torch.tensor([[True, True, True], [True, False, False]])])
