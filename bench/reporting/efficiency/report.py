@@ -116,13 +116,15 @@ def _figures(records: Sequence[Record], folder: Path, *, host: str, formats: Seq
 
 def _everything(records: Sequence[Record], folder: Path, *, host: str) -> None:
     # These take seconds to import, and a sweep does not need them.
-    from bench.reporting.efficiency import claims_page
+    from bench.reporting.efficiency import claims_page, directions
     from bench.reporting.efficiency.grids import draw_floors, draw_overview
     from bench.reporting.efficiency.tables import write_tables
 
     folder.mkdir(parents=True, exist_ok=True)
     _figures(records, folder, host=host, formats=("png", "pdf"))
     draw_overview(records, folder / "overview")
+    if directions.can_be_drawn(records):
+        directions.draw_directions(records, folder / "directions")
     if any(record.floor_ms for record in records):
         draw_floors(records, folder / "floors")
     write_tables(records, folder / "tables")

@@ -1,0 +1,74 @@
+"""A figure that sets the directions side by side: what each mixer costs if a frame may see more or less."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+
+from bench.efficiency.records import Record
+from bench.reporting.efficiency.overview import BASELINES, CPU_NOTICE, names_of
+from bench.reporting.efficiency.quantities import Quantity, main_time, measured
+from bench.reporting.figures import save, style_of
+
+_TITLES = {
+    "causal": "causal: no frame sees a later one",
+    "alternating": "alternating: blocks take turns in time",
+    "both": "both: each block in both directions",
+    "paper": "paper: attention sees the clip,\nthe others the past",
+}
+_PANEL = (4.2, 3.6)  # inches
+
+
+def can_be_drawn(records: Sequence[Record]) -> bool:
+    """Tell whether the records have several directions and agree in all else but the pass."""
+    directions = {each.direction for each in records}
+    rest = {(each.preset, each.precision, each.execution, each.batch, each.text_tokens, each.cache) for each in records}
+    return len(directions) > 1 and len(rest) == 1
+
+
+def draw_directions(records: Sequence[Record], stem: Path) -> None:
+    """Draw the time over the length, a column for each direction and a row for each pass, without the baseline.
+
+    The panels of a row share their linear axes.
+
+    Raises:
+        OSError: A file cannot be written; the old file is still there.
+    """
+    label, time = main_time(records)
+    directions = [each for each in _TITLES if each in {record.direction for record in records}]
+    passes = list(dict.fromkeys(record.pass_ for record in records))
+    every = names_of(records)
+    names = [name for name in every if name not in BASELINES] or every
+    size = (_PANEL[0] * len(directions), _PANEL[1] * len(passes) + 1)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(passes), len(directions), squeeze=False, sharex=True, sharey="row")
+    for row, pass_ in enumerate(passes):
+        for column, direction in enumerate(directions):
+            alike = [each for each in records if (each.pass_, each.direction) == (pass_, direction)]
+            _panel(grid[row, column], alike, names, every, time)
+            grid[row, column].set_title(_TITLES[direction] if row == 0 else "", fontsize="medium")
+        grid[row, 0].set_ylabel(f"{pass_}: {label} (ms)")
+        grid[row, 0].set(xlim=(0, None), ylim=(0, None))  # and so of the whole row
+    for axes in grid[-1]:
+        axes.set_xlabel("Length of audio (s)")
+    styles = [style_of(name, every) for name in names]
+    handles = [Line2D([], [], color=colour, marker=marker) for colour, marker in styles]
+    first = records[0]
+    notice = f"\n{CPU_NOTICE}" if first.device_type == "cpu" else ""
+    figure.suptitle(f"{first.device}, {first.precision}, {first.preset} preset{notice}", weight="bold")
+    figure.legend(handles=handles, labels=names, loc="outside lower center", ncols=len(names))
+    save(figure, stem)
+
+
+def _panel(axes: Axes, records: Sequence[Record], names: Sequence[str], every: Sequence[str], time: Quantity) -> None:
+    for name in names:
+        colour, marker = style_of(name, every)
+        points = [(each.seconds, time(each)) for each in measured(records, name, time)]
+        if points:
+            axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4)
+    axes.grid(alpha=0.3)
