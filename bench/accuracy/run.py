@@ -28,6 +28,20 @@ PRESETS: tuple[Preset, ...] = get_args(Preset)
 
 _FORMER_PRESETS = {"paper": "matched"}  # names in earlier runs and commands
 
+Direction = Literal["causal", "alternating", "both", "paper"]
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+
+_DEFAULT_DIRECTIONS: dict[Preset, Direction] = {"matched": "alternating", "released": "paper"}
+_FORMER_DIRECTION: Direction = "paper"  # of earlier runs, which name none
+
+# What a frame sees in each direction: in softmax attention, and in the mixers that are causal themselves.
+SEEN: dict[Direction, tuple[str, str]] = {
+    "causal": ("itself and the past", "itself and the past"),
+    "alternating": ("everything", "everything after two blocks, one forward in time and one backward"),
+    "both": ("everything", "everything, since each block averages a run forward in time and one backward"),
+    "paper": ("everything", "itself and the past"),
+}
+
 _HINT = "Give a folder that `sbench train` made."
 
 
@@ -42,6 +56,7 @@ class ModelConfig:
         width: D, the width of both encoders' features.
         num_classes: C.
         speech_layers: Z, the number of hidden layers of the speech encoder; ``released`` sums them with weights.
+        direction: Which frames a frame may see: one of `DIRECTIONS`. It changes no weight.
     """
 
     mixer: str
@@ -50,6 +65,7 @@ class ModelConfig:
     width: int
     num_classes: int
     speech_layers: int
+    direction: Direction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +91,7 @@ class Run:
         classes: In the order of the logits.
         speech, text: Names of the encoders; text is None for speech alone.
         preset: The preset of the model: ``matched`` or ``released``.
+        direction: Which frames a frame may see, for all mixers: one of `DIRECTIONS`.
         mixers: With their implementations: ``sa/sdpa``.
         seeds: Each mixer is trained with each.
         data_seed: Seed of crops and order, which all mixers and seeds share.
@@ -99,6 +116,7 @@ class Run:
     speech: str
     text: str | None
     preset: Preset
+    direction: Direction
     mixers: tuple[str, ...]
     seeds: tuple[int, ...]
     data_seed: int
@@ -126,6 +144,7 @@ class Run:
                 width=self.width,
                 num_classes=len(self.classes),
                 speech_layers=self.speech_layers,
+                direction=self.direction,
             )
             yield from ((config, seed) for seed in self.seeds)
 
@@ -141,6 +160,20 @@ def choose_preset(name: str) -> Preset:
         if preset == name:
             return preset
     raise unknown_name("preset", name, PRESETS)
+
+
+def choose_direction(name: str | None, preset: Preset) -> Direction:
+    """Return the direction of this name; None for the default of the preset.
+
+    Raises:
+        UserError: There is no such direction.
+    """
+    if name is None:
+        return _DEFAULT_DIRECTIONS[preset]
+    for direction in DIRECTIONS:
+        if direction == name:
+            return direction
+    raise unknown_name("direction", name, DIRECTIONS)
 
 
 def start(run: Run, folder: Path) -> None:
@@ -222,6 +255,7 @@ def _run(text: bytes) -> Run:
     fields |= {
         **dataclasses.asdict(names.encoders),
         "preset": _FORMER_PRESETS.get(names.preset, names.preset),
+        "direction": fields.get("direction", _FORMER_DIRECTION),
         "mixers": [f"{name}/{names.implementations[name]}" for name in names.mixers],
     }
     return parse(Run, json.dumps(fields))

@@ -14,6 +14,8 @@ DEMONSTRATION = "A demonstration: a synthetic corpus, and encoders that were nev
 
 CORPUS = f"NAME:PATH, for instance msp-podcast:/data/MSP-Podcast-2.0. Names: {', '.join(corpora.names())}."
 
+DIRECTION = "Which frames a frame may see: causal, alternating, both or paper"
+
 Workers = Annotated[int, typer.Option(help="Additional processes that read audio.", min=0)]
 WORKERS = min(4, os.cpu_count() or 1)
 

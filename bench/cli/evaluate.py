@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.accuracy.corpora.base import Corpus
+    from bench.accuracy.run import Run as TrainedRun
     from bench.accuracy.trained import LearnerScored
 
 
@@ -60,7 +61,7 @@ def predict(
 
     trained = open_run(run, device=choose_device(device))
     probabilities = classify(trained, audio, text)
-    table = Table(title=DEMONSTRATION if trained.run.demo else None)
+    table = Table(title=DEMONSTRATION if trained.run.demo else None, caption=_facts(trained.run))
     table.add_column("emotion")
     for learner in probabilities:
         table.add_column(learner, justify="right")
@@ -88,6 +89,7 @@ def evaluate_run(
     trained = open_run(folder, device=device)
     if trained.run.demo:
         console.print(DEMONSTRATION, style="bold yellow")
+    console.print(_facts(trained.run), highlight=False)
     with console.status("") as status:
         for event in scoring(trained, corpus, splits, workers=workers):
             if isinstance(event, SplitStarted):
@@ -96,15 +98,20 @@ def evaluate_run(
                 console.print(line, highlight=False)
                 status.update(f"Predicting {event.split}")
             else:
-                _write_confusion(event, demo=trained.run.demo)
+                _write_confusion(event, trained.run)
                 _show_scores(event, console)
 
 
-def _write_confusion(scored: "LearnerScored", *, demo: bool) -> None:
+def _facts(run: "TrainedRun") -> str:
+    """Return what the models of a run are."""
+    return f"preset {run.preset}, direction {run.direction}"
+
+
+def _write_confusion(scored: "LearnerScored", run: "TrainedRun") -> None:
     from bench.reporting.accuracy.confusion import write_confusion
 
     stem = scored.stem.with_name(f"{scored.learner}-confusion")
-    title = f"{scored.learner}, {scored.split}{' (demonstration)' if demo else ''}"
+    title = f"{scored.learner}, {run.direction}, {scored.split}{' (demonstration)' if run.demo else ''}"
     try:
         write_confusion(scored.summary, stem, title=title)
     except OSError as error:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.accuracy_options import MIXERS, WORKERS, Device, Workers
+from bench.cli.accuracy_options import DIRECTION, MIXERS, WORKERS, Device, Workers
 from bench.cli.app import app
 from bench.cli.parsing import split_names
 from bench.files import make_folder_for
@@ -13,6 +13,7 @@ from bench.files import make_folder_for
 if TYPE_CHECKING:
     from bench.accuracy.training.rates import Rate
 
+_DIRECTION = f"{DIRECTION}; see `sbench train --explain`."
 _TEXT = "A text encoder; bert-large-random needs no download."
 
 
@@ -21,6 +22,7 @@ def throughput(
     speech: Annotated[str, typer.Option(help="A speech encoder; xlsr-random needs no download.")] = "xlsr-random",
     text: Annotated[str, typer.Option(help=_TEXT)] = "bert-large-random",
     mixers: Annotated[str, typer.Option(help="Comma-separated.")] = MIXERS,
+    direction: Annotated[str, typer.Option(help=_DIRECTION)] = "alternating",
     steps: Annotated[int, typer.Option(help="Timed steps of each way of training.", min=1)] = 40,
     batch: Annotated[int, typer.Option(help="Utterances in one step.", min=1)] = 32,
     crop: Annotated[float, typer.Option(help="Seconds of each utterance.")] = 5.5,
@@ -32,6 +34,7 @@ def throughput(
     """Measure how fast all mixers train on one pass of the encoders, compared with one after another in float32."""
     from rich.console import Console
 
+    from bench.accuracy.run import choose_direction
     from bench.accuracy.training.events import Preparing
     from bench.accuracy.training.throughput import measure
     from bench.environment import choose_device
@@ -42,6 +45,7 @@ def throughput(
         speech=speech,
         text=text,
         mixers=split_names(mixers),
+        direction=choose_direction(direction, "matched"),
         batch=batch,
         crop_seconds=crop,
         utterances=utterances,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.accuracy_options import CORPUS, DEMONSTRATION, MIXERS, WORKERS, Device, MissingText, Workers
+from bench.cli.accuracy_options import CORPUS, DEMONSTRATION, DIRECTION, MIXERS, WORKERS, Device, MissingText, Workers
 from bench.cli.app import INTERRUPTED, app, check_alone, is_given, new_progress
 from bench.cli.parsing import split_names
 from bench.files import resume_command
@@ -24,9 +24,12 @@ _DEMO_MIXERS = "sa,retnet"
 
 _SPEECH = "wavlm-large, wav2vec2-xlsr, wav2vec2-large, hubert-large, an id or a folder."
 _PRESET = "matched: the model of the paper's text; released: that of its code; see --explain."
+_DIRECTION = f"{DIRECTION}; default: alternating in matched, paper in released; see --explain."
+_EXPLAIN = "Print how the presets and directions differ, and exit."
 _DEMO = "Use a synthetic corpus and small encoders: the whole path in minutes."
 
 Corpus = Annotated[str | None, typer.Option(help=CORPUS, show_default=False)]
+Direction = Annotated[str | None, typer.Option(help=_DIRECTION, show_default=False)]
 Precision = Annotated[str | None, typer.Option(help="bfloat16 (default on a GPU) or float32.", show_default=False)]
 Output = Annotated[Path | None, typer.Option(help="New folder; default: one under runs/.", show_default=False)]
 Resume = Annotated[Path | None, typer.Option(help="Continue the interrupted run of this folder.", show_default=False)]
@@ -42,6 +45,7 @@ def train(
     mixers: Annotated[str, typer.Option(help="Comma-separated; kda/reference chooses an implementation.")] = MIXERS,
     seeds: Annotated[int, typer.Option(help="The number of seeds for each mixer.", min=1)] = 1,
     preset: Annotated[str, typer.Option(help=_PRESET)] = "matched",
+    direction: Direction = None,
     epochs: Annotated[int, typer.Option(help="Passes through the training set.", min=1)] = 20,
     batch: Annotated[int, typer.Option(help="Utterances in one step, over all GPUs.", min=1)] = 32,
     learning_rate: Annotated[float, typer.Option(help="The learning rate at the beginning.")] = 1e-4,
@@ -54,15 +58,16 @@ def train(
     device: Device = "auto",
     output: Output = None,
     resume: Resume = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Print how the presets differ, and exit.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help=_EXPLAIN)] = False,
     demo: Annotated[bool, typer.Option("--demo", help=_DEMO)] = False,
 ) -> None:
     """Train the full model with every mixer and seed; each batch passes the frozen encoders once for all of them."""
-    from bench.accuracy.run import choose_preset
+    from bench.accuracy.run import choose_direction, choose_preset
 
     chosen_preset = choose_preset(preset)
+    chosen_direction = choose_direction(direction, chosen_preset)
     if explain:
-        _explain(chosen_preset)
+        _explain(chosen_preset, chosen_direction)
         return
     _check_alone(context, corpus=corpus, resume=resume, demo=demo)
     from bench.accuracy.training import train as training
@@ -74,7 +79,9 @@ def train(
         events = training.resume(folder, resources=resources)
     elif corpus is None:  # a demonstration
         names = split_names(mixers if is_given(context, "mixers") else _DEMO_MIXERS)
-        events = training.train_demonstration(folder, names, seeds=seeds, precision=precision, resources=resources)
+        events = training.train_demonstration(
+            folder, names, seeds=seeds, direction=chosen_direction, precision=precision, resources=resources
+        )
     else:
         request = Request(
             corpus=corpus,
@@ -83,6 +90,7 @@ def train(
             mixers=split_names(mixers),
             seeds=seeds,
             preset=chosen_preset,
+            direction=chosen_direction,
             epochs=epochs,
             batch=batch,
             learning_rate=learning_rate,
@@ -169,23 +177,30 @@ def _check_alone(context: typer.Context, *, corpus: str | None, resume: Path | N
     if resume is not None:
         check_alone(context, "resume", "continues the run as it was begun", beside=computing)
     elif demo:
-        beside = [*computing, "mixers", "seeds", "precision", "output"]
+        beside = [*computing, "mixers", "seeds", "direction", "precision", "output"]
         check_alone(context, "demo", "uses its own corpus, encoders and schedule", beside=beside)
     elif corpus is None:
         raise UserError("no corpus was given", hint=f"Give --corpus {CORPUS} Or try --demo.")
 
 
-def _explain(preset: str) -> None:
-    """Print the differences between the presets."""
+def _explain(preset: str, direction: str) -> None:
+    """Print the differences between the presets, and what each direction lets a frame see."""
     from rich.console import Console
     from rich.table import Table
 
-    from bench.accuracy.run import PRESETS
-    from bench.accuracy.training.model import DIFFERENCES
+    from bench.accuracy.run import PRESETS, SEEN
+    from bench.accuracy.training.model import DIFFERENCES, ORDER_OF_INPUTS
 
-    table = Table(title=f"The presets; --preset {preset} is in use", show_lines=True)
+    presets = Table(title=f"The presets; --preset {preset} is in use", show_lines=True)
     for column in ("", *PRESETS):
-        table.add_column(column)
+        presets.add_column(column)
     for row in DIFFERENCES:
-        table.add_row(*row)
-    Console().print(table)
+        presets.add_row(*row)
+    directions = Table(title=f"What a frame sees; --direction {direction} is in use", show_lines=True)
+    for column in ("", "softmax attention", "the other mixers"):
+        directions.add_column(column)
+    for name, seen in SEEN.items():
+        directions.add_row(name, *seen)
+    Console().print(
+        presets, directions, *(f"- {line}" for line in ORDER_OF_INPUTS), sep="\n", highlight=False, markup=False
+    )

@@ -76,6 +76,7 @@ def make_run(corpus: Corpus, encoder_folders: tuple[Path, Path]) -> Callable[...
             "speech": str(encoder_folders[0]),
             "text": str(encoder_folders[1]),
             "preset": "matched",
+            "direction": "alternating",
             "mixers": ("sa/sdpa", "retnet/reference"),
             "seeds": (0,),
             "data_seed": 0,
@@ -95,6 +96,16 @@ def make_run(corpus: Corpus, encoder_folders: tuple[Path, Path]) -> Callable[...
         return Run(**fields | changes)  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+def arguments(corpus: Corpus, encoder_folders: tuple[Path, Path]) -> list[object]:
+    """Of `sbench train`: two mixers for two epochs."""
+    speech, text = encoder_folders
+    return [
+        *("--corpus", corpus.spec, "--speech", speech, "--text", text, "--mixers", "sa,retnet", "--batch", 4),
+        *("--crop", 0.5, "--epochs", 2, "--workers", 0, "--device", "cpu", "--checkpoint-steps", 1),
+    ]
 
 
 @pytest.fixture(autouse=True)

@@ -103,6 +103,7 @@ def write_run(
         "corpus": "msp-podcast:/data",
         "encoders": {"speech": speech, "text": text},
         "preset": "matched",
+        "direction": "alternating",
         "classes": list(classes),
         "mixers": mixers,
         "implementations": dict.fromkeys(mixers, "reference"),

@@ -24,15 +24,6 @@ from tests.conftest import Sbench
 SBENCH = (sys.executable, "-m", "bench.cli")
 
 
-@pytest.fixture
-def arguments(corpus: Corpus, encoder_folders: tuple[Path, Path]) -> list[object]:
-    speech, text = encoder_folders
-    return [
-        *("--corpus", corpus.spec, "--speech", speech, "--text", text, "--mixers", "sa,retnet", "--batch", 4),
-        *("--crop", 0.5, "--epochs", 2, "--workers", 0, "--device", "cpu", "--checkpoint-steps", 1),
-    ]
-
-
 def test_train_evaluate_predict_table(sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus) -> None:
     code, out, err = sbench("train", *arguments, "--seeds", 2, "--learning-rate", 3e-3, "--output", "run")
     assert (code, out) == (0, "run\n"), err
@@ -96,6 +87,9 @@ def test_explain_needs_no_corpus(sbench: Sbench) -> None:
     assert code == 0
     assert "--preset released is in use" in out
     assert "five hidden layers" in " ".join(out.split())
+    assert "--direction paper is in use" in out
+    assert "no frame of speech sees the text or later speech" in " ".join(out.split())
+    assert "--direction alternating is in use" in sbench("train", "--explain")[1]
 
 
 BAD_INPUT = {
@@ -103,9 +97,12 @@ BAD_INPUT = {
     "unknown corpus": (["--corpus", "msp-podcst:."], "msp-podcst", "Did you mean 'msp-podcast'?"),
     "missing corpus": (["--corpus", "ravdess:nowhere"], "nowhere", ""),
     "unknown preset": (["--preset", "mached"], "unknown preset 'mached'", "Did you mean 'matched'?"),
+    "unknown direction": (["--direction", "causual"], "unknown direction 'causual'", "Did you mean 'causal'?"),
+    "demo in no direction": (["--demo", "--direction", "bth"], "unknown direction 'bth'", "Did you mean 'both'?"),
     "unknown mixer": (["--mixers", "sa,kdaa"], "unknown mixer 'kdaa'", "Did you mean 'kda'?"),
     "a mixer twice": (["--mixers", "sa,retnet,sa/reference"], "one mixer is given twice", "in one implementation"),
     "resume with epochs": (["--resume", "there", "--epochs", "9"], "continues the run", "--epochs"),
+    "resume in a direction": (["--resume", "there", "--direction", "both"], "continues the run", "--direction"),
     "demo with a corpus": (["--demo", "--corpus", "ravdess:x"], "--demo uses its own corpus", "--corpus"),
     "demo of no mixer": (["--demo", "--mixers", "saa", "--output", "x"], "unknown mixer 'saa'", "Did you mean 'sa'?"),
     "demo nowhere": (["--demo", "--output", "/proc/x"], "/proc/x-materials cannot be written", "--output"),
@@ -329,6 +326,7 @@ def test_throughput(sbench: Sbench, tmp_path: Path, encoder_folders: tuple[Path,
     assert (code, out) == (0, "training/throughput.json\n"), err
     content = json.loads((tmp_path / "training/throughput.json").read_text())
     assert content["environment"]["device_type"] == "cpu"
+    assert content["direction"] == "alternating"
     rates = content["rates"]
     assert rates.keys() == {"together", "sa", "retnet"}
     assert rates["together"]["step_ms"].keys() == {"sa-0", "retnet-0"}

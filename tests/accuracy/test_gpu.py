@@ -12,7 +12,7 @@ from accelerate import Accelerator
 import mixers
 from bench.accuracy.inputs.batches import Inputs
 from bench.accuracy.inputs.random_encoders import WIDTH
-from bench.accuracy.run import ModelConfig
+from bench.accuracy.run import Direction, ModelConfig
 from bench.accuracy.training.compiling import compiling_ahead
 from bench.accuracy.training.implementations import choose_implementation
 from bench.accuracy.training.learner import Learner
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 BATCH, FRAMES, TOKENS, CLASSES, STEPS = 4, 100, 12, 8, 3
 
 
-def losses(mixer: str, precision: str, width: int = 1024) -> list[float]:
+def losses(mixer: str, precision: str, width: int = 1024, direction: Direction = "alternating") -> list[float]:
     """Of some steps on one batch."""
     name, _, implementation = choose_implementation(mixer, "matched", device="cuda", width=width).partition("/")
     config = ModelConfig(
@@ -34,6 +34,7 @@ def losses(mixer: str, precision: str, width: int = 1024) -> list[float]:
         width=width,
         num_classes=CLASSES,
         speech_layers=1,
+        direction=direction,
     )
     accelerator = Accelerator()
     learner = Learner(
@@ -72,10 +73,21 @@ def test_so_they_are_at_the_width_of_the_demonstration(mixer: str) -> None:
     assert found == pytest.approx(expected, rel=0.03)
 
 
+@pytest.mark.filterwarnings("ignore:.*without a CUDA graph")
+@pytest.mark.parametrize("direction", ["causal", "both"])
 @pytest.mark.parametrize("mixer", mixers.names())
-def test_a_captured_learner_learns_what_an_uncaptured_one_does(mixer: str) -> None:
+def test_so_they_are_in_the_other_directions(mixer: str, direction: Direction) -> None:
+    expected = losses(f"{mixer}/reference", "float32", direction=direction)
+    found = losses(mixer, "bfloat16", direction=direction)
+    assert found == pytest.approx(expected, rel=0.03)
+    assert found[-1] < found[0]
+
+
+@pytest.mark.parametrize("direction", ["causal", "alternating", "both"])
+@pytest.mark.parametrize("mixer", mixers.names())
+def test_a_captured_learner_learns_what_an_uncaptured_one_does(mixer: str, direction: Direction) -> None:
     """With dropout, in batches of two lengths of text, bit for bit; and it was captured."""
-    captured, plain = (learner(mixer, precision="bfloat16") for _ in range(2))
+    captured, plain = (learner(mixer, precision="bfloat16", direction=direction) for _ in range(2))
     assert captured._replayed is not None
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*without a CUDA graph")
@@ -105,10 +117,16 @@ def assert_they_learn_alike(one: Learner, plain: Learner, *, tokens: Sequence[in
         assert torch.equal(left, right)
 
 
-def learner(mixer: str, *, precision: str) -> Learner:
+def learner(mixer: str, *, precision: str, direction: Direction = "alternating") -> Learner:
     name, _, implementation = choose_implementation(mixer, "matched", device="cuda").partition("/")
     config = ModelConfig(
-        mixer=name, implementation=implementation, preset="matched", width=1024, num_classes=CLASSES, speech_layers=1
+        mixer=name,
+        implementation=implementation,
+        preset="matched",
+        width=1024,
+        num_classes=CLASSES,
+        speech_layers=1,
+        direction=direction,
     )
     return Learner(
         config, seed=0, learning_rate=1e-4, precision=precision, class_weights=None, accelerator=Accelerator()
@@ -126,7 +144,13 @@ def batch_of(tokens: int, generator: torch.Generator) -> Inputs:
 def test_what_was_compiled_ahead_need_not_be_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     config = ModelConfig(
-        mixer="retnet", implementation="fla", preset="matched", width=1024, num_classes=8, speech_layers=1
+        mixer="retnet",
+        implementation="fla",
+        preset="matched",
+        width=1024,
+        num_classes=8,
+        speech_layers=1,
+        direction="alternating",
     )
     ahead: dict[str, Any] = {
         "products": "bfloat16",

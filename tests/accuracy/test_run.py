@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bench.accuracy import run as runs
-from bench.accuracy.run import Run
+from bench.accuracy.run import DIRECTIONS, Run
+from mixers import stack
 from mixers.support.errors import UserError
 
 
@@ -17,6 +18,32 @@ def test_a_run_reads_back_as_it_was_written(make_run: Callable[..., Run], tmp_pa
     for name, run in {"one": make_run(), "other": make_run(text=None, scale=None, preset="released")}.items():
         runs.start(run, tmp_path / name)
         assert runs.read(tmp_path / name) == run
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_the_direction_is_that_of_every_model(make_run: Callable[..., Run], tmp_path: Path, direction: str) -> None:
+    runs.start(make_run(direction=direction), tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["direction"] == direction
+    assert {config.direction for config, _ in runs.read(tmp_path / "run").models()} == {direction}
+
+
+def test_a_run_of_before_directions_is_the_papers(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    runs.start(make_run(), tmp_path / "run")
+    path = tmp_path / "run" / "run.json"
+    fields = json.loads(path.read_text())
+    del fields["direction"]
+    path.write_text(json.dumps(fields))
+    assert runs.read(tmp_path / "run") == make_run(direction="paper")
+
+
+def test_directions_are_those_of_the_models_and_the_preset_chooses() -> None:
+    assert DIRECTIONS == stack.DIRECTIONS == tuple(runs.SEEN)
+    assert runs.choose_direction(None, "matched") == "alternating"
+    assert runs.choose_direction(None, "released") == "paper"
+    assert all(runs.choose_direction(each, "released") == each for each in DIRECTIONS)
+    with pytest.raises(UserError, match="unknown direction 'causual'") as caught:
+        runs.choose_direction("causual", "matched")
+    assert "Did you mean 'causal'?" in caught.value.hint
 
 
 def test_the_former_name_of_a_preset_is_read(make_run: Callable[..., Run], tmp_path: Path) -> None:
@@ -36,6 +63,8 @@ def change(folder: Path, **fields: object) -> None:
     [
         ({"epochs": "20"}, "run.json is damaged: epochs"),
         ({"preset": "large"}, "run.json is damaged: preset"),
+        ({"direction": "forward"}, "run.json is damaged: direction"),
+        ({"direction": None}, "run.json is damaged: direction"),
         ({"encoders": {"speech": "wavlm-large"}}, r"run.json is damaged: encoders\.text"),
         ({"implementations": {}}, "run.json is damaged: mixers and implementations differ"),
         ({"scale": {"mean": 0.0}}, r"run.json is damaged: scale\.deviation"),

@@ -7,26 +7,30 @@ from safetensors import SafetensorError
 
 from bench.accuracy.corpora.demo import write_demo_corpus
 from bench.accuracy.inputs.random_encoders import WIDTH, write_speech_encoder, write_text_encoder
-from bench.accuracy.training.implementations import choose_implementations
+from bench.accuracy.run import Direction
+from bench.accuracy.training.implementations import check_mixers
 from bench.accuracy.training.setup import Request
 from bench.files import whole
 from mixers.support.errors import UserError
 
 
-def prepare_demonstration(folder: Path, *, mixers: Sequence[str], seeds: int, device: str, write: bool) -> Request:
+def prepare_demonstration(
+    folder: Path, *, mixers: Sequence[str], seeds: int, direction: Direction, device: str, write: bool
+) -> Request:
     """Write a synthetic corpus and small encoders, and return the request to train on them.
 
     Args:
         folder: The run's; corpus and encoders go beside it.
         mixers: With or without implementations.
         seeds: The number of seeds for each mixer.
+        direction: Which frames a frame may see.
         device: ``cuda`` or ``cpu``.
         write: Whether to write them; exactly one of several processes must.
 
     Raises:
         UserError: They exist already or cannot be written, or a mixer cannot be trained here.
     """
-    choose_implementations(mixers, "matched", device=device, width=WIDTH)
+    check_mixers(mixers, "matched", direction, device=device, width=WIDTH)
     materials = folder.with_name(f"{folder.name}-materials")
     if write:
         _write_materials(materials)
@@ -37,6 +41,7 @@ def prepare_demonstration(folder: Path, *, mixers: Sequence[str], seeds: int, de
         mixers=tuple(mixers),
         seeds=seeds,
         preset="matched",
+        direction=direction,
         epochs=8,
         batch=16,
         learning_rate=2e-3,

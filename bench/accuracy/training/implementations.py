@@ -1,14 +1,27 @@
-"""Chooses the implementation that a mixer is trained in."""
+"""Chooses the implementation that a mixer is trained in, and checks choices before anything is loaded."""
 
 import dataclasses
 from collections.abc import Sequence
 
 import mixers
-from bench.accuracy.run import Preset
+from bench.accuracy.run import Direction, Preset
 from mixers import stack
 from mixers.support.errors import UserError, unknown_name
 
 _ANY_WIDTH = (256, 1024)  # a narrow and a wide encoder: what runs at any width runs at one of these
+
+
+def check_mixers(
+    names: Sequence[str], preset: Preset, direction: Direction, *, device: str, width: int | None = None
+) -> None:
+    """Check that mixers can be trained in a direction, without allocating a model.
+
+    Raises:
+        UserError: As `choose_implementations`, or a mixer cannot be causal.
+    """
+    choose_implementations(names, preset, device=device, width=width)
+    for name in names:
+        stack.count_parameters(name.partition("/")[0], preset=preset, direction=direction)
 
 
 def choose_implementations(

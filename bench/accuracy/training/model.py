@@ -66,7 +66,11 @@ class EmotionModel(nn.Module):
         self.speech_norm, self.text_norm = (nn.LayerNorm(width) if released else nn.Identity() for _ in range(2))
         self.dropout = nn.Dropout(_MIXER_DROPOUT) if released else nn.Identity()  # the stack has its own
         self.mixer = stack.assemble(
-            config.mixer, implementation=config.implementation, preset=config.preset, width=width
+            config.mixer,
+            implementation=config.implementation,
+            preset=config.preset,
+            width=width,
+            direction=config.direction,
         )
         self.pooling = AttentionPooling(width, scaled=not released)
         self.classifier = _classifier(width, config.num_classes, hidden=_RELEASED_LAYERS if released else 0)
@@ -78,6 +82,8 @@ class EmotionModel(nn.Module):
         text_mask: Bool[Tensor, "B N"] | None = None,
     ) -> Float[Tensor, "B C"]:
         """Return the logits of utterances whose speech is equally long.
+
+        The mixer sees speech, then text, then padding of the text, whatever its direction.
 
         Args:
             speech: Features of the last layer, (B, M, D), or in ``released`` of all layers, (B, Z, M, D).
@@ -104,7 +110,7 @@ def build(config: ModelConfig, *, seed: int) -> EmotionModel:
     """Build a classifier with seeded weights; the global random state is not changed.
 
     Raises:
-        UserError: There is no such mixer or implementation.
+        UserError: There is no such mixer or implementation, or the mixer cannot be causal.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -124,6 +130,7 @@ def _classifier(width: int, num_classes: int, *, hidden: int) -> nn.Sequential:
 # Where the presets differ: the part of the model, its form in `matched`, its form in `released`.
 DIFFERENCES: tuple[tuple[str, str, str], ...] = (
     ("mixer", "two pre-norm blocks with SwiGLU, 20 M parameters", "the bare layer, 2.4 M to 8.4 M parameters"),
+    ("direction by default", "alternating", "paper, as the code does; the text names none"),
     ("features of speech", "the encoder's last layer", "all hidden layers, summed with trained weights"),
     ("layer norms on speech and text", "none", "one for each, trained"),
     ("dropout of 0.4", "on the input of each block's mixer", "on the input of the bare layer"),
@@ -140,4 +147,18 @@ DIFFERENCES: tuple[tuple[str, str, str], ...] = (
         "halved after 5 epochs without a better development macro-F",
         "the same; the paper's code evaluates every 2,000 steps and halves after 2 evaluations",
     ),
+)
+
+# What the order of the inputs means in each direction.
+ORDER_OF_INPUTS: tuple[str, ...] = (
+    "The mixer reads U = [S; E] in every direction: speech first, text last.",
+    "A block that runs backward in time reads all of U from its end, so it begins with the text.",
+    "Where a frame sees only the past, no frame of speech sees the text or later speech.",
+    "There, frames of text see all speech.",
+    "This holds for every mixer in causal, and for all but softmax attention in paper.",
+    "In both, and in alternating after two blocks, every frame sees all speech and all text.",
+    "The bare layer of released is one block, so there alternating computes the same as paper.",
+    "The paper's text states U = [S; E], and no direction.",
+    "The paper's code does as paper: text last, attention sees everything, the five others see the past.",
+    "Padding of the text is hidden here. The paper's code hides it from the text encoder only.",
 )

@@ -14,9 +14,9 @@ from bench.accuracy import run as runs
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, Utterance
 from bench.accuracy.inputs.features import Encoders, SpeechFeatures, load_features
 from bench.accuracy.inputs.recordings import check_whole_files, waveform_scale
-from bench.accuracy.run import ModelConfig, Preset, Run
+from bench.accuracy.run import Direction, ModelConfig, Preset, Run
 from bench.accuracy.training.computing import choose_precision
-from bench.accuracy.training.implementations import choose_implementations
+from bench.accuracy.training.implementations import check_mixers, choose_implementations
 from bench.accuracy.training.model import build
 from bench.audio import check_recordings
 from bench.speech import check_seconds
@@ -34,6 +34,7 @@ class Request:
     mixers: tuple[str, ...]
     seeds: int
     preset: Preset
+    direction: Direction
     epochs: int
     batch: int
     learning_rate: float
@@ -52,7 +53,7 @@ def prepare(request: Request, *, precision: str, device: str) -> tuple[Run, Corp
     if not 0 < request.learning_rate < 1:
         raise UserError(f"--learning-rate {request.learning_rate} is invalid", hint="Give a fraction such as 1e-4.")
     check_seconds([request.crop_seconds])
-    choose_implementations(request.mixers, request.preset, device=device)  # so that an error comes at once
+    check_mixers(request.mixers, request.preset, request.direction, device=device)  # so that an error comes at once
     request = _with_absolute_paths(request)
     corpus = corpora.load(request.corpus, missing_text=request.missing_text)
     train, development = corpus.split(TRAIN), corpus.split(DEVELOPMENT)

@@ -20,10 +20,11 @@ from bench.accuracy.corpora.base import TRAIN, Corpus
 from bench.accuracy.corpora.demo import write_demo_corpus
 from bench.accuracy.inputs.batches import Batch, Crops, Order, load
 from bench.accuracy.inputs.features import Encoders, open_encoders
-from bench.accuracy.run import ModelConfig, Run
+from bench.accuracy.run import Direction, ModelConfig, Run
 from bench.accuracy.training.compiling import compiling_ahead
 from bench.accuracy.training.computing import choose_precision, start_accelerator
 from bench.accuracy.training.events import Preparing
+from bench.accuracy.training.implementations import check_mixers
 from bench.accuracy.training.learner import Learner
 from bench.accuracy.training.rates import PART_STEPS, WARM_UP_STEPS, Rate, TimedTraining
 from bench.accuracy.training.setup import Request, prepare
@@ -50,6 +51,7 @@ class Throughput:
         batch: Utterances in a step.
         crop_seconds: Length of each utterance.
         precision: The precision of the training together.
+        direction: Which frames a frame sees in every way of training.
         mixers: With their implementations.
         rates: The rate of all mixers together, then of each alone.
     """
@@ -60,6 +62,7 @@ class Throughput:
     batch: int
     crop_seconds: float
     precision: str
+    direction: Direction
     mixers: tuple[str, ...]
     rates: dict[str, Rate]
 
@@ -117,6 +120,7 @@ def measure(
     speech: str,
     text: str,
     mixers: Sequence[str],
+    direction: Direction,
     batch: int,
     crop_seconds: float,
     utterances: int,
@@ -130,6 +134,7 @@ def measure(
         speech: The speech encoder.
         text: The text encoder.
         mixers: With or without implementations.
+        direction: Which frames a frame may see.
         batch: Utterances in a step.
         crop_seconds: Length of each utterance.
         utterances: The size of the synthetic corpus that is made for this.
@@ -141,13 +146,20 @@ def measure(
         UserError: A choice is unknown, or the corpus is too small.
     """
     precision = choose_precision(None, device=device)
+    check_mixers(mixers, "matched", direction, device=device)
     with tempfile.TemporaryDirectory(prefix="sbench-") as scratch:
         yield Preparing(task="Making a corpus")
         folder = Path(scratch) / "corpus"
         write_demo_corpus(folder, utterances=utterances, speakers=40, seed=0, seconds=(crop_seconds, crop_seconds))
         yield Preparing(task="Loading the encoders")
         request = _request(
-            folder, speech=speech, text=text, mixers=tuple(mixers), batch=batch, crop_seconds=crop_seconds
+            folder,
+            speech=speech,
+            text=text,
+            mixers=tuple(mixers),
+            direction=direction,
+            batch=batch,
+            crop_seconds=crop_seconds,
         )
         run, corpus, encoders = prepare(request, precision=precision, device=device)
         throughput = Throughput(
@@ -157,6 +169,7 @@ def measure(
             batch=batch,
             crop_seconds=crop_seconds,
             precision=precision,
+            direction=run.direction,
             mixers=run.mixers,
             rates={},
         )
@@ -170,7 +183,14 @@ def measure(
 
 
 def _request(
-    corpus: Path, *, speech: str, text: str, mixers: tuple[str, ...], batch: int, crop_seconds: float
+    corpus: Path,
+    *,
+    speech: str,
+    text: str,
+    mixers: tuple[str, ...],
+    direction: Direction,
+    batch: int,
+    crop_seconds: float,
 ) -> Request:
     return Request(
         corpus=f"msp-podcast:{corpus}",
@@ -179,6 +199,7 @@ def _request(
         mixers=mixers,
         seeds=1,
         preset="matched",
+        direction=direction,
         epochs=1,
         batch=batch,
         learning_rate=1e-4,

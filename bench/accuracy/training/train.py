@@ -6,7 +6,7 @@ from pathlib import Path
 from bench.accuracy import run as runs
 from bench.accuracy.corpora.base import Corpus
 from bench.accuracy.inputs.features import Encoders, open_encoders
-from bench.accuracy.run import Run
+from bench.accuracy.run import Direction, Run
 from bench.accuracy.training.compiling import compiling_ahead
 from bench.accuracy.training.computing import Resources, choose_precision, share_folder
 from bench.accuracy.training.demonstration import prepare_demonstration
@@ -43,7 +43,13 @@ def train(request: Request, folder: Path, *, precision: str | None, resources: R
 
 
 def train_demonstration(
-    folder: Path, mixers: Sequence[str], *, seeds: int, precision: str | None, resources: Resources
+    folder: Path,
+    mixers: Sequence[str],
+    *,
+    seeds: int,
+    direction: Direction,
+    precision: str | None,
+    resources: Resources,
 ) -> Iterator[Event]:
     """Train a new run on a synthetic corpus with small encoders, which are written beside its folder.
 
@@ -51,6 +57,7 @@ def train_demonstration(
         folder: A new folder for the run.
         mixers: With or without implementations.
         seeds: The number of seeds for each mixer.
+        direction: Which frames a frame may see.
         precision: As in `train`.
         resources: As in `train`.
 
@@ -62,7 +69,12 @@ def train_demonstration(
     folder = _new_folder(folder, resources)
     yield Preparing(task="Making a corpus and encoders")
     request = prepare_demonstration(
-        folder, mixers=mixers, seeds=seeds, device=accelerator.device.type, write=accelerator.is_main_process
+        folder,
+        mixers=mixers,
+        seeds=seeds,
+        direction=direction,
+        device=accelerator.device.type,
+        write=accelerator.is_main_process,
     )
     accelerator.wait_for_everyone()
     yield from train(request, folder, precision=precision, resources=resources)

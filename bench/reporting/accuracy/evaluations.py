@@ -4,11 +4,12 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.accuracy import run as run_folder
 from bench.accuracy.evaluation import intervals
 from bench.accuracy.evaluation.predictions import Predictions, read_predictions
-from bench.accuracy.run import Run
+from bench.accuracy.run import Direction, Run
 from bench.reporting.accuracy import published
 from mixers.support.errors import UserError
 
@@ -23,12 +24,19 @@ class Encoders:
     text: str | None
 
 
+class Row(NamedTuple):
+    """What has a row in the table: a mixer in one direction; the direction is None if no run has the mixer."""
+
+    mixer: str
+    direction: Direction | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """One file of predictions.
 
     Attributes:
-        encoders, split, mixer, seed: What was evaluated.
+        encoders, split, row, seed: What was evaluated.
         path: The file.
         expected: How many utterances its split has.
         used: How many of them were evaluated.
@@ -36,7 +44,7 @@ class Evaluation:
 
     encoders: Encoders
     split: str
-    mixer: str
+    row: Row
     seed: int
     path: Path
     expected: int
@@ -65,9 +73,9 @@ def read_runs(folders: Sequence[Path]) -> list[EvaluatedRun]:
         _check_alike(runs[0], one)
     seen: dict[object, Path] = {}
     for each in (evaluation for one in runs for evaluation in one.evaluations):
-        key = each.encoders, each.mixer, each.seed, each.split
+        key = each.encoders, each.row, each.seed, each.split
         if key in seen:
-            message = f"{seen[key]} and {each.path} are of the same encoders, mixer, seed and split"
+            message = f"{seen[key]} and {each.path} are of the same encoders, mixer, direction, seed and split"
             raise UserError(message, hint="Give only one of the runs.")
         seen[key] = each.path
     return runs
@@ -94,7 +102,7 @@ def _find(folder: Path, run: Run, encoders: Encoders) -> Iterator[Evaluation]:
             yield Evaluation(
                 encoders=encoders,
                 split=split.name,
-                mixer=mixer,
+                row=Row(mixer, run.direction),
                 seed=seed,
                 path=path,
                 expected=expected,
@@ -132,15 +140,15 @@ class SplitReader:
         self._classes = classes
         self._first: tuple[Path, Predictions] | None = None
 
-    def read(self, evaluations: Iterable[Evaluation]) -> dict[str, dict[int, Predictions]]:
-        """Return predictions by mixer and seed.
+    def read(self, evaluations: Iterable[Evaluation]) -> dict[Row, dict[int, Predictions]]:
+        """Return predictions by row and seed.
 
         Raises:
             UserError: A file is damaged or incomplete, or is on other utterances than the first.
         """
-        found: dict[str, dict[int, Predictions]] = {}
+        found: dict[Row, dict[int, Predictions]] = {}
         for each in evaluations:
-            found.setdefault(each.mixer, {})[each.seed] = self._read(each)
+            found.setdefault(each.row, {})[each.seed] = self._read(each)
         return found
 
     def _read(self, evaluation: Evaluation) -> Predictions:

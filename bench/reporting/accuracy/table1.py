@@ -2,7 +2,7 @@
 
 All cells of a split are on the same utterances; otherwise there is no table. The spread of a cell is over seeds, its
 interval over speakers. A cell of one seed says so, because most differences between the paper's cells are below one
-point.
+point. A mixer in two directions has two rows, so that no figure is of both.
 """
 
 import itertools
@@ -15,12 +15,13 @@ from bench.accuracy.corpora.readers.msp_podcast import CLASSES
 from bench.accuracy.evaluation import comparison
 from bench.accuracy.evaluation.comparison import MixerScore, PairedComparison
 from bench.accuracy.evaluation.predictions import Predictions
+from bench.accuracy.run import DIRECTIONS, Direction
 from bench.reporting.accuracy import published
-from bench.reporting.accuracy.evaluations import Encoders, EvaluatedRun, Evaluation, SplitReader, read_runs
+from bench.reporting.accuracy.evaluations import Encoders, EvaluatedRun, Evaluation, Row, SplitReader, read_runs
 from bench.reporting.accuracy.notes import notes
 from mixers.support.errors import UserError
 
-_Key = tuple[str, str, str]  # mixer, column, split
+_Key = tuple[Row, str, str]  # row, column, split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +51,12 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class MixerPair:
-    """Two mixers on the same utterances, over the seeds that both have."""
+    """Two rows on the same utterances, over the seeds that both have: two mixers, or one in two directions."""
 
     column: str
     split: str
-    first: str
-    second: str
+    first: Row
+    second: Row
     seeds: int
     comparison: PairedComparison
 
@@ -65,18 +66,18 @@ class Table1:
     """Everything that the table shows.
 
     Attributes:
-        mixers: Its rows: the paper's, then others.
+        rows: The paper's mixers, then others, each in every direction that was measured.
         columns: The paper's encoders, then others, then the mean of the paper's.
         splits: The paper's, then others.
-        cells: One for each mixer, column and split.
+        cells: One for each row, column and split.
         parameters: Number of trainable parameters of each mixer; several if runs differ, none if not known.
-        pairs: Every two mixers of a column and split.
+        pairs: Every two mixers of a column, split and direction, and every mixer in two directions.
         preset: The preset of all runs.
         demo: Whether any run is a demonstration.
         notes: What a reader must know.
     """
 
-    mixers: tuple[str, ...]
+    rows: tuple[Row, ...]
     columns: tuple[str, ...]
     splits: tuple[str, ...]
     cells: dict[_Key, Cell]
@@ -85,6 +86,11 @@ class Table1:
     preset: str
     demo: bool
     notes: tuple[str, ...]
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """The directions that any row is in."""
+        return tuple(each for each in DIRECTIONS if any(row.direction == each for row in self.rows))
 
 
 def read(folders: Sequence[Path]) -> Table1:
@@ -100,19 +106,19 @@ def read(folders: Sequence[Path]) -> Table1:
     evaluations = [each for one in runs for each in one.evaluations]
     classes, names = runs[0].run.classes, _name_columns(one.encoders for one in runs)
     splits = tuple(dict.fromkeys([*published.SPLITS, *(each.split for each in evaluations)]))
-    mixers = tuple(dict.fromkeys([*published.MIXERS, *(each.mixer for each in evaluations)]))
+    rows = _rows(evaluations)
     columns = (*dict.fromkeys([*published.COLUMNS, *names.values()]), published.MEAN)
-    scores, pairs = _score(evaluations, names, order=mixers, splits=splits, classes=classes)
+    scores, pairs = _score(evaluations, names, order=rows, splits=splits, classes=classes)
     comparable = set(classes) == set(CLASSES.values())
     return Table1(
-        mixers=mixers,
+        rows=rows,
         columns=columns,
         splits=splits,
         cells={
-            key: _cell(scores.get(key), published.MACRO_F.get(key) if comparable else None)
-            for key in itertools.product(mixers, columns, splits)
+            key: _cell(scores.get(key), _published(*key) if comparable else None)
+            for key in itertools.product(rows, columns, splits)
         },
-        parameters={mixer: _parameters(mixer, runs) for mixer in mixers},
+        parameters={row.mixer: _parameters(row.mixer, runs) for row in rows},
         pairs=tuple(pairs),
         preset=runs[0].run.preset,
         demo=any(one.run.demo for one in runs),
@@ -120,22 +126,30 @@ def read(folders: Sequence[Path]) -> Table1:
     )
 
 
+def _rows(evaluations: Sequence[Evaluation]) -> tuple[Row, ...]:
+    """Return the rows: a mixer of the paper that was not measured has one without a direction."""
+    measured = {each.row for each in evaluations}
+    mixers = dict.fromkeys([*published.MIXERS, *(each.row.mixer for each in evaluations)])
+    found = {mixer: [Row(mixer, each) for each in DIRECTIONS if Row(mixer, each) in measured] for mixer in mixers}
+    return tuple(row for mixer, rows in found.items() for row in rows or [Row(mixer, None)])
+
+
 def _score(
     evaluations: Sequence[Evaluation],
     names: dict[Encoders, str],
     *,
-    order: Sequence[str],
+    order: Sequence[Row],
     splits: Sequence[str],
     classes: Sequence[str],
 ) -> tuple[dict[_Key, MixerScore], list[MixerPair]]:
-    """Return the scores of all cells, means included, and every two mixers, in the order given."""
+    """Return the scores of all cells, means included, and all pairs, in the order given."""
     scores: dict[_Key, MixerScore] = {}
     pairs: list[MixerPair] = []
     for split in splits:
         reader = SplitReader(classes)
         for encoders, column in names.items():
             found = reader.read(each for each in evaluations if (each.split, each.encoders) == (split, encoders))
-            scores |= {(mixer, column, split): comparison.score_mixer([*by.values()]) for mixer, by in found.items()}
+            scores |= {(row, column, split): comparison.score_mixer([*by.values()]) for row, by in found.items()}
             pairs += _compare(found, order=order, column=column, split=split)
         scores |= _means(scores, split, order)
     return scores, pairs
@@ -163,13 +177,13 @@ def _last(name: str) -> str:
 
 
 def _compare(
-    found: dict[str, dict[int, Predictions]], *, order: Sequence[str], column: str, split: str
+    found: dict[Row, dict[int, Predictions]], *, order: Sequence[Row], column: str, split: str
 ) -> Iterator[MixerPair]:
-    """Yield every two mixers of a column and split, over the seeds that both have."""
+    """Yield the pairs of a column and split, over the seeds that both have; no pair differs in mixer and direction."""
     for first, second in itertools.combinations(sorted(found, key=order.index), 2):
         common = sorted(found[first].keys() & found[second].keys())
-        if common:
-            one, other = ([found[mixer][seed] for seed in common] for mixer in (first, second))
+        if common and (first.mixer == second.mixer or first.direction == second.direction):
+            one, other = ([found[row][seed] for seed in common] for row in (first, second))
             yield MixerPair(
                 column=column,
                 split=split,
@@ -180,14 +194,19 @@ def _compare(
             )
 
 
-def _means(scores: dict[_Key, MixerScore], split: str, mixers: Sequence[str]) -> dict[_Key, MixerScore]:
-    """Return the mean over the paper's four encoders for each mixer that was measured with all four."""
-    keys = {mixer: [(mixer, column, split) for column in published.COLUMNS] for mixer in mixers}
+def _means(scores: dict[_Key, MixerScore], split: str, rows: Sequence[Row]) -> dict[_Key, MixerScore]:
+    """Return the mean over the paper's four encoders for each row that was measured with all four."""
+    keys = {row: [(row, column, split) for column in published.COLUMNS] for row in rows}
     return {
-        (mixer, published.MEAN, split): comparison.average([scores[key] for key in four])
-        for mixer, four in keys.items()
+        (row, published.MEAN, split): comparison.average([scores[key] for key in four])
+        for row, four in keys.items()
         if all(key in scores for key in four)
     }
+
+
+def _published(row: Row, column: str, split: str) -> float | None:
+    """Return the paper's figure, whatever the direction of the row."""
+    return published.MACRO_F.get((row.mixer, column, split))
 
 
 def _cell(score: MixerScore | None, paper: float | None) -> Cell:

@@ -16,6 +16,7 @@ from tabulate import tabulate
 from bench.accuracy.evaluation import intervals
 from bench.files import write_atomically
 from bench.reporting.accuracy import published
+from bench.reporting.accuracy.evaluations import Row
 from bench.reporting.accuracy.table1 import Cell, Table1, read
 from bench.reporting.formats import NOTHING, interval, millions, span, two_decimals
 from bench.reporting.table_files import write_table
@@ -77,20 +78,20 @@ def _csv(table: Table1) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(
         (
-            *("mixer", "parameters", "encoder", "split", "paper_percent", "macro_f_percent", "spread_percent", "seeds"),
-            *("low_percent", "high_percent", "difference_points", "preset", "demonstration"),
+            *("mixer", "direction", "parameters", "encoder", "split", "paper_percent", "macro_f_percent"),
+            *("spread_percent", "seeds", "low_percent", "high_percent", "difference_points", "preset", "demonstration"),
         )
     )
-    for (mixer, column, split), cell in table.cells.items():
-        parameters = span(table.parameters[mixer], str) if table.parameters[mixer] else ""
+    for (row, column, split), cell in table.cells.items():
+        parameters = span(table.parameters[row.mixer], str) if table.parameters[row.mixer] else ""
         figures = (cell.paper, cell.ours, cell.spread, cell.seeds, cell.low, cell.high, cell.difference)
-        writer.writerow((mixer, parameters, column, split, *figures, table.preset, table.demo))
+        writer.writerow((*row, parameters, column, split, *figures, table.preset, table.demo))
     return buffer.getvalue()
 
 
 def _markdown(table: Table1) -> str:
     columns = [f"{column} {_split(split)}" for column in table.columns for split in table.splits]
-    lines = [line for mixer in table.mixers for line in _lines(table, mixer)]
+    lines = [line for row in table.rows for line in _lines(table, row)]
     alignment = ("left", "right", "left", *("right" for _ in columns))
     grid = tabulate(
         lines,
@@ -113,9 +114,7 @@ def _latex(table: Table1) -> str:
     heads = [f"\\multicolumn{{{splits}}}{{c}}{{{_escape(column)}}}" for column in table.columns]
     rules = [f"\\cmidrule(lr){{{first}-{first + splits - 1}}}" for first in range(4, width, splits)]
     names = [_escape(_split(split)) for split in table.splits] * len(table.columns)
-    blocks = [
-        "\n".join(f"{' & '.join(map(_escape, line))} \\\\" for line in _lines(table, mixer)) for mixer in table.mixers
-    ]
+    blocks = ["\n".join(f"{' & '.join(map(_escape, line))} \\\\" for line in _lines(table, row)) for row in table.rows]
     notes = [*([DEMONSTRATION] if table.demo else []), *table.notes]
     return "\n".join(
         [
@@ -133,11 +132,12 @@ def _latex(table: Table1) -> str:
     )
 
 
-def _lines(table: Table1, mixer: str) -> list[list[str]]:
-    """Return the lines of a mixer in Markdown and LaTeX: one for each kind of figure, two if it was not measured."""
-    cells = [table.cells[mixer, column, split] for column in table.columns for split in table.splits]
+def _lines(table: Table1, row: Row) -> list[list[str]]:
+    """Return the lines of a row in Markdown and LaTeX: one for each kind of figure, two if it was not measured."""
+    cells = [table.cells[row, column, split] for column in table.columns for split in table.splits]
+    parameters = span(table.parameters[row.mixer], millions)
     lines = [
-        [_name(mixer), span(table.parameters[mixer], millions), "paper", *(two_decimals(cell.paper) for cell in cells)],
+        [_in_words(table, row), parameters, "paper", *(two_decimals(cell.paper) for cell in cells)],
         ["", "", "ours", *(two_decimals(cell.ours) for cell in cells)],
     ]
     if any(cell.seeds for cell in cells):
@@ -156,9 +156,10 @@ def _block(table: Table1, column: str, splits: Sequence[str]) -> Table:
     block.add_column("params\n(M)", justify="right", no_wrap=True)
     for split in splits:
         block.add_column(f"{_split(split)}\n95 % interval\npaper (difference)", justify="right", no_wrap=True)
-    for mixer in table.mixers:
-        cells = [table.cells[mixer, column, split] for split in splits]
-        block.add_row(_name(mixer), span(table.parameters[mixer], millions), *map(_stacked, cells))
+    for row in table.rows:
+        cells = [table.cells[row, column, split] for split in splits]
+        name = "\n".join(_name(table, row))
+        block.add_row(name, span(table.parameters[row.mixer], millions), *map(_stacked, cells))
     return block
 
 
@@ -183,8 +184,8 @@ def _differing(table: Table1) -> Iterator[str]:
     for pair in differing:
         points = pair.comparison.difference
         yield (
-            f"  {pair.column}, {_split(pair.split)}: {_name(pair.first)} {pair.comparison.verdict} than "
-            f"{_name(pair.second)} by {two_decimals(100 * abs(points.value))} points "
+            f"  {pair.column}, {_split(pair.split)}: {_in_words(table, pair.first)} {pair.comparison.verdict} than "
+            f"{_in_words(table, pair.second)} by {two_decimals(100 * abs(points.value))} points "
             f"({interval(100 * points.low, 100 * points.high, _signed)}), {_seeds(pair.seeds)}"
         )
 
@@ -195,8 +196,10 @@ def _pairs(table: Table1) -> pd.DataFrame:
         {
             "encoder": pair.column,
             "split": pair.split,
-            "mixer": pair.first,
-            "other": pair.second,
+            "mixer": pair.first.mixer,
+            "direction": pair.first.direction,
+            "other": pair.second.mixer,
+            "its direction": pair.second.direction,
             "seeds": pair.seeds,
             "difference (points)": 100 * pair.comparison.difference.value,
             "low": 100 * pair.comparison.difference.low,
@@ -213,11 +216,19 @@ def _pairs(table: Table1) -> pd.DataFrame:
 
 def _measured(table: Table1, column: str) -> list[str]:
     """Return the splits that any mixer was measured on with an encoder."""
-    return [split for split in table.splits if any(table.cells[mixer, column, split].seeds for mixer in table.mixers)]
+    return [split for split in table.splits if any(table.cells[row, column, split].seeds for row in table.rows)]
 
 
-def _name(mixer: str) -> str:
-    return published.MIXERS.get(mixer, mixer)
+def _name(table: Table1, row: Row) -> list[str]:
+    """Return the mixer of a row, and its direction where the directions of the table differ."""
+    name = published.MIXERS.get(row.mixer, row.mixer)
+    return [name] if row.direction is None or len(table.directions) == 1 else [name, row.direction]
+
+
+def _in_words(table: Table1, row: Row) -> str:
+    """Return ``KDA``, or ``KDA (alternating)`` where the directions of the table differ."""
+    mixer, *direction = _name(table, row)
+    return f"{mixer} ({direction[0]})" if direction else mixer
 
 
 def _split(split: str) -> str:

@@ -5,25 +5,36 @@ from typing import Any
 import pytest
 import torch
 
-from bench.accuracy.run import PRESETS, ModelConfig, Preset
+from bench.accuracy.run import DIRECTIONS, PRESETS, Direction, ModelConfig, Preset
 from bench.accuracy.training.compiling import compiling_ahead, step_once
 
 
-def config(preset: Preset) -> ModelConfig:
-    return ModelConfig(mixer="sa", implementation="reference", preset=preset, width=64, num_classes=8, speech_layers=3)
+def config(mixer: str, preset: Preset, direction: Direction) -> ModelConfig:
+    return ModelConfig(
+        mixer=mixer,
+        implementation="reference",
+        preset=preset,
+        width=64,
+        num_classes=8,
+        speech_layers=3,
+        direction=direction,
+    )
 
 
 @pytest.mark.parametrize("tokens", [0, 32])
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_step_of_every_kind_runs(preset: Preset, precision: str, tokens: int) -> None:
-    step_once(config(preset), precision, products="float32", size=(2, 12, tokens), device="cpu")
+    step_once(config("sa", preset, "paper"), precision, products="float32", size=(2, 12, tokens), device="cpu")
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_a_step_in_every_direction_runs(direction: Direction) -> None:
+    step_once(config("retnet", "matched", direction), "bfloat16", products="float32", size=(2, 12, 32), device="cpu")
 
 
 def test_on_a_cpu_there_is_nothing_to_compile() -> None:
-    missing = ModelConfig(
-        mixer="nothing", implementation="", preset="matched", width=64, num_classes=8, speech_layers=1
-    )
+    missing = config("nothing", "matched", "alternating")
     sizes: dict[str, Any] = {"batch": 2, "frames": 12, "text": True}
     with compiling_ahead([missing], precisions=["float32"], products="float32", device=torch.device("cpu"), **sizes):
         pass

@@ -1,4 +1,4 @@
-"""The model is section 3.2's: a batch scores as its utterances do alone, and the presets are what they say."""
+"""The model is section 3.2's: a batch scores as its utterances do alone; presets and directions are what they say."""
 
 import importlib.metadata
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import mixers
-from bench.accuracy.run import PRESETS, ModelConfig, Preset
+from bench.accuracy.run import DIRECTIONS, PRESETS, Direction, ModelConfig, Preset
 from bench.accuracy.training.implementations import choose_implementation
 from bench.accuracy.training.model import DIFFERENCES, AttentionPooling, EmotionModel, build
 from mixers.support.errors import UserError
@@ -20,7 +20,7 @@ WIDTH, CLASSES, LAYERS = 64, 8, 3
 RELEASED = {"sa": 4.20, "retnet": 8.39, "lightnet": 3.41, "gsa": 5.24, "fox": 2.39, "kda": 2.50}
 
 
-def config(mixer: str, preset: Preset, *, width: int = WIDTH) -> ModelConfig:
+def config(mixer: str, preset: Preset, *, width: int = WIDTH, direction: Direction = "alternating") -> ModelConfig:
     return ModelConfig(
         mixer=mixer,
         implementation="reference",
@@ -28,6 +28,7 @@ def config(mixer: str, preset: Preset, *, width: int = WIDTH) -> ModelConfig:
         width=width,
         num_classes=CLASSES,
         speech_layers=LAYERS,
+        direction=direction,
     )
 
 
@@ -36,11 +37,12 @@ def features(preset: Preset, *, batch: int, frames: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(frames), dtype=torch.float64)
 
 
+@pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("mixer", mixers.names())
-def test_pitfall_3_a_batch_scores_as_its_utterances_do_alone(mixer: str, preset: Preset) -> None:
+def test_pitfall_3_a_batch_scores_as_its_utterances_do_alone(mixer: str, preset: Preset, direction: Direction) -> None:
     """Padded tokens hold noise, and neither mixer nor pooling may see it."""
-    model = build(config(mixer, preset), seed=0).double().eval()
+    model = build(config(mixer, preset, direction=direction), seed=0).double().eval()
     speech, lengths = features(preset, batch=3, frames=5), (4, 1, 2)
     text = torch.randn(3, 4, WIDTH, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     mask = torch.arange(4) < torch.tensor(lengths)[:, None]
@@ -48,6 +50,42 @@ def test_pitfall_3_a_batch_scores_as_its_utterances_do_alone(mixer: str, preset:
     for row, length in enumerate(lengths):
         alone = model(speech[row : row + 1], text[row : row + 1, :length])
         assert torch.allclose(together[row], alone[0], atol=1e-9)
+
+
+def sees_ahead(mixer: str, preset: Preset, direction: Direction) -> bool:
+    """Whether a frame of speech sees the text, which comes after it."""
+    if direction == "causal":
+        return False
+    return not mixers.load(mixer).causal or direction == "both" or (preset, direction) == ("matched", "alternating")
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("mixer", mixers.names())
+def test_what_speech_and_text_see_of_each_other(mixer: str, preset: Preset, direction: Direction) -> None:
+    model = build(config(mixer, preset, direction=direction), seed=0).double().eval()
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    model.mixer.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
+    speech = features(preset, batch=1, frames=5)
+    text, other_text = torch.randn(2, 1, 3, WIDTH, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    other_speech = speech.clone()
+    other_speech[..., 0, :] = other_text[0, 0]
+    for given_speech, given_text in ((speech, text), (speech, other_text), (other_speech, text)):
+        model(given_speech, given_text)
+    (u, h), (_, of_other_text), (_, of_other_speech) = seen
+    if preset == "matched":
+        assert torch.equal(u, torch.cat((speech, text), dim=1))  # in this order in every direction
+    change = (of_other_text - h).abs().amax(-1)[0]
+    assert (change[:5] > 1e-9).all() if sees_ahead(mixer, preset, direction) else (change[:5] == 0).all()
+    assert ((of_other_speech - h).abs().amax(-1)[0, 5:] > 1e-9).all()
+
+
+@pytest.mark.parametrize("mixer", mixers.names())
+def test_the_direction_changes_no_weight(mixer: str) -> None:
+    first, *others = (build(config(mixer, "matched", direction=each), seed=0).state_dict() for each in DIRECTIONS)
+    for other in others:
+        assert other.keys() == first.keys()
+        assert all(torch.equal(other[name], first[name]) for name in first)
 
 
 @given(frames=st.integers(1, 20), scaled=st.booleans(), seed=st.integers(0, 100))

@@ -94,6 +94,19 @@ def test_a_run_that_was_killed_comes_to_the_same(
     assert metrics[0] == metrics[1]
 
 
+@pytest.mark.parametrize("direction", ["causal", "both"])
+def test_a_resumed_run_keeps_its_direction(
+    train: Train, make_run: Callable[..., Run], tmp_path: Path, direction: str
+) -> None:
+    run = make_run(mixers=("retnet/reference",), direction=direction)
+    whole = train(run, tmp_path / "whole")
+    train(run, tmp_path / "killed", stop_after=4)
+    rest = train(runs.read(tmp_path / "killed"), tmp_path / "killed")
+    assert rest == whole[len(whole) - len(rest) :]
+    other = train(make_run(mixers=("retnet/reference",)), tmp_path / "other")
+    assert losses(other, "retnet-0") != losses(whole, "retnet-0")
+
+
 def test_crops_do_not_depend_on_the_number_of_workers(
     train: Train, make_run: Callable[..., Run], tmp_path: Path
 ) -> None:

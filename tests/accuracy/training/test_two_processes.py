@@ -20,7 +20,13 @@ from bench.accuracy.run import ModelConfig
 accelerator = Accelerator(cpu=True)
 rank, world = accelerator.process_index, accelerator.num_processes
 config = ModelConfig(
-    mixer="sa", implementation="sdpa", preset=sys.argv[2], width=32, num_classes=3, speech_layers=2
+    mixer="sa",
+    implementation="sdpa",
+    preset=sys.argv[2],
+    width=32,
+    num_classes=3,
+    speech_layers=2,
+    direction="alternating",
 )
 weights = torch.tensor([0.5, 1.0, 3.0]) if sys.argv[2] == "released" else None
 learner = Learner(

@@ -12,7 +12,9 @@ from rich.console import Console
 from bench.accuracy.evaluation.comparison import score_mixer
 from bench.accuracy.evaluation.metrics import macro_f
 from bench.accuracy.evaluation.predictions import Predictions
+from bench.accuracy.run import Direction
 from bench.reporting.accuracy import published, table1, table1_formats
+from bench.reporting.accuracy.evaluations import Row
 from bench.reporting.accuracy.table1 import Table1
 from bench.reporting.accuracy.table1_formats import DEMONSTRATION
 from mixers.support.errors import UserError
@@ -35,6 +37,10 @@ def results(
         for place, mixer in enumerate(mixers)
         for seed in range(first_seed, first_seed + seeds)
     }
+
+
+def of(mixer: str, direction: Direction | None = "alternating") -> Row:
+    return Row(mixer, direction)
 
 
 def shown(found: Table1, *, width: int = 80) -> str:
@@ -77,14 +83,16 @@ def test_a_cell_is_the_papers_figure_and_ours(tmp_path: Path) -> None:
     found = table1_formats.write([write_run(tmp_path / "run", made)], tmp_path / "table")
     sets = [made["test1", "kda", seed] for seed in range(3)]
     score = score_mixer(sets)
-    cell = found.cells["kda", "WavLM", "test1"]
+    cell = found.cells[of("kda"), "WavLM", "test1"]
     assert cell.paper == 32.95
     assert cell.ours == pytest.approx(
         100 * sum(macro_f(each.labels, each.predictions, classes=EMOTIONS) for each in sets) / 3
     )
     assert cell.difference == pytest.approx((cell.ours or math.nan) - 32.95)
     assert (cell.low, cell.high) == (100 * score.estimate.low, 100 * score.estimate.high)
-    assert found.mixers == ("sa", "retnet", "lightnet", "gsa", "fox", "kda")
+    assert found.rows == (
+        *(of("sa"), of("retnet", None), of("lightnet", None), of("gsa", None), of("fox", None), of("kda")),
+    )
     assert found.columns == ("Wav2Vec2XLSR", "WavLM", "Wav2Vec2", "HuBERT", "Mean")
     assert found.splits == SPLITS
 
@@ -92,6 +100,7 @@ def test_a_cell_is_the_papers_figure_and_ours(tmp_path: Path) -> None:
     assert float(row["macro_f_percent"]) == cell.ours
     assert float(row["difference_points"]) == cell.difference
     assert (row["paper_percent"], row["seeds"], row["parameters"]) == ("32.95", "3", "20012345")
+    assert row["direction"] == "alternating"
     assert "20.01" in shown(found)
     for text in (*outputs(tmp_path / "table").values(), shown(found)):
         assert "DEMONSTRATION" not in text
@@ -100,7 +109,7 @@ def test_a_cell_is_the_papers_figure_and_ours(tmp_path: Path) -> None:
 def test_cells_not_measured_are_dashes(tmp_path: Path) -> None:
     found = table1_formats.write([write_run(tmp_path / "run", results("sa", splits=("test1",)))], tmp_path / "table")
     measured = [key for key, cell in found.cells.items() if cell.ours is not None]
-    assert measured == [("sa", "WavLM", "test1")]
+    assert measured == [(of("sa"), "WavLM", "test1")]
     lines = (tmp_path / "table" / "table1.md").read_text().splitlines()
     ours = [[field.strip() for field in line.split("|")[4:-1]] for line in lines if "| ours " in line]
     assert len(ours) == 6
@@ -111,7 +120,7 @@ def test_cells_not_measured_are_dashes(tmp_path: Path) -> None:
 
 def test_pitfall_10_seeds_are_averaged_and_the_spread_is_shown(tmp_path: Path) -> None:
     found = table1_formats.write([write_run(tmp_path / "run", results("sa", seeds=3))], tmp_path / "table")
-    cell = found.cells["sa", "WavLM", "development"]
+    cell = found.cells[of("sa"), "WavLM", "development"]
     assert cell.seeds == 3
     assert cell.spread is not None
     assert f"± {cell.spread:.2f} (3)" in shown(found)
@@ -122,7 +131,7 @@ def test_pitfall_10_seeds_are_averaged_and_the_spread_is_shown(tmp_path: Path) -
 
 def test_pitfall_10_a_single_seed_is_marked(tmp_path: Path) -> None:
     found = table1_formats.write([write_run(tmp_path / "run", results("sa"))], tmp_path / "table")
-    assert found.cells["sa", "WavLM", "test2"].spread is None
+    assert found.cells[of("sa"), "WavLM", "test2"].spread is None
     for text in (shown(found), *(outputs(tmp_path / "table")[name] for name in ("table1.md", "table1.tex"))):
         assert text.count("(1 seed)") == 3
         assert "±" not in text
@@ -142,10 +151,10 @@ def test_the_mean_is_of_the_papers_four_encoders(tmp_path: Path) -> None:
         write_run(tmp_path / str(index), results("sa", seeds=2, first_seed=10 * index), speech=speech)
         for index, speech in enumerate(encoders)
     ]
-    assert table1.read(runs[:3]).cells["sa", "Mean", "test1"].ours is None
+    assert table1.read(runs[:3]).cells[of("sa"), "Mean", "test1"].ours is None
     found = table1.read(runs)
-    columns = [found.cells["sa", column, "test1"] for column in published.COLUMNS]
-    mean = found.cells["sa", "Mean", "test1"]
+    columns = [found.cells[of("sa"), column, "test1"] for column in published.COLUMNS]
+    mean = found.cells[of("sa"), "Mean", "test1"]
     assert mean.ours == pytest.approx(sum(cell.ours or math.nan for cell in columns) / 4)
     assert mean.spread == pytest.approx(math.hypot(*(cell.spread or math.nan for cell in columns)) / 4)
     assert mean.paper == 36.42
@@ -171,7 +180,7 @@ def test_encoders_have_the_papers_column_or_one_of_their_own(
     found = table1_formats.write(
         [write_run(tmp_path / "run", results("sa"), speech=speech, text=text)], tmp_path / "table"
     )
-    cell = found.cells["sa", column, "test1"]
+    cell = found.cells[of("sa"), column, "test1"]
     assert cell.ours is not None
     assert (cell.paper is None) == (column != "WavLM")
     assert column.replace("_", "\\_") in (tmp_path / "table" / "table1.tex").read_text()
@@ -188,7 +197,7 @@ def test_folders_of_one_name_stay_apart(tmp_path: Path) -> None:
 def test_other_mixers_and_splits_follow_the_papers(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", results("mine", splits=("test3", "test1")), parameters={"mine": 1_234_567})
     found = table1_formats.write([run], tmp_path / "table")
-    assert found.mixers[6:] == ("mine",)
+    assert found.rows[6:] == (of("mine"),)
     assert found.splits == (*SPLITS, "test3")
     assert "1.23" in shown(found)
     assert "test3" in (tmp_path / "table" / "table1.tex").read_text()
@@ -255,9 +264,9 @@ def test_mixers_are_compared_in_pairs_over_the_seeds_that_both_have(tmp_path: Pa
     del made["test1", "fox", 2]
     found = table1_formats.write([write_run(tmp_path / "run", made)], tmp_path / "table")
     assert [(pair.first, pair.second, pair.seeds) for pair in found.pairs] == [
-        ("sa", "fox", 2),
-        ("sa", "kda", 3),
-        ("fox", "kda", 2),
+        (of("sa"), of("fox"), 2),
+        (of("sa"), of("kda"), 3),
+        (of("fox"), of("kda"), 2),
     ]
     assert found.pairs[1].comparison.verdict == "worse"
     assert "WavLM, T1: SA worse than KDA by" in shown(found)
@@ -298,8 +307,8 @@ def test_a_damaged_run_is_refused(tmp_path: Path, damage: Callable[[Path], objec
     [
         ({"speech": "hubert-large", "preset": "released"}, "differ in preset: matched and released"),
         ({"speech": "hubert-large", "classes": [*EMOTIONS, "boredom"]}, "differ in classes"),
-        ({"speech": "microsoft/wavlm-large"}, "are of the same encoders, mixer, seed and split"),
-        ({}, "are of the same encoders, mixer, seed and split"),
+        ({"speech": "microsoft/wavlm-large"}, "are of the same encoders, mixer, direction, seed and split"),
+        ({}, "are of the same encoders, mixer, direction, seed and split"),
     ],
 )
 def test_runs_that_do_not_belong_together_are_refused(tmp_path: Path, fields: dict[str, object], what: str) -> None:
