@@ -27,7 +27,8 @@ FASTEST_AT_S = (10, 50, 100, 400)
 
 GPUS = {"H100": "nvidia-h100", "H200": "nvidia-h200"}
 
-_MATCHED = "sbench sweep --lengths 5,10,25,50,75,100,150,200,250,300,350,400 --precision {} --pass inference,training"
+_MATCHED = "sbench sweep --direction paper --lengths 5,10,25,50,75,100,150,200,250,300,350,400 --precision {} "
+_MATCHED += "--pass inference,training"
 
 # What each folder was made by. measure.sh runs the same commands.
 COMMANDS = {
@@ -39,13 +40,12 @@ COMMANDS = {
     },
     "direction-paper": "sbench sweep --max-seconds 400 --direction paper",
     "directions": "sbench report direction-* --output directions",
-    "graph": "sbench sweep --max-seconds 400 --execution graph",
-    "graph-again": "the same again",
-    "native": "sbench sweep --max-seconds 400 --precision native",
+    "graph": "sbench sweep --max-seconds 400 --direction paper --execution graph",
+    "native": "sbench sweep --max-seconds 400 --direction paper --precision native",
     "released": "sbench sweep --max-seconds 400 --preset released",
-    "speech": "sbench sweep --max-seconds 400 --audio speech --encoder xlsr-random",
-    **{f"matched-{precision}": _MATCHED.format(precision) for precision in ("bfloat16", "tf32", "float32")},
-    "matched": "sbench report matched-bfloat16 matched-tf32 matched-float32 --output matched",
+    "speech": "sbench sweep --max-seconds 400 --direction paper --audio speech --encoder xlsr-random",
+    **{f"matched-{precision}": _MATCHED.format(precision) for precision in ("tf32", "float32")},
+    "matched": "sbench report matched-tf32 matched-float32 --output matched",
     "kernels": "sbench sweep sa/sdpa fox/flex fox/triton lightnet/fla lightnet/triton --lengths 10,100,400 "
     "--preset layer --precision bfloat16,tf32 --pass inference,training",
     "kernels.json": "pytest --benchmark -m gpu --benchmark-json kernels.json",
@@ -54,7 +54,7 @@ COMMANDS = {
 
 # The page or picture of each folder that a reader should open first.
 _FIRST = {
-    **{f"matched-{precision}": "results.csv" for precision in ("bfloat16", "tf32", "float32")},
+    **{f"matched-{precision}": "results.csv" for precision in ("tf32", "float32")},
     **{f"direction-{direction}": "results.csv" for direction in ("causal", "alternating", "both", "paper")},
     "directions": "overview.png",
     "matched": "claims.md",

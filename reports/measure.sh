@@ -6,7 +6,7 @@ folder=${1:?give a folder for the results}
 shift
 sbench=${SBENCH:-sbench}
 from_5_s=5,10,25,50,75,100,150,200,250,300,350,400
-all="bfloat16-cold bfloat16 repeats.jsonl graph graph-again native released"
+all="bfloat16-cold bfloat16 repeats.jsonl graph native released"
 all+=" direction-causal direction-alternating direction-both direction-paper directions"
 all+=" matched-float32 matched-tf32 kernels kernels.json training"
 
@@ -18,13 +18,13 @@ for name in ${*:-$all}; do
         # cold on a fresh machine, whose caches are empty
         bfloat16-cold | bfloat16) sweep $name --max-seconds 400 --processes 5 ;;
         repeats.jsonl) python3 "$(dirname "$0")/repeats.py" "$folder/$name" "$(hostname)" "$folder"/bfloat16{-cold,} ;;
-        graph | graph-again) sweep $name --max-seconds 400 --execution graph ;;
-        native) sweep $name --max-seconds 400 --precision native ;;
+        graph) sweep $name --max-seconds 400 --direction paper --execution graph ;;
+        native) sweep $name --max-seconds 400 --direction paper --precision native ;;
         released) sweep $name --max-seconds 400 --preset released ;;
         direction-paper) sweep $name --max-seconds 400 --direction paper ;;
         direction-*) sweep $name --max-seconds 400 --direction ${name#direction-} --pass inference,training ;;
         directions) $sbench report "$folder"/direction-* --output "$folder/directions" ;;
-        matched-*) sweep $name --lengths $from_5_s --precision ${name#matched-} --pass inference,training ;;
+        matched-*) sweep $name --direction paper --lengths $from_5_s --precision ${name#matched-} --pass inference,training ;;
         kernels) sweep $name sa/sdpa fox/flex fox/triton lightnet/fla lightnet/triton --lengths 10,100,400 \
             --preset layer --precision bfloat16,tf32 --pass inference,training ;;
         kernels.json) pytest --benchmark -m gpu --benchmark-json "$folder/kernels.json" ;;

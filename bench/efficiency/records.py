@@ -103,7 +103,8 @@ class Record:
             another GPU of its architecture, saved on this machine, or tuned in this process. Empty if no kernel has a
             choice.
         causal: Whether a frame of the whole model sees only itself and the frames before it.
-        reach: How far back a frame sees in one pass of the mixer, in words. Empty before schema version 5.
+        reach: How far a frame sees in one pass of the mixer if nothing is hidden from it, in words. Empty before schema
+            version 5.
         state_numbers: How many numbers a layer keeps of what it has seen of a sequence; empty if they grow with the
             length, and before schema version 5.
         feed_forward_width: Inner width of the feed-forward that brings a stack to its size; empty without one, and

@@ -23,7 +23,7 @@ def mechanisms(records: Sequence[Record]) -> pd.DataFrame:
                     "parameters (M)": round((first.parameters or 0) / 1e6, 2),
                     "feed-forward width": first.feed_forward_width,
                     "whole model is causal": "yes" if first.causal else "no",
-                    "a frame sees, in one pass": first.reach,
+                    "how far a frame sees, if nothing is hidden": first.reach,
                     "numbers that a layer keeps": "grows with the length"
                     if first.state_numbers is None
                     else f"{first.state_numbers:,}",
