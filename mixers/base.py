@@ -153,6 +153,7 @@ class Mixer(SequenceModel):
         can_be_causal: Whether a mechanism that is not causal computes `equations` and all implementations with the
             future hidden where `sees` is ``past``, as attention does with a mask.
         implementations: The ways to compute it by name, ``reference`` first, the fastest last.
+        by_default: Whether a sweep measures it when no mixer is named.
         reach: How far back a frame sees in one pass, in a few words, at the number of heads of the presets.
         presets: Its sizes in the presets ``matched`` and ``released``.
         config: Its sizes.
@@ -166,6 +167,7 @@ class Mixer(SequenceModel):
     arxiv: ClassVar[str]
     causal: ClassVar[bool]
     can_be_causal: ClassVar[bool] = False
+    by_default: ClassVar[bool] = True
     reach: ClassVar[str] = "not stated"
     implementations: ClassVar[Mapping[str, Implementation]]
     presets: ClassVar[Mapping[str, MixerConfig]]

@@ -117,6 +117,13 @@ def _run_both_ways(
     return y if mask is None else y * mask[..., None]
 
 
+def output_of(layer: _Parameters, o: Float[Tensor, "B L D"], x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+    """Return what a layer makes of its mixed frames: norm, output gate and output projection."""
+    # flash-linear-attention's fused norm uses this epsilon, whatever the layer's own is
+    o = rms_norm(o, layer.g_norm.weight, eps=1e-6) * F.silu(layer.g_proj(x))
+    return layer.o_proj(o.to(x.dtype))  # type: ignore[no-any-return]
+
+
 class LightNet(Mixer):
     """LightNet attention with a low-rank output gate."""
 
@@ -166,10 +173,7 @@ class LightNet(Mixer):
             state = decay[:, t - 1, :, :, None] * state + torch.einsum("bhk,bhv->bhkv", key[:, t], v[:, t])
             out.append(torch.einsum("bhk,bhkv->bhv", q[:, t], state))
         o = torch.stack(out, dim=1).flatten(2) / q.shape[-1] ** 0.5  # (B, L, D)
-
-        # flash-linear-attention's fused norm uses this epsilon, whatever the layer's own is
-        o = rms_norm(o, layer.g_norm.weight, eps=1e-6) * F.silu(layer.g_proj(x))
-        return layer.o_proj(o.to(x.dtype))  # type: ignore[no-any-return]
+        return output_of(layer, o, x)
 
     def mixing_flops(self, *, batch: int, frames: int) -> int:
         """Those of the recurrence: decay, outer product and read-out of a state of K x V a head."""

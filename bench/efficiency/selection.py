@@ -148,7 +148,7 @@ def choose_contestants(
     """Return the contestants of the names: ``sa/sdpa`` is one implementation, ``sa`` all that are measured by default.
 
     Args:
-        names: As on the command line; none for every mixer.
+        names: As on the command line; none for every mixer that is measured by default.
         settings: Each mixer is measured in each of them.
         device_type: ``cuda`` or ``cpu``. On a CPU the default implementation is ``reference``.
 
@@ -156,7 +156,7 @@ def choose_contestants(
         UserError: There is no such mixer or implementation, or a library that a mixer needs is missing.
     """
     chosen: dict[Contestant, None] = {}
-    for setting, name in itertools.product(settings, names or available()):
+    for setting, name in itertools.product(settings, names or _by_default()):
         mixer_name, _, implementation = name.partition("/")
         try:
             mixer = mixers.load(mixer_name)
@@ -168,6 +168,10 @@ def choose_contestants(
         for each in (implementation,) if implementation else by_default:
             chosen[Contestant(mixer=mixer_name, implementation=each, setting=setting)] = None
     return tuple(chosen)
+
+
+def _by_default() -> list[str]:
+    return [name for name in available() if mixers.load(name).by_default]
 
 
 def available() -> list[str]:
