@@ -8,19 +8,21 @@ from bench.cli import sweep, tools, report  # noqa: F401
 from bench.cli import train, evaluate, corpora, throughput  # noqa: F401
 # isort: on
 
-from bench.cli.app import INTERRUPTED, app
+from bench import signals
+from bench.cli.app import app
 from mixers.support.errors import UserError
 
 
 def main() -> None:
-    """Run the command line. The exit code is 2 for the user's mistakes and 130 after Ctrl-C."""
-    try:
-        app()
-    except UserError as error:
-        hint = f"\n  hint: {error.hint}" if error.hint else ""
-        print(f"sbench: {error}{hint}", file=sys.stderr)
-        sys.exit(2)
-    except SystemExit as end:
-        if end.code == INTERRUPTED:
-            print("sbench: interrupted", file=sys.stderr)
-        raise
+    """Run the command line. The exit code is 2 for the user's mistakes, and 128 plus its number after a signal."""
+    with signals.handled():
+        try:
+            app()
+        except UserError as error:
+            hint = f"\n  hint: {error.hint}" if error.hint else ""
+            print(f"sbench: {error}{hint}", file=sys.stderr)
+            sys.exit(2)
+        except SystemExit as end:
+            if line := signals.line_of(end.code):
+                print(line, file=sys.stderr)
+            raise

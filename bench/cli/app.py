@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
-
 PANELS = MEASURE, REPORT, TRAIN, TOOLS = ("Measure", "Report", "Train", "Tools")
 
 

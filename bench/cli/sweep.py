@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from bench import signals
 from bench.cli import sweep_options as options
-from bench.cli.app import INTERRUPTED, MEASURE, app, check_alone, new_progress
+from bench.cli.app import MEASURE, app, check_alone, new_progress
 from bench.cli.parsing import split_names
 from bench.cli.report import print_records
 from bench.files import resume_command
@@ -103,7 +104,7 @@ def _continue(context: typer.Context, folder: Path, *, allow_mixed: bool) -> Non
 
 
 def _measure(plan: "Plan", folder: Path, interrupted: "Interrupted | None") -> None:
-    """Run a sweep, show what happens, then write and show its report. Ctrl-C keeps what was measured."""
+    """Run a sweep, show what happens, then write and show its report. A signal keeps what was measured."""
     from rich.console import Console
 
     from bench.efficiency import sweep as sweeping
@@ -112,7 +113,11 @@ def _measure(plan: "Plan", folder: Path, interrupted: "Interrupted | None") -> N
     console, stopped = Console(stderr=True), False
     display = Display(plan, console, done=interrupted.done if interrupted else 0)
     try:
-        with contextlib.closing(sweeping.run(plan, folder, interrupted=interrupted)) as events, display.shown():
+        with (
+            signals.interruptible(),
+            contextlib.closing(sweeping.run(plan, folder, interrupted=interrupted)) as events,
+            display.shown(),
+        ):
             for event in events:
                 display.show(event)
         measured_s = time.perf_counter() - BEGAN_S
@@ -131,7 +136,7 @@ def _measure(plan: "Plan", folder: Path, interrupted: "Interrupted | None") -> N
     if stopped:
         if folder.exists():
             print("To continue:", resume_command("sweep", folder), file=sys.stderr)
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(signals.exit_code())
 
 
 class Display:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bench import signals
 from bench.cli.app import MEASURE, app
 from bench.cli.parsing import split_names
 from bench.cli.sweep_options import PRESETS
@@ -66,13 +67,13 @@ def tune(
     from bench.efficiency import tune as tuning
 
     presets, precisions, passes = (None if text is None else split_names(text) for text in (preset, precision, pass_))
-    tuned = tuning.tune(
-        names or [],
-        output,
-        settings=tuning.choose(presets=presets, precisions=precisions, passes=passes),
-        again=again,
-        on_search_ended=partial(print, file=sys.stderr, flush=True),
-    )
+    settings = tuning.choose(presets=presets, precisions=precisions, passes=passes)
+    say = partial(print, file=sys.stderr, flush=True)
+    try:
+        with signals.interruptible():
+            tuned = tuning.tune(names or [], output, settings=settings, again=again, on_search_ended=say)
+    except KeyboardInterrupt:
+        raise typer.Exit(signals.exit_code()) from None
     for folder in tuned.folders:
         print(folder)
     if tuned.failed:

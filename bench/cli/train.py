@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench import signals
 from bench.cli.accuracy_options import CORPUS, DEMONSTRATION, DIRECTION, MIXERS, WORKERS, Device, MissingText, Workers
-from bench.cli.app import INTERRUPTED, app, check_alone, is_given, new_progress
+from bench.cli.app import app, check_alone, is_given, new_progress
 from bench.cli.parsing import split_names
 from bench.files import resume_command
 from mixers.support.errors import UserError
@@ -119,11 +120,12 @@ def _show(events: "Iterator[Event]", folder: Path, resources: "Resources", *, de
     if demo:
         console.print(DEMONSTRATION, style="bold yellow")
     try:
-        finished = _follow(events, console)
+        with signals.interruptible():
+            finished = _follow(events, console)
     except KeyboardInterrupt:
         if is_main and folder.exists():
             print("To continue:", resume_command("train", folder), file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(signals.exit_code()) from None
     if is_main:
         print(finished.folder)
     if finished.run.demo:

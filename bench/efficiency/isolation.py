@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
@@ -175,7 +175,14 @@ def start_server() -> None:
     # Once CUDA has been asked for its devices, a fork cannot use it. So PyTorch is to ask the driver's library.
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     forkserver.set_forkserver_preload(["bench.efficiency.preloaded"])
-    forkserver.ensure_running()
+    # A terminal or Slurm sends these signals to all processes at once. The command handles them and ends its children
+    # itself, so the server and all children never see them. The tracker of resources starts first, since it unblocks.
+    resource_tracker.ensure_running()
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
 
 def call(function: Callable[..., Result], *arguments: Any, limit_s: float = 600.0) -> Result:

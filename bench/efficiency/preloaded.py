@@ -7,13 +7,11 @@ GPU for its name.
 import contextlib
 import gc
 import importlib
-import signal
 import threading
 from pathlib import Path
 
 _IMPORTS_OF_FLA = "torch._dynamo", "transformers.processing_utils"
 
-signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command handles Ctrl-C; the server ignores it only from here on
 gc.disable()  # importing takes a seventh less time without
 for name in ("bench.efficiency.worker", *(_IMPORTS_OF_FLA if Path("/proc/driver/nvidia").exists() else ())):
     importlib.import_module(name)

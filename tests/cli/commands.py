@@ -4,4 +4,4 @@ import sys
 
 FAST = ("sa/sdpa", "fox", "--lengths", "0.1,0.2", "--preset", "released", "--device", "cpu")
 
-SBENCH = (sys.executable, "-c", "from bench.cli import main; main()")
+SBENCH = (sys.executable, "-c", "from bench.start import main; main()")

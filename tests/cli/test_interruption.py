@@ -136,3 +136,70 @@ def test_a_full_disk_keeps_whole_records(tmp_path: Path) -> None:
     assert f"sbench sweep --resume {tmp_path / 'run'}" in done.stderr
     assert "Traceback" not in done.stderr
     assert 1 <= len(read_records(tmp_path / "run")) < len(lengths)
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "line"),
+    [
+        ([signal.SIGTERM], 143, "sbench: ended by SIGTERM"),
+        ([signal.SIGHUP], 129, "sbench: ended by SIGHUP"),
+        ([signal.SIGINT, signal.SIGINT], 130, "sbench: interrupted"),
+        ([signal.SIGINT, signal.SIGTERM, signal.SIGINT], 130, "sbench: interrupted"),
+    ],
+    ids=["SIGTERM", "SIGHUP", "twice", "impatient"],
+)
+def test_every_signal_keeps_what_was_measured_and_says_how_to_continue(
+    tmp_path: Path, sent: list[signal.Signals], code: int, line: str
+) -> None:
+    folder = tmp_path / "run"
+    lengths = ",".join(f"{length / 100:g}" for length in range(10, 60))
+    process = begin("sa/sdpa", "--lengths", lengths, "--preset", "released", "--device", "cpu", "--output", folder)
+    while not (folder / RECORDS_FILE).exists() and process.poll() is None:
+        time.sleep(0.02)
+    for number in sent:
+        os.killpg(process.pid, number)  # as Slurm and a terminal send it: to all processes
+        time.sleep(0.1)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert "Traceback" not in err
+    assert "Error" not in err
+    assert err.rstrip().endswith(line)
+    assert f"To continue: sbench sweep --resume {folder}" in err
+    records = read_records(folder)
+    assert 1 <= len(records) < 50
+    assert {record.status for record in records} == {"ok"}
+
+
+@pytest.mark.parametrize("moment_s", [0.0, 0.1, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_the_start_ends_in_one_line(tmp_path: Path, moment_s: float, number: signal.Signals) -> None:
+    """It may come while Python imports, while the server of children starts, or while the first case is measured."""
+    folder = tmp_path / "run"
+    lengths = ",".join(f"{length / 100:g}" for length in range(10, 60))
+    process = begin("sa/sdpa", "--lengths", lengths, "--preset", "released", "--device", "cpu", "--output", folder)
+    while not handles(process.pid, signal.SIGTERM):
+        time.sleep(0.001)
+    time.sleep(moment_s)
+    os.killpg(process.pid, number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, err
+    assert "Traceback" not in err
+    assert err.rstrip().endswith(("sbench: interrupted", "sbench: ended by SIGTERM"))
+    assert not folder.exists() or f"sbench sweep --resume {folder}" in err
+
+
+def handles(pid: int, number: int) -> bool:
+    """Tell whether a process has a handler for a signal."""
+    (caught,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], base=16) >> (number - 1) & 1)
+
+
+def begin(*what: object) -> "subprocess.Popen[str]":
+    """Start a sweep in a process group of its own."""
+    return subprocess.Popen(
+        [*SBENCH, "sweep", *map(str, what)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's job may ignore it
+    )

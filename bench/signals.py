@@ -1,0 +1,92 @@
+"""What Ctrl-C, SIGTERM (of Slurm) and SIGHUP (of a closed terminal) do: a command ends in one line.
+
+Most of a command has nothing to lose, so a signal ends it at once, also while libraries are imported, which would turn
+an exception into another one. Where there is something to keep, `interruptible` lets a signal raise KeyboardInterrupt.
+The exit code is 128 plus the signal's number, as shells report it.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+_LINES = {
+    signal.SIGINT: "sbench: interrupted",
+    signal.SIGTERM: "sbench: ended by SIGTERM",
+    signal.SIGHUP: "sbench: ended by SIGHUP",
+}
+
+# Signals that follow so soon are ignored: those of one impatient user or of one system. A command that has been
+# interrupted has longer to keep its results.
+_SAME_WISH_S = 1.0
+_CLOSING_S = 10.0
+
+
+class _State:
+    received = 0  # the number of the last signal
+    at_s = -float("inf")
+    raising = False
+
+
+@contextlib.contextmanager
+def handled() -> Iterator[None]:
+    """Handle the signals in the block, except those that are ignored, as with nohup."""
+    old = {}
+    if threading.current_thread() is threading.main_thread():
+        numbers = [number for number in _LINES if signal.getsignal(number) is not signal.SIG_IGN]
+        old = {number: signal.signal(number, _handle) for number in numbers}
+    _State.received = 0
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Let a signal raise KeyboardInterrupt out of the block, whatever a library within makes of it."""
+    _State.raising = True
+    try:
+        yield
+    except Exception:
+        if _State.received:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        _State.raising = False
+
+
+def exit_code() -> int:
+    """Return the exit code after a signal; that of Ctrl-C if none was received."""
+    return 128 + (_State.received or signal.SIGINT)
+
+
+def line_of(code: object) -> str:
+    """Return what is said at an exit with this code; empty if no signal caused it."""
+    return {128 + number: line for number, line in _LINES.items()}.get(code, "") if isinstance(code, int) else ""
+
+
+def _handle(number: int, _frame: FrameType | None) -> None:
+    closing = _State.received and not _State.raising
+    recent = time.monotonic() - _State.at_s < (_CLOSING_S if closing else _SAME_WISH_S)
+    if _State.received and recent:
+        return
+    _State.received, _State.at_s = number, time.monotonic()
+    if _State.raising:
+        raise KeyboardInterrupt
+    _end(number)
+
+
+def _end(number: int) -> None:
+    """End the process at once. Its children notice and end too."""
+    with contextlib.suppress(OSError, ValueError):  # a pipe may be closed
+        sys.stdout.flush()
+    show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
+    with contextlib.suppress(OSError):
+        os.write(2, f"{show_cursor}\n{_LINES[signal.Signals(number)]}\n".encode())
+    os._exit(128 + number)
