@@ -209,5 +209,11 @@ def _write(utterances: Sequence[Utterance], probabilities: Tensor, classes: tupl
 def _write_utterances(corpus: Corpus, split: str, *, used: int, path: Path) -> None:
     """Write how many utterances of a split were used, and which were left out."""
     left_out = [{"name": each.name, "reason": each.reason} for each in corpus.left_out if each.split == split]
-    content = {"corpus": corpus.spec, "expected": used + len(left_out), "used": used, "left_out": left_out}
+    content = {
+        "corpus": corpus.spec,
+        "folds": corpus.folds,
+        "expected": used + len(left_out),
+        "used": used,
+        "left_out": left_out,
+    }
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.accuracy_options import CORPUS, DEMONSTRATION, WORKERS, Device, MissingText, Run, Workers
+from bench.cli.accuracy_options import CORPUS, DEMONSTRATION, WORKERS, Device, Fold, MissingText, Run, Workers
 from bench.cli.app import app
 from bench.cli.parsing import split_names
 from mixers.support.errors import UserError
@@ -26,6 +26,7 @@ def evaluate(
     splits: Annotated[
         str | None, typer.Option(help="Comma-separated; default: all but train.", show_default=False)
     ] = None,
+    fold: Fold = None,
     missing_text: MissingText = "error",
     workers: Workers = WORKERS,
     device: Device = "auto",
@@ -35,11 +36,13 @@ def evaluate(
 
     from bench.accuracy import corpora
     from bench.accuracy import run as runs
+    from bench.accuracy.corpora.reference import fold_to_test
     from bench.accuracy.trained import choose_splits
     from bench.environment import choose_device
 
-    speech_only = runs.read(run).text is None
-    read = corpora.load(corpus, missing_text="empty" if speech_only else missing_text)
+    trained = runs.read(run)
+    spec = fold_to_test(corpus, fold, trained_on=trained.corpus)
+    read = corpora.load(spec, missing_text="empty" if trained.text is None else missing_text)
     chosen = choose_splits(read, None if splits is None else split_names(splits))
     evaluate_run(run, read, chosen, device=choose_device(device), workers=workers, console=Console(stderr=True))
     print(run / "evaluation")

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.accuracy_options import CORPUS, DEMONSTRATION, DIRECTION, MIXERS, WORKERS, Device, MissingText, Workers
+from bench.cli.accuracy_options import (
+    CORPUS,
+    DEMONSTRATION,
+    DIRECTION,
+    MIXERS,
+    WORKERS,
+    Device,
+    Fold,
+    MissingText,
+    Workers,
+)
 from bench.cli.app import INTERRUPTED, app, check_alone, is_given, new_progress
 from bench.cli.parsing import split_names
 from bench.files import resume_command
@@ -39,6 +49,7 @@ Resume = Annotated[Path | None, typer.Option(help="Continue the interrupted run 
 def train(
     context: typer.Context,
     corpus: Corpus = None,
+    fold: Fold = None,
     speech: Annotated[str, typer.Option(help=_SPEECH)] = "wavlm-large",
     text: Annotated[str, typer.Option(help="The text encoder: an id or a folder.")] = "bert-large-uncased",
     no_text: Annotated[bool, typer.Option("--no-text", help="Use speech only.")] = False,
@@ -70,6 +81,7 @@ def train(
         _explain(chosen_preset, chosen_direction)
         return
     _check_alone(context, corpus=corpus, resume=resume, demo=demo)
+    from bench.accuracy.corpora.reference import with_fold
     from bench.accuracy.training import train as training
     from bench.accuracy.training.setup import Request
 
@@ -84,7 +96,7 @@ def train(
         )
     else:
         request = Request(
-            corpus=corpus,
+            corpus=with_fold(corpus, fold),
             speech=speech,
             text=None if no_text else text,
             mixers=split_names(mixers),
