@@ -1,5 +1,6 @@
 """What a corpus is once it is read: its utterances, and what was left out with the reason."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ PREDICTION_COLUMNS = ("utterance", "speaker", "label", "prediction")
 # The speaker of utterances whose speaker MSP-Podcast's annotators did not know. Two such utterances may or may not be
 # of the same person.
 UNKNOWN_SPEAKER = "Unknown"
+
+_PODCAST = re.compile(r"MSP-PODCAST_(\d+)_")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +115,22 @@ class Corpus:
 def ordered_splits(splits: Iterable[str]) -> tuple[str, ...]:
     """Return each split once: train, development, then the others in alphabetical order."""
     return tuple(sorted(set(splits), key=lambda split: (split != TRAIN, split != DEVELOPMENT, split)))
+
+
+def voice_of(utterance: str, speaker: str) -> tuple[str, str]:
+    """Return what counts as one speaker in statistics; for a known speaker it is the speaker.
+
+    Unknown speakers of one podcast of MSP-Podcast, the first number of the file name, may be one person, so they count as
+    one. Any other utterance of an unknown speaker counts alone.
+
+    Args:
+        utterance: Its name.
+        speaker: Its speaker, or ``"Unknown"``.
+    """
+    if speaker != UNKNOWN_SPEAKER:
+        return speaker, ""
+    podcast = _PODCAST.match(utterance)
+    return UNKNOWN_SPEAKER, utterance if podcast is None else f"podcast {podcast[1]}"
 
 
 def check_fold(fold: int, folds: int, source: Path) -> None:

@@ -204,7 +204,7 @@ def _pairs(table: Table1) -> pd.DataFrame:
             "difference (points)": 100 * pair.comparison.difference.value,
             "low": 100 * pair.comparison.difference.low,
             "high": 100 * pair.comparison.difference.high,
-            "p (speakers)": pair.comparison.p,
+            "p (speakers)": pair.comparison.p_speakers,
             "p (seeds)": pair.comparison.p_seeds,
             "mixer is": pair.comparison.verdict,
             **({"note": DEMONSTRATION} if table.demo else {}),
