@@ -1,6 +1,6 @@
 """The commands that use what was trained: evaluate, predict and table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +15,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.accuracy.corpora.base import Corpus
+    from bench.accuracy.evaluation.overlap import Treatment
     from bench.accuracy.run import Run as TrainedRun
     from bench.accuracy.trained import LearnerScored
+
+    Checks = Mapping[str, Mapping[str, object]]
+
+
+_OVERLAP = "Recordings or speakers that training heard: refuse, leave-out or accept."
 
 
 @app.command(rich_help_panel="Train")
@@ -27,6 +33,7 @@ def evaluate(
         str | None, typer.Option(help="Comma-separated; default: all but train.", show_default=False)
     ] = None,
     fold: Fold = None,
+    overlap: Annotated[str, typer.Option(help=_OVERLAP)] = "refuse",
     missing_text: MissingText = "error",
     workers: Workers = WORKERS,
     device: Device = "auto",
@@ -37,14 +44,19 @@ def evaluate(
     from bench.accuracy import corpora
     from bench.accuracy import run as runs
     from bench.accuracy.corpora.reference import fold_to_test
+    from bench.accuracy.evaluation.overlap import choose_treatment
     from bench.accuracy.trained import choose_splits
     from bench.environment import choose_device
 
+    treatment = choose_treatment(overlap)
     trained = runs.read(run)
     spec = fold_to_test(corpus, fold, trained_on=trained.corpus)
     read = corpora.load(spec, missing_text="empty" if trained.text is None else missing_text)
     chosen = choose_splits(read, None if splits is None else split_names(splits))
-    evaluate_run(run, read, chosen, device=choose_device(device), workers=workers, console=Console(stderr=True))
+    console = Console(stderr=True)
+    read, checks = _separate(read, chosen, trained, treatment, console)
+    device = choose_device(device)
+    evaluate_run(run, read, chosen, device=device, workers=workers, console=console, checks=checks)
     print(run / "evaluation")
 
 
@@ -82,8 +94,46 @@ def table(
     write_table(runs, output)
 
 
+def _separate(
+    corpus: "Corpus", splits: Sequence[str], run: "TrainedRun", treatment: "Treatment", console: "Console"
+) -> "tuple[Corpus, Checks | None]":
+    """Return the corpus without what training heard, if so chosen, and what each split shares with training.
+
+    If the run's corpus is no longer there, nothing can be compared, which is said.
+    """
+    from bench.accuracy import corpora
+    from bench.accuracy.corpora.reference import parse_reference
+    from bench.accuracy.evaluation.overlap import describe, facts, separate
+
+    try:
+        reference = parse_reference(run.corpus)
+        if reference.shared and treatment == "refuse" and parse_reference(corpus.spec).shared:
+            treatment = "accept"  # who wrote +shared has accepted it
+        learned = corpus if corpus.spec == run.corpus else corpora.load(run.corpus, missing_text="empty")
+    except UserError as error:
+        console.print(f"not checked against training: {error}", style="yellow", highlight=False, markup=False)
+        return corpus, None
+    corpus, found = separate(corpus, splits, learned=learned, treatment=treatment)
+    for split, overlap in found.items():
+        if overlap.utterances:
+            done = "left out" if treatment == "leave-out" else "scored all the same"
+            line = f"{split} shares {describe(overlap)} with training: {overlap.utterances:,} utterances, {done}"
+            console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        if overlap.of_unknown_speaker and split != "train":
+            line = f"{split}: {overlap.of_unknown_speaker:,} utterances by unknown speakers, who may be in training too"
+            console.print(line, style="yellow", highlight=False, soft_wrap=True)
+    return corpus, {split: facts(overlap, treatment) for split, overlap in found.items()}
+
+
 def evaluate_run(
-    folder: Path, corpus: "Corpus", splits: Sequence[str], *, device: str, workers: int, console: "Console"
+    folder: Path,
+    corpus: "Corpus",
+    splits: Sequence[str],
+    *,
+    device: str,
+    workers: int,
+    console: "Console",
+    checks: "Checks | None" = None,
 ) -> None:
     """Score a run on splits of a corpus, and show the scores as they come."""
     from bench.accuracy.trained import SplitStarted, open_run
@@ -94,7 +144,7 @@ def evaluate_run(
         console.print(DEMONSTRATION, style="bold yellow")
     console.print(_facts(trained.run), highlight=False)
     with console.status("") as status:
-        for event in scoring(trained, corpus, splits, workers=workers):
+        for event in scoring(trained, corpus, splits, workers=workers, checks=checks):
             if isinstance(event, SplitStarted):
                 total = event.used + event.left_out
                 line = f"{event.split}: {total} utterances, {event.used} used, {event.left_out} left out"

@@ -228,6 +228,41 @@ def test_an_unknown_split_is_refused_before_any_is_scored(
     assert not (tmp_path / "run" / "evaluation").exists()
 
 
+def test_a_test_that_was_trained_on_is_refused_left_out_or_accepted(
+    sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus
+) -> None:
+    manifest = Path(corpus.spec.partition(":")[2])
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    moved = [{**line, "audio": str(manifest.parent / line["audio"])} for line in lines]
+    later = [{**line, "split": "test1"} for line in moved if line["split"] in ("train", "test1")]
+    (tmp_path / "later.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in later))
+    sbench("train", *arguments, "--output", "run")
+    evaluate = ("evaluate", "run", "--corpus", "manifest:later.jsonl", "--device", "cpu")
+    code, _, err = sbench(*evaluate)
+    assert code == 2
+    assert "test1 of manifest:later.jsonl shares 13 recordings" in err
+    assert not (tmp_path / "run" / "evaluation").exists()
+    file = tmp_path / "run" / "evaluation" / "test1" / "utterances.json"
+    for treatment, used in (("leave-out", 5), ("accept", 18)):
+        code, _, err = sbench(*evaluate, "--overlap", treatment)
+        assert code == 0, err
+        assert "with training: 13 utterances" in err
+        content = json.loads(file.read_text())
+        assert (content["expected"], content["used"]) == (18, used)
+        assert content["overlap"] == {
+            "treatment": treatment,
+            "recordings": 13,
+            "speakers": 3,
+            "utterances": 13,
+            "of_unknown_speaker": 0,
+        }
+    changed(tmp_path / "run" / "run.json", corpus="manifest:/gone.jsonl")
+    code, _, err = sbench(*evaluate)
+    assert code == 0, err
+    assert "not checked against training" in err
+    assert json.loads(file.read_text())["overlap"] is None
+
+
 def test_bad_audio_is_found_before_training(
     sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus
 ) -> None:

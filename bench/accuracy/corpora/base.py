@@ -120,8 +120,8 @@ def ordered_splits(splits: Iterable[str]) -> tuple[str, ...]:
 def voice_of(utterance: str, speaker: str) -> tuple[str, str]:
     """Return what counts as one speaker in statistics; for a known speaker it is the speaker.
 
-    Unknown speakers of one podcast of MSP-Podcast, the first number of the file name, may be one person, so they count as
-    one. Any other utterance of an unknown speaker counts alone.
+    Unknown speakers of one podcast of MSP-Podcast, the first number of the file name, may be one person, so they count
+    as one. Any other utterance of an unknown speaker counts alone.
 
     Args:
         utterance: Its name.

@@ -161,8 +161,8 @@ def compare(
 
     One is better if three things hold. The interval of the difference over speakers and seeds excludes 0. Swapping
     shows that equal mixers would seldom differ as much (an exact test with any number of speakers). With several seeds,
-    their spread does not explain the difference. Equal mixers are thus ranked in at most 5 of 100 comparisons; `control` sees
-    to it that they are ranked in at most 5 of 100 tables.
+    their spread does not explain the difference. Equal mixers are thus ranked in at most 5 of 100 comparisons; with
+    `control`, in at most 5 of 100 tables.
 
     Args:
         first: One mixer's predictions, one set for each seed.
