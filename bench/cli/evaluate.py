@@ -90,7 +90,7 @@ def table(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `sbench evaluate` has scored.")],
     output: Annotated[Path, typer.Option(help="Folder for the table as CSV, Markdown and LaTeX.")] = Path("table"),
 ) -> None:
-    """Make Table 1: the paper's value, ours, the difference and the parameters, for every mixer and encoder."""
+    """Make the accuracy table of runs: every mixer, direction, encoder and split with intervals, all folds together."""
     write_table(runs, output)
 
 
@@ -180,11 +180,11 @@ def _show_scores(scored: "LearnerScored", console: "Console") -> None:
 
 
 def write_table(runs: Sequence[Path], output: Path) -> None:
-    """Write and print Table 1 of some runs."""
+    """Write and print the accuracy table of some runs."""
     from rich.console import Console
 
-    from bench.reporting.accuracy import table1_formats
+    from bench.reporting.accuracy import files, terminal
 
-    made = table1_formats.write(runs, output)
-    Console().print(table1_formats.render(made))
+    made = files.write(runs, output)
+    Console().print(terminal.render(made))
     print(output)
