@@ -54,9 +54,8 @@ def evaluate(
     read = corpora.load(spec, missing_text="empty" if trained.text is None else missing_text)
     chosen = choose_splits(read, None if splits is None else split_names(splits))
     console = Console(stderr=True)
-    read, checks = _separate(read, chosen, trained, treatment, console)
     device = choose_device(device)
-    evaluate_run(run, read, chosen, device=device, workers=workers, console=console, checks=checks)
+    evaluate_run(run, read, chosen, treatment=treatment, device=device, workers=workers, console=console)
     print(run / "evaluation")
 
 
@@ -130,15 +129,21 @@ def evaluate_run(
     corpus: "Corpus",
     splits: Sequence[str],
     *,
+    treatment: "Treatment" = "refuse",
     device: str,
     workers: int,
     console: "Console",
-    checks: "Checks | None" = None,
 ) -> None:
-    """Score a run on splits of a corpus, and show the scores as they come."""
+    """Score a run on splits of a corpus, and show the scores as they come.
+
+    Raises:
+        UserError: Training heard something of a split and the treatment refuses that, or the run cannot be scored.
+    """
+    from bench.accuracy import run as runs
     from bench.accuracy.trained import SplitStarted, open_run
     from bench.accuracy.trained import evaluate as scoring
 
+    corpus, checks = _separate(corpus, splits, runs.read(folder), treatment, console)
     trained = open_run(folder, device=device)
     if trained.run.demo:
         console.print(DEMONSTRATION, style="bold yellow")

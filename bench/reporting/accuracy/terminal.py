@@ -19,23 +19,22 @@ def render(table: AccuracyTable) -> Group:
     for column in table.columns:
         for split in table.splits:
             cells = {key: cell for key, cell in table.cells.items() if (key.column, key.split) == (column, split)}
-            parts += [_block(table, cells), Text()] if cells else []
+            parts += [_title(cells), _block(table, cells), Text()] if cells else []
     parts += [Text(line) for line in differing(table)]
     parts += [Text(note, style="dim") for note in table.notes]
     return Group(*parts)
 
 
-def _block(table: AccuracyTable, cells: Mapping[Key, Cell]) -> Table:
-    """Return one encoder on one split, narrow enough for 80 characters."""
+def _title(cells: Mapping[Key, Cell]) -> Text:
     (key, first), *_ = cells.items()
     folds = f", {first.folds} folds" if first.folds else ""
     tested = f"{first.utterances:,} utterances, {first.speakers:,} speakers{folds}"
-    block = Table(
-        title=Text(f"{key.column}, {split_name(key.split)}: {tested}"),
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        padding=0,
-    )
+    return Text(f"{key.column}, {split_name(key.split)}: {tested}", style="bold")
+
+
+def _block(table: AccuracyTable, cells: Mapping[Key, Cell]) -> Table:
+    """Return one encoder on one split, narrow enough for 80 characters."""
+    block = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)
     directions, beside = len(table.directions) > 1, any(cell.paper is not None for cell in cells.values())
     block.add_column("mixer", no_wrap=True)
     if directions:

@@ -12,6 +12,7 @@ from bench.accuracy.corpora import load
 from bench.accuracy.corpora.readers import crema_d, ravdess
 from bench.accuracy.corpora.reference import fold_to_test, with_fold
 from mixers.support.errors import UserError
+from tests.conftest import REAL
 
 HAPPY = "03-01-03-02-02-01-12.wav"
 
@@ -127,6 +128,17 @@ def test_a_fold_of_ravdess_tests_four_actors_that_no_other_fold_tests(ravdess_fo
     assert actors["development"] == set(ravdess.FOLDS[fold % 6])
     assert sorted(itertools.chain(*actors.values())) == list(range(1, 25))
     assert [len(corpus.split(split)) for split in corpus.splits] == [960, 240, 240]
+
+
+@pytest.mark.real
+def test_the_folds_of_the_real_recordings() -> None:
+    tested: Counter[str] = Counter()
+    for fold in range(1, 7):
+        corpus = load(f"ravdess@{fold}:{REAL / 'ravdess'}")
+        assert [len(corpus.split(split)) for split in corpus.splits] == [960, 240, 240]
+        tested.update(each.name for each in corpus.split("test"))
+    assert len(tested) == 1440
+    assert set(tested.values()) == {1}
 
 
 def test_every_actor_is_tested_once_and_develops_once() -> None:

@@ -94,6 +94,15 @@ def test_a_corpus_of_one_fold_develops_on_every_fifth_speaker(tmp_path: Path) ->
     assert load(made.spec("1"), missing_text="empty").folds == 1
 
 
+@pytest.mark.parametrize("folds", [2, 3])
+def test_a_corpus_of_few_folds_keeps_most_of_its_training_set(tmp_path: Path, folds: int) -> None:
+    made = Box(tmp_path, speakers="abcdefghijkl")
+    for fold in range(1, folds + 1):
+        made.leave_out(fold, "abcdefghijkl"[fold - 1 :: folds])
+    assert len(voices(made.spec("1"), "development")) == 1
+    assert len(voices(made.spec("1"), "train")) == 12 - 12 // folds - 1
+
+
 def test_a_fold_that_shares_speakers_is_refused_or_accepted_knowingly(tmp_path: Path) -> None:
     made = Box(tmp_path)
     made.write(1, "train", [made.line(key) for key in made.keys[1:]])

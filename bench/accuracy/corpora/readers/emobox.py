@@ -6,9 +6,9 @@
     downloads/ravdess/...                              the recordings, where the field wav says
 
 The folder to give is ``data/ravdess``. Every use needs a fold. EmoBox rarely names a development set. Without one it is
-the test set of the next fold, after the last one that of the first. A corpus with one fold uses every fifth of its
-training speakers; if training and test share speakers, every fifth of its training recordings. EmoBox publishes no
-transcripts; a field ``text`` is read if it was added.
+the test set of the next fold, after the last one that of the first. With fewer than four folds that would take too much
+of the training set. Then it is every fifth training speaker, at least one; if training and test share speakers, every
+fifth training recording. EmoBox publishes no transcripts; a field ``text`` is read if it was added.
 """
 
 import json
@@ -39,6 +39,7 @@ _FOLD = re.compile(r"fold_(\d+)")
 _SPEAKER = re.compile(r"<id=(.+?),lang=.*?,spk=(.*),emotion=.*>")
 _NOBODY = {"", "/", "none", "nan", "unknown"}
 _SHARE = 5  # one of so many is for development
+_FEWEST_FOLDS = 4  # of which one can be for development
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,14 +167,14 @@ def _development(
         valid = _entries(folder, fold, "valid", speakers)
         _check_names([*train, *test, *valid])
         return {each.key: each for each in valid}
-    if folds > 1:
+    if folds >= _FEWEST_FOLDS:
         following = {each.key for each in _entries(folder, fold % folds + 1, "test", speakers)}
         return {each.key: each for each in train if each.key in following}
     voices = sorted({each.speaker for each in train})
-    if len(voices) < _SHARE or UNKNOWN_SPEAKER in voices or set(voices) & {each.speaker for each in test}:
+    if len(voices) == 1 or UNKNOWN_SPEAKER in voices or set(voices) & {each.speaker for each in test}:
         keys = set(sorted(each.key for each in train)[_SHARE - 1 :: _SHARE])
         return {each.key: each for each in train if each.key in keys}
-    chosen = set(voices[_SHARE - 1 :: _SHARE])
+    chosen = set(voices[_SHARE - 1 :: _SHARE] or voices[-1:])
     return {each.key: each for each in train if each.speaker in chosen}
 
 
