@@ -1,7 +1,7 @@
 """Uses what was trained: scores whole files, each encoded once for all learners, and classifies single recordings."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -130,7 +130,12 @@ def choose_splits(corpus: Corpus, names: Sequence[str] | None) -> tuple[str, ...
 
 
 def evaluate(
-    trained: Trained, corpus: Corpus, splits: Sequence[str], *, workers: int
+    trained: Trained,
+    corpus: Corpus,
+    splits: Sequence[str],
+    *,
+    workers: int,
+    checks: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Iterator[SplitStarted | LearnerScored]:
     """Predict splits, and write predictions and scores into the run's folder.
 
@@ -139,6 +144,7 @@ def evaluate(
         corpus: Any release with the run's classes.
         splits: The splits to predict.
         workers: Additional processes that read audio.
+        checks: What each split shares with training, for its utterances.json; None if it was not checked.
 
     Raises:
         UserError: The corpus has other classes, lacks a split or cannot be read, or a file cannot be written.
@@ -164,7 +170,8 @@ def evaluate(
         output = trained.folder / "evaluation" / split
         try:
             output.mkdir(parents=True, exist_ok=True)
-            _write_utterances(corpus, split, used=len(utterances), path=output / "utterances.json")
+            check = (checks or {}).get(split)
+            _write_utterances(corpus, split, used=len(utterances), check=check, path=output / "utterances.json")
             for name, probabilities in found.items():
                 summary = _write(utterances, probabilities, corpus.classes, output / name)
                 yield LearnerScored(split=split, learner=name, stem=output / name, summary=summary)
@@ -206,8 +213,15 @@ def _write(utterances: Sequence[Utterance], probabilities: Tensor, classes: tupl
     return summary
 
 
-def _write_utterances(corpus: Corpus, split: str, *, used: int, path: Path) -> None:
-    """Write how many utterances of a split were used, and which were left out."""
+def _write_utterances(corpus: Corpus, split: str, *, used: int, check: Mapping[str, object] | None, path: Path) -> None:
+    """Write how many utterances of a split were used, which were left out, and what it shares with training."""
     left_out = [{"name": each.name, "reason": each.reason} for each in corpus.left_out if each.split == split]
-    content = {"corpus": corpus.spec, "expected": used + len(left_out), "used": used, "left_out": left_out}
+    content = {
+        "corpus": corpus.spec,
+        "folds": corpus.folds,
+        "expected": used + len(left_out),
+        "used": used,
+        "overlap": check,
+        "left_out": left_out,
+    }
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())

@@ -16,6 +16,7 @@ CORPUS = f"NAME:PATH, for instance msp-podcast:/data/MSP-Podcast-2.0. Names: {',
 
 DIRECTION = "Which frames a frame may see: causal, alternating, both or paper"
 
+Fold = Annotated[int | None, typer.Option(help="A fold of the corpus, from 1.", show_default=False)]
 Workers = Annotated[int, typer.Option(help="Additional processes that read audio.", min=0)]
 WORKERS = min(4, os.cpu_count() or 1)
 

@@ -1,12 +1,12 @@
 """The commands that use what was trained: evaluate, predict and table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.accuracy_options import CORPUS, DEMONSTRATION, WORKERS, Device, MissingText, Run, Workers
+from bench.cli.accuracy_options import CORPUS, DEMONSTRATION, WORKERS, Device, Fold, MissingText, Run, Workers
 from bench.cli.app import app
 from bench.cli.parsing import split_names
 from mixers.support.errors import UserError
@@ -15,8 +15,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.accuracy.corpora.base import Corpus
+    from bench.accuracy.evaluation.overlap import Treatment
     from bench.accuracy.run import Run as TrainedRun
     from bench.accuracy.trained import LearnerScored
+
+    Checks = Mapping[str, Mapping[str, object]]
+
+
+_OVERLAP = "Recordings or speakers that training heard: refuse, leave-out or accept."
 
 
 @app.command(rich_help_panel="Train")
@@ -26,6 +32,8 @@ def evaluate(
     splits: Annotated[
         str | None, typer.Option(help="Comma-separated; default: all but train.", show_default=False)
     ] = None,
+    fold: Fold = None,
+    overlap: Annotated[str, typer.Option(help=_OVERLAP)] = "refuse",
     missing_text: MissingText = "error",
     workers: Workers = WORKERS,
     device: Device = "auto",
@@ -35,13 +43,19 @@ def evaluate(
 
     from bench.accuracy import corpora
     from bench.accuracy import run as runs
+    from bench.accuracy.corpora.reference import fold_to_test
+    from bench.accuracy.evaluation.overlap import choose_treatment
     from bench.accuracy.trained import choose_splits
     from bench.environment import choose_device
 
-    speech_only = runs.read(run).text is None
-    read = corpora.load(corpus, missing_text="empty" if speech_only else missing_text)
+    treatment = choose_treatment(overlap)
+    trained = runs.read(run)
+    spec = fold_to_test(corpus, fold, trained_on=trained.corpus)
+    read = corpora.load(spec, missing_text="empty" if trained.text is None else missing_text)
     chosen = choose_splits(read, None if splits is None else split_names(splits))
-    evaluate_run(run, read, chosen, device=choose_device(device), workers=workers, console=Console(stderr=True))
+    console = Console(stderr=True)
+    device = choose_device(device)
+    evaluate_run(run, read, chosen, treatment=treatment, device=device, workers=workers, console=console)
     print(run / "evaluation")
 
 
@@ -75,23 +89,67 @@ def table(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `sbench evaluate` has scored.")],
     output: Annotated[Path, typer.Option(help="Folder for the table as CSV, Markdown and LaTeX.")] = Path("table"),
 ) -> None:
-    """Make Table 1: the paper's value, ours, the difference and the parameters, for every mixer and encoder."""
+    """Make the accuracy table of runs: every mixer, direction, encoder and split with intervals, all folds together."""
     write_table(runs, output)
 
 
+def _separate(
+    corpus: "Corpus", splits: Sequence[str], run: "TrainedRun", treatment: "Treatment", console: "Console"
+) -> "tuple[Corpus, Checks | None]":
+    """Return the corpus without what training heard, if so chosen, and what each split shares with training.
+
+    If the run's corpus is no longer there, nothing can be compared, which is said.
+    """
+    from bench.accuracy import corpora
+    from bench.accuracy.corpora.reference import parse_reference
+    from bench.accuracy.evaluation.overlap import describe, facts, separate
+
+    try:
+        reference = parse_reference(run.corpus)
+        if reference.shared and treatment == "refuse" and parse_reference(corpus.spec).shared:
+            treatment = "accept"  # who wrote +shared has accepted it
+        learned = corpus if corpus.spec == run.corpus else corpora.load(run.corpus, missing_text="empty")
+    except UserError as error:
+        console.print(f"not checked against training: {error}", style="yellow", highlight=False, markup=False)
+        return corpus, None
+    corpus, found = separate(corpus, splits, learned=learned, treatment=treatment)
+    for split, overlap in found.items():
+        if overlap.utterances:
+            done = "left out" if treatment == "leave-out" else "scored all the same"
+            line = f"{split} shares {describe(overlap)} with training: {overlap.utterances:,} utterances, {done}"
+            console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        if overlap.of_unknown_speaker and split != "train":
+            line = f"{split}: {overlap.of_unknown_speaker:,} utterances by unknown speakers, who may be in training too"
+            console.print(line, style="yellow", highlight=False, soft_wrap=True)
+    return corpus, {split: facts(overlap, treatment) for split, overlap in found.items()}
+
+
 def evaluate_run(
-    folder: Path, corpus: "Corpus", splits: Sequence[str], *, device: str, workers: int, console: "Console"
+    folder: Path,
+    corpus: "Corpus",
+    splits: Sequence[str],
+    *,
+    treatment: "Treatment" = "refuse",
+    device: str,
+    workers: int,
+    console: "Console",
 ) -> None:
-    """Score a run on splits of a corpus, and show the scores as they come."""
+    """Score a run on splits of a corpus, and show the scores as they come.
+
+    Raises:
+        UserError: Training heard something of a split and the treatment refuses that, or the run cannot be scored.
+    """
+    from bench.accuracy import run as runs
     from bench.accuracy.trained import SplitStarted, open_run
     from bench.accuracy.trained import evaluate as scoring
 
+    corpus, checks = _separate(corpus, splits, runs.read(folder), treatment, console)
     trained = open_run(folder, device=device)
     if trained.run.demo:
         console.print(DEMONSTRATION, style="bold yellow")
     console.print(_facts(trained.run), highlight=False)
     with console.status("") as status:
-        for event in scoring(trained, corpus, splits, workers=workers):
+        for event in scoring(trained, corpus, splits, workers=workers, checks=checks):
             if isinstance(event, SplitStarted):
                 total = event.used + event.left_out
                 line = f"{event.split}: {total} utterances, {event.used} used, {event.left_out} left out"
@@ -127,11 +185,11 @@ def _show_scores(scored: "LearnerScored", console: "Console") -> None:
 
 
 def write_table(runs: Sequence[Path], output: Path) -> None:
-    """Write and print Table 1 of some runs."""
+    """Write and print the accuracy table of some runs."""
     from rich.console import Console
 
-    from bench.reporting.accuracy import table1_formats
+    from bench.reporting.accuracy import files, terminal
 
-    made = table1_formats.write(runs, output)
-    Console().print(table1_formats.render(made))
+    made = files.write(runs, output)
+    Console().print(terminal.render(made))
     print(output)

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench import signals
-from bench.cli.accuracy_options import CORPUS, DEMONSTRATION, DIRECTION, MIXERS, WORKERS, Device, MissingText, Workers
+from bench.cli.accuracy_options import (
+    CORPUS,
+    DEMONSTRATION,
+    DIRECTION,
+    MIXERS,
+    WORKERS,
+    Device,
+    Fold,
+    MissingText,
+    Workers,
+)
 from bench.cli.app import app, check_alone, is_given, new_progress
 from bench.cli.parsing import split_names
 from bench.files import resume_command
@@ -40,6 +50,7 @@ Resume = Annotated[Path | None, typer.Option(help="Continue the interrupted run 
 def train(
     context: typer.Context,
     corpus: Corpus = None,
+    fold: Fold = None,
     speech: Annotated[str, typer.Option(help=_SPEECH)] = "wavlm-large",
     text: Annotated[str, typer.Option(help="The text encoder: an id or a folder.")] = "bert-large-uncased",
     no_text: Annotated[bool, typer.Option("--no-text", help="Use speech only.")] = False,
@@ -71,6 +82,7 @@ def train(
         _explain(chosen_preset, chosen_direction)
         return
     _check_alone(context, corpus=corpus, resume=resume, demo=demo)
+    from bench.accuracy.corpora.reference import with_fold
     from bench.accuracy.training import train as training
     from bench.accuracy.training.setup import Request
 
@@ -85,7 +97,7 @@ def train(
         )
     else:
         request = Request(
-            corpus=corpus,
+            corpus=with_fold(corpus, fold),
             speech=speech,
             text=None if no_text else text,
             mixers=split_names(mixers),

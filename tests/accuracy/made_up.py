@@ -93,9 +93,11 @@ def write_run(
     speech: str = "wavlm-large",
     text: str | None = "bert-large-uncased",
     left_out: int = 0,
+    folds: int = 0,
+    overlap: object = None,
     **fields: Any,
 ) -> Path:
-    """Write a run's folder with evaluations, by split, mixer and seed."""
+    """Write a run's folder with evaluations, by split, mixer and seed; its corpus has a number of folds."""
     mixers = list(dict.fromkeys(mixer for _, mixer, _ in results)) or ["sa"]
     classes = next((each.classes for each in results.values()), EMOTIONS)
     run = {
@@ -129,6 +131,9 @@ def write_run(
         place.mkdir(parents=True, exist_ok=True)
         write_predictions(each, place / f"{mixer}-{seed}.csv")
         count = {
+            "corpus": fields.get("corpus", run["corpus"]),
+            "folds": folds,
+            "overlap": overlap,
             "expected": len(each) + left_out,
             "used": len(each),
             "left_out": [{"name": f"lost {index}", "reason": "no audio"} for index in range(left_out)],

@@ -1,6 +1,7 @@
 """The accuracy half as its users meet it: a demonstration, an interruption, wrong input."""
 
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -96,6 +97,10 @@ BAD_INPUT = {
     "no corpus": ([], "no corpus was given", "--demo"),
     "unknown corpus": (["--corpus", "msp-podcst:."], "msp-podcst", "Did you mean 'msp-podcast'?"),
     "missing corpus": (["--corpus", "ravdess:nowhere"], "nowhere", ""),
+    "unknown fold": (["--corpus", "ravdess:.", "--fold", "7"], "has no fold 7", "Its folds are 1 to 6"),
+    "no folds": (["--corpus", "manifest:x.jsonl", "--fold", "1"], "manifest has no folds", "Leave --fold out"),
+    "two folds": (["--corpus", "ravdess@1:.", "--fold", "2"], "is fold 1, but --fold says 2", "Give the fold once"),
+    "resume with a fold": (["--resume", "there", "--fold", "1"], "continues the run", "--fold"),
     "unknown preset": (["--preset", "mached"], "unknown preset 'mached'", "Did you mean 'matched'?"),
     "unknown direction": (["--direction", "causual"], "unknown direction 'causual'", "Did you mean 'causal'?"),
     "demo in no direction": (["--demo", "--direction", "bth"], "unknown direction 'bth'", "Did you mean 'both'?"),
@@ -222,6 +227,81 @@ def test_an_unknown_split_is_refused_before_any_is_scored(
     code, _, err = sbench(*command)
     assert (code, "'tset1'" in err) == (2, True)
     assert not (tmp_path / "run" / "evaluation").exists()
+
+
+def test_a_test_that_was_trained_on_is_refused_left_out_or_accepted(
+    sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus
+) -> None:
+    manifest = Path(corpus.spec.partition(":")[2])
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    moved = [{**line, "audio": str(manifest.parent / line["audio"])} for line in lines]
+    later = [{**line, "split": "test1"} for line in moved if line["split"] in ("train", "test1")]
+    (tmp_path / "later.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in later))
+    sbench("train", *arguments, "--output", "run")
+    evaluate = ("evaluate", "run", "--corpus", "manifest:later.jsonl", "--device", "cpu")
+    code, _, err = sbench(*evaluate)
+    assert code == 2
+    assert "test1 of manifest:later.jsonl shares 13 recordings" in err
+    assert not (tmp_path / "run" / "evaluation").exists()
+    file = tmp_path / "run" / "evaluation" / "test1" / "utterances.json"
+    for treatment, used in (("leave-out", 5), ("accept", 18)):
+        code, _, err = sbench(*evaluate, "--overlap", treatment)
+        assert code == 0, err
+        assert "with training: 13 utterances" in err
+        content = json.loads(file.read_text())
+        assert (content["expected"], content["used"]) == (18, used)
+        assert content["overlap"] == {
+            "treatment": treatment,
+            "recordings": 13,
+            "speakers": 3,
+            "utterances": 13,
+            "of_unknown_speaker": 0,
+        }
+    changed(tmp_path / "run" / "run.json", corpus="manifest:/gone.jsonl")
+    code, _, err = sbench(*evaluate)
+    assert code == 0, err
+    assert "not checked against training" in err
+    assert json.loads(file.read_text())["overlap"] is None
+
+
+def test_two_folds_are_trained_evaluated_and_pooled(
+    sbench: Sbench, tmp_path: Path, encoder_folders: tuple[Path, Path]
+) -> None:
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "data" / "tones"
+    (tmp_path / "downloads").mkdir()
+    lines: dict[str, list[dict[str, str]]] = {}
+    stm = []
+    for speaker, emotion, take in itertools.product("abcdefgh", ("high", "low"), range(2)):
+        key = f"{speaker}-{emotion}-{take}"
+        soundfile.write(tmp_path / "downloads" / f"{key}.wav", 0.1 * rng.normal(size=8000), 16_000)
+        stm.append(f"{key} 1 {speaker} 0 0.5 <id={key},lang=en,spk={speaker},emotion={emotion}> {emotion}")
+        entry = {"key": key, "dataset": "tones", "wav": f"downloads/{key}.wav", "type": "raw", "emo": emotion}
+        lines.setdefault(speaker, []).append(entry)
+    for fold, tested in ((1, "abcd"), (2, "efgh")):
+        (folder / f"fold_{fold}").mkdir(parents=True)
+        for part, speakers in (("test", tested), ("train", sorted({*lines} - {*tested}))):
+            entries = [entry for speaker in speakers for entry in lines[speaker]]
+            file = folder / f"fold_{fold}" / f"tones_{part}_fold_{fold}.jsonl"
+            file.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
+    (folder / "data.seg.wrd.stm").write_text("\n".join(stm))
+    (tmp_path / "speech").symlink_to(encoder_folders[0])
+    options = ("--speech", "speech", "--no-text", "--mixers", "sa", "--epochs", 1, "--batch", 4, "--crop", 0.4)
+    for fold in (1, 2):
+        train = ("train", "--corpus", "emobox:data/tones", "--fold", fold, *options, "--workers", 0, "--device", "cpu")
+        code, _, err = sbench(*train, "--output", f"run-{fold}")
+        assert code == 0, err
+        assert runs.read(tmp_path / f"run-{fold}").corpus == f"emobox@{fold}:{folder}"
+        code, _, err = sbench("evaluate", f"run-{fold}", "--corpus", "emobox:data/tones", "--device", "cpu")
+        assert code == 0, err
+        assert "test: 16 utterances, 16 used" in err
+    code, _, err = sbench("evaluate", "run-1", "--corpus", "emobox:data/tones", "--fold", 2, "--device", "cpu")
+    assert (code, "shares" in err) == (2, True), err
+    code, out, err = sbench("table", "run-1", "run-2")
+    assert code == 0, err
+    assert "32 utterances, 8 speakers, 2 folds" in out
+    code, _, err = sbench("table", "run-1")
+    assert (code, "lacks fold 2 of 2" in err) == (2, True), err
 
 
 def test_bad_audio_is_found_before_training(

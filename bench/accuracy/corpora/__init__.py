@@ -1,4 +1,4 @@
-"""Corpora of emotional speech on disk: ``NAME:PATH`` says which corpus and where it is.
+"""Corpora of emotional speech on disk: ``NAME:PATH`` says which corpus and where it is; ``NAME@2:PATH`` is its fold 2.
 
 Each file in readers/ reads one corpus and is found by its name. Nothing is dropped silently. What is on disk is an
 utterance, is listed as left out with the reason, or is an error that names it. Importing this package imports no torch.
@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.accuracy.corpora import readers
-from bench.accuracy.corpora.base import UNKNOWN_SPEAKER, Corpus, LeftOut, Reading, Utterance
+from bench.accuracy.corpora.base import TRAIN, UNKNOWN_SPEAKER, Corpus, LeftOut, Reading, Utterance, ordered_splits
+from bench.accuracy.corpora.reference import parse_reference
 from mixers.support.errors import UserError, unknown_name
 
 __all__ = ["UNKNOWN_SPEAKER", "Corpus", "LeftOut", "Reading", "Utterance", "load", "names", "read"]
@@ -27,12 +28,13 @@ def load(spec: str, *, missing_text: str = "error") -> Corpus:
     """Read a corpus and check that it is complete. No audio is decoded; `check` does that.
 
     Args:
-        spec: ``NAME:PATH``, for instance ``"msp-podcast:/data/MSP-Podcast-2.0"`` or ``"manifest:mine.jsonl"``.
+        spec: ``NAME:PATH``, for instance ``"msp-podcast:/data/MSP-Podcast-2.0"`` or ``"manifest:mine.jsonl"``, or a
+            fold, ``NAME@FOLD:PATH``.
         missing_text: Whether a missing transcript is an ``"error"`` or an ``"empty"`` text.
 
     Raises:
         UserError: The corpus is unknown, missing or only partly copied. Or it has an invalid line, name or code, has
-            only one class, or lacks a transcript.
+            only one class, lacks a transcript or the fold, or a speaker is in two splits of the fold.
     """
     if missing_text not in MISSING_TEXT:
         raise unknown_name("treatment of missing text", missing_text, MISSING_TEXT)
@@ -46,7 +48,14 @@ def load(spec: str, *, missing_text: str = "error") -> Corpus:
     if len(labels) == 1:
         message = f"{found.source} has only one class: {labels.pop()}"
         raise UserError(message, hint="Training needs two classes or more.")
-    corpus = Corpus(spec=spec, classes=found.classes, utterances=found.utterances, left_out=found.left_out)
+    _check_speakers(spec, found)
+    corpus = Corpus(
+        spec=spec,
+        classes=found.classes,
+        utterances=found.utterances,
+        left_out=found.left_out,
+        folds=found.folds,
+    )
     if corpus.without_text and missing_text == "error":
         without = [utterance.name for utterance in corpus.without_text]
         message = f"{_share(without, len(corpus.utterances))} utterances in {found.source} have no transcript"
@@ -61,21 +70,44 @@ def read(spec: str) -> Reading:
     Raises:
         UserError: As in `load`, except for these.
     """
-    name, separator, path = spec.partition(":")
-    if not (separator and path):
+    if not all(spec.partition(":")):
         hint = f"Give NAME:PATH, for instance msp-podcast:/data/MSP-Podcast-2.0. Names: {', '.join(names())}."
         raise UserError(f"{spec!r} names no corpus", hint=hint)
-    if name not in names():
-        raise unknown_name("corpus", name, names())
-    module = importlib.import_module(f"{readers.__name__}.{name.replace('-', '_')}")
-    reader: Callable[[Path], Reading] = module.read
-    found = reader(Path(path).expanduser())
+    reference = parse_reference(spec)
+    if reference.name not in names():
+        raise unknown_name("corpus", reference.name, names())
+    module = importlib.import_module(f"{readers.__name__}.{reference.name.replace('-', '_')}")
+    path = Path(reference.path).expanduser()
+    if reference.fold is None:
+        reader: Callable[[Path], Reading] = module.read
+        found = reader(path)
+    elif hasattr(module, "read_fold"):
+        fold_reader: Callable[[Path, int], Reading] = module.read_fold
+        found = fold_reader(path, reference.fold)
+    else:
+        raise UserError(f"{reference.name} has no folds", hint="Leave --fold out: it has splits of its own.")
     if found.utterances:
         return found
     if found.without_audio:
         message = f"no label in {found.source} matches a recording: {found.without_audio[0]} has none"
         raise UserError(message, hint="Labels and audio must be of one release, and both must be copied completely.")
     raise UserError(f"{found.source} has no utterance with a label", hint="Check that it was copied completely.")
+
+
+def _check_speakers(spec: str, found: Reading) -> None:
+    """Refuse a fold with a speaker in training and in another split, unless its reference allows that."""
+    reference = parse_reference(spec)
+    if reference.fold is None or reference.shared:
+        return
+    voices: dict[str, set[str]] = {}
+    for utterance in found.utterances:
+        voices.setdefault(utterance.split, set()).add(utterance.speaker)
+    heard = voices.get(TRAIN, set()) - {UNKNOWN_SPEAKER}
+    for split in ordered_splits(voices):
+        if split != TRAIN and (both := heard & voices[split]):
+            message = f"fold {reference.fold} of {found.source} has {len(both)} speakers in {TRAIN} and in {split}"
+            hint = f"Its scores say nothing about new speakers. To accept this, write {reference.name}@{reference.fold}"
+            raise UserError(f"{message}: {min(both)}", hint=f"{hint}+shared:{reference.path}")
 
 
 def _share(names: Sequence[str], total: int) -> str:

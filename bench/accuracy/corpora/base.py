@@ -1,5 +1,6 @@
 """What a corpus is once it is read: its utterances, and what was left out with the reason."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +9,16 @@ from mixers.support.errors import UserError, unknown_name
 
 TRAIN, DEVELOPMENT = "train", "development"
 
+TEST = "test"  # of a fold; the splits of a corpus itself are test1, test2, ...
+
 # The first columns of a file of predictions. One column for each class follows, so no class may have these names.
 PREDICTION_COLUMNS = ("utterance", "speaker", "label", "prediction")
 
 # The speaker of utterances whose speaker MSP-Podcast's annotators did not know. Two such utterances may or may not be
 # of the same person.
 UNKNOWN_SPEAKER = "Unknown"
+
+_PODCAST = re.compile(r"MSP-PODCAST_(\d+)_")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +61,7 @@ class Reading:
         utterances: Those with a recording, in the source's order. A missing transcript is an empty text.
         left_out: What was left out on purpose.
         without_audio: The names of utterances whose recording is missing.
+        folds: How many folds the corpus has.
     """
 
     source: Path
@@ -63,6 +69,7 @@ class Reading:
     utterances: tuple[Utterance, ...]
     left_out: tuple[LeftOut, ...] = ()
     without_audio: tuple[str, ...] = ()
+    folds: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +81,14 @@ class Corpus:
         classes: The classes, in the corpus's fixed order.
         utterances: All that can be used for training or testing.
         left_out: All that cannot, with the reasons.
+        folds: How many folds the corpus has.
     """
 
     spec: str
     classes: tuple[str, ...]
     utterances: tuple[Utterance, ...]
     left_out: tuple[LeftOut, ...]
+    folds: int = 0
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -106,6 +115,32 @@ class Corpus:
 def ordered_splits(splits: Iterable[str]) -> tuple[str, ...]:
     """Return each split once: train, development, then the others in alphabetical order."""
     return tuple(sorted(set(splits), key=lambda split: (split != TRAIN, split != DEVELOPMENT, split)))
+
+
+def voice_of(utterance: str, speaker: str) -> tuple[str, str]:
+    """Return what counts as one speaker in statistics; for a known speaker it is the speaker.
+
+    Unknown speakers of one podcast of MSP-Podcast, the first number of the file name, may be one person, so they count
+    as one. Any other utterance of an unknown speaker counts alone.
+
+    Args:
+        utterance: Its name.
+        speaker: Its speaker, or ``"Unknown"``.
+    """
+    if speaker != UNKNOWN_SPEAKER:
+        return speaker, ""
+    podcast = _PODCAST.match(utterance)
+    return UNKNOWN_SPEAKER, utterance if podcast is None else f"podcast {podcast[1]}"
+
+
+def check_fold(fold: int, folds: int, source: Path) -> None:
+    """Check that a corpus has a fold.
+
+    Raises:
+        UserError: It does not.
+    """
+    if not 1 <= fold <= folds:
+        raise UserError(f"{source} has no fold {fold}", hint=f"Its folds are 1 to {folds}.")
 
 
 def one_line(text: str) -> str:

@@ -1,6 +1,8 @@
 """Reads the folders and text files of a corpus; a failure is one line for the user."""
 
+import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from mixers.support.errors import UserError
@@ -60,3 +62,36 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         hint = "Save it as UTF-8. If it is damaged, copy it again."
         raise UserError(f"{path} is not UTF-8 at byte {error.start}", hint=hint) from None
+
+
+def read_jsonl(file: Path, *, hint: str) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield the object in each line of a JSONL file, with its place; blank lines are skipped.
+
+    Raises:
+        UserError: The file cannot be read, or a line is no JSON object. The hint is then the one given.
+    """
+    for number, line in enumerate(read_text(file).split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{file}, line {number}"
+        try:
+            fields = json.loads(line)
+        except ValueError as error:
+            raise UserError(f"{where} is not JSON: {error}", hint=hint) from None
+        if not isinstance(fields, dict):
+            raise UserError(f"{where} is no JSON object", hint=hint)
+        yield where, fields
+
+
+def string_field(fields: dict[str, object], key: str, where: str, *, hint: str) -> str:
+    """Return a field that must be a string with something in it.
+
+    Raises:
+        UserError: It is missing, empty or no string.
+    """
+    value = fields.get(key)
+    if value is None:
+        raise UserError(f"{where} has no {key}", hint=hint)
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(f"{where}: {key} must be a non-empty string, not {value!r}", hint=hint)
+    return value

@@ -1,12 +1,13 @@
-"""The score of a mixer over its seeds, and which of two mixers is better.
+"""The score of a mixer over its seeds, which of two mixers is better, and which of many pairs differ.
 
 Two kinds of chance are kept apart. The speakers of a split are one: the intervals over speakers cover it. The seed that
 a mixer was trained with is the other: no resampling of speakers covers it, only the spread over seeds. A ranking of
-mixers must hold against both.
+mixers must hold against both, and against the number of comparisons.
 
 Shapes: R resamples, S speakers, N seeds of a mixer, C classes.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,8 +28,11 @@ from bench.accuracy.evaluation.intervals import (
     resample,
     speaker_tables,
 )
-from bench.accuracy.evaluation.metrics import macro_f, macro_f_of_confusions
+from bench.accuracy.evaluation.metrics import average_recall_of_confusions, macro_f, macro_f_of_confusions
 from bench.accuracy.evaluation.predictions import Predictions
+
+SWAPS = 20_000  # at most: the smallest p-value is then below 5 % of one of 900 comparisons
+_ENOUGH = 20
 
 Ranking = Literal["better", "worse", "no difference told"]
 
@@ -56,12 +60,16 @@ class MixerScore:
         spread: Over its seeds.
         estimate: The mean over its seeds, with the interval over speakers: for these models, not for other seeds.
         resampled: That mean in each resample, (R,). On the same utterances, each entry is of the same speakers.
+        recall: The unweighted average recall (UAR), the mean over seeds, with its interval over speakers.
+        recall_resampled: As ``resampled``.
         speakers: Their number.
     """
 
     spread: Spread
     estimate: Estimate
     resampled: Array
+    recall: Estimate
+    recall_resampled: Array
     speakers: int
 
 
@@ -70,16 +78,19 @@ class PairedComparison:
     """Two mixers on the same utterances.
 
     Attributes:
-        difference: Macro-F of the first minus that of the second, a fraction; with several seeds, of the means.
-        p: How often randomly swapping the two sets of predictions of each speaker gives as large a difference.
+        difference: Macro-F of the first minus that of the second, a fraction; with several seeds, of the means. Its
+            interval is over speakers and, with several seeds, over seeds.
+        p_speakers: How often randomly swapping the two sets of predictions of each speaker gives as large a difference.
         p_seeds: The same for the seeds (Welch's t-test). None for one seed: the verdict is then on these two trained
             models, not on the mixers.
+        p: The larger of the two, multiplied as Holm's method says if it is one of several comparisons.
         verdict: On the first.
     """
 
     difference: Estimate
-    p: float
+    p_speakers: float
     p_seeds: float | None
+    p: float
     verdict: Ranking
 
 
@@ -102,8 +113,14 @@ def score_mixer(seeds: Sequence[Predictions], *, resamples: int = RESAMPLES, see
     """
     tables = speaker_tables(seeds)  # (S, N, C, C)
     spread = over_seeds([macro_f(each.labels, each.predictions, classes=each.classes) for each in seeds])
-    drawn = macro_f_of_confusions(resample(tables, resamples=resamples, seed=seed)).mean(-1)  # (R,)
-    return _mixer_score(spread, drawn, speakers=len(tables))
+    drawn = resample(tables, resamples=resamples, seed=seed)  # (R, N, C, C)
+    return _mixer_score(
+        spread,
+        macro_f_of_confusions(drawn).mean(-1),
+        recall=float(average_recall_of_confusions(tables.sum(0)).mean()),
+        recall_resampled=average_recall_of_confusions(drawn).mean(-1),
+        speakers=len(tables),
+    )
 
 
 def average(scores: Sequence[MixerScore]) -> MixerScore:
@@ -117,13 +134,24 @@ def average(scores: Sequence[MixerScore]) -> MixerScore:
         deviation=math.hypot(*deviations) / len(scores) if len(deviations) == len(scores) else None,
         seeds=min(score.spread.seeds for score in scores),
     )
-    drawn = np.stack([score.resampled for score in scores], axis=-1).mean(-1)  # (R,)
-    return _mixer_score(spread, drawn, speakers=scores[0].speakers)
+    return _mixer_score(
+        spread,
+        np.stack([score.resampled for score in scores], axis=-1).mean(-1),  # (R,)
+        recall=float(np.mean([score.recall.value for score in scores])),
+        recall_resampled=np.stack([score.recall_resampled for score in scores], axis=-1).mean(-1),
+        speakers=scores[0].speakers,
+    )
 
 
-def _mixer_score(spread: Spread, drawn: Array, *, speakers: int) -> MixerScore:
-    interval = estimate(spread.mean, drawn, speakers=speakers, widest=(0.0, 1.0))
-    return MixerScore(spread=spread, estimate=interval, resampled=drawn, speakers=speakers)
+def _mixer_score(spread: Spread, drawn: Array, *, recall: float, recall_resampled: Array, speakers: int) -> MixerScore:
+    return MixerScore(
+        spread=spread,
+        estimate=estimate(spread.mean, drawn, speakers=speakers, widest=(0.0, 1.0)),
+        resampled=drawn,
+        recall=estimate(recall, recall_resampled, speakers=speakers, widest=(0.0, 1.0)),
+        recall_resampled=recall_resampled,
+        speakers=speakers,
+    )
 
 
 def compare(
@@ -131,15 +159,16 @@ def compare(
 ) -> PairedComparison:
     """Compare two mixers on the same utterances, each trained with the same number of seeds.
 
-    One is better if three things hold. The interval of the difference over speakers excludes 0. Swapping shows that
-    equal mixers would seldom differ as much (an exact test with any number of speakers). With several seeds, their
-    spread does not explain the difference. Equal mixers are thus ranked in at most 5 of 100 comparisons.
+    One is better if three things hold. The interval of the difference over speakers and seeds excludes 0. Swapping
+    shows that equal mixers would seldom differ as much (an exact test with any number of speakers). With several seeds,
+    their spread does not explain the difference. Equal mixers are thus ranked in at most 5 of 100 comparisons; with
+    `control`, in at most 5 of 100 tables.
 
     Args:
         first: One mixer's predictions, one set for each seed.
         second: The other's.
-        resamples: Number of resamples and of swaps.
-        seed: Seed of both.
+        resamples: Number of resamples.
+        seed: Seed of resamples and swaps.
 
     Raises:
         UserError: The utterances differ.
@@ -148,15 +177,40 @@ def compare(
     if not 0 < len(first) == len(second):
         raise ValueError(f"{len(first)} and {len(second)} seeds cannot be compared: give as many of each, one or more")
     tables = speaker_tables([*first, *second])  # (S, 2 N, C, C)
-    scores = macro_f_of_confusions(tables.sum(0))
-    drawn = _difference(macro_f_of_confusions(resample(tables, resamples=resamples, seed=seed)))
+    scores = macro_f_of_confusions(tables.sum(0))  # (2 N,)
+    drawn = _resample_seeds(macro_f_of_confusions(resample(tables, resamples=resamples, seed=seed)), seed=seed)
     difference = estimate(float(_difference(scores)), drawn, speakers=len(tables), widest=(-1.0, 1.0))
-    p = _swapping_p(tables, resamples=resamples, seed=seed)
+    p_speakers = _swapping_p(tables, seed=seed)
     p_seeds = _seeds_p(scores) if len(first) > 1 else None
+    p = max(p_speakers, p_seeds or 0.0)  # a difference must hold against either, so the larger one counts
+    return PairedComparison(
+        difference=difference, p_speakers=p_speakers, p_seeds=p_seeds, p=p, verdict=_verdict(difference, p)
+    )
+
+
+def control(comparisons: Sequence[PairedComparison]) -> list[PairedComparison]:
+    """Return comparisons with p-values and verdicts that take their number into account, in the same order.
+
+    If no two mixers differed, a pair would be ranked in at most 5 of 100 such sets of comparisons, whatever their
+    dependence (S. Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6,
+    1979).
+    """
+    count = len(comparisons)
+    order = np.argsort([each.p for each in comparisons], kind="stable")
+    ordered = np.array([each.p for each in comparisons])[order]
+    adjusted = np.empty(count)
+    adjusted[order] = np.minimum(np.maximum.accumulate(ordered * (count - np.arange(count))), 1.0)
+    return [
+        dataclasses.replace(each, p=float(p), verdict=_verdict(each.difference, float(p)))
+        for each, p in zip(comparisons, adjusted, strict=True)
+    ]
+
+
+def _verdict(difference: Estimate, p: float) -> Ranking:
     excludes_zero = difference.low > 0 or difference.high < 0
-    ranked = excludes_zero and p <= ALPHA and (p_seeds is None or p_seeds <= ALPHA)
-    verdict: Ranking = "no difference told" if not ranked else "better" if difference.value > 0 else "worse"
-    return PairedComparison(difference=difference, p=p, p_seeds=p_seeds, verdict=verdict)
+    if not (excludes_zero and p <= ALPHA):
+        return "no difference told"
+    return "better" if difference.value > 0 else "worse"
 
 
 def _difference(scores: Array) -> Array:
@@ -166,11 +220,29 @@ def _difference(scores: Array) -> Array:
     return difference
 
 
-def _swapping_p(tables: NDArray[np.int64], *, resamples: int, seed: int) -> float:
+def _resample_seeds(scores: Array, *, seed: int) -> Array:
+    """Return the difference in each resample of speakers, with the seeds of each mixer also drawn: (R, 2 N) -> (R,).
+
+    Draws of N seeds vary less than seeds do, by sqrt((N - 1) / N), so their deviation is expanded. One seed stays.
+    """
+    resamples, seeds = len(scores), scores.shape[-1] // 2
+    fixed = _difference(scores)
+    if seeds == 1:
+        return fixed
+    generator = np.random.default_rng([seed, 1])
+    drawn = generator.integers(seeds, size=(resamples, 2, seeds)) + np.array([[[0], [seeds]]])
+    chosen = _difference(np.take_along_axis(scores, drawn.reshape(resamples, -1), axis=-1))
+    return fixed + math.sqrt(seeds / (seeds - 1)) * (chosen - fixed)
+
+
+def _swapping_p(tables: NDArray[np.int64], *, seed: int) -> float:
     """Return the p-value of a permutation test: for each speaker, it is random which mixer is the first.
 
-    Counting the observed assignment as one of the draws makes the test exact (B. Phipson and G. K. Smyth, Permutation
-    p-values should never be zero, Statistical Applications in Genetics and Molecular Biology 9, 2010).
+    It draws until swaps have given as large a difference `_ENOUGH` times, so a small p-value is exact to a few percent
+    and a large one takes few draws (J. Besag and P. Clifford, Sequential Monte Carlo p-values, Biometrika 78, 1991).
+    After all draws, the observed assignment counts as one of them, which makes the test exact (B. Phipson and G. K.
+    Smyth, Permutation p-values should never be zero, Statistical Applications in Genetics and Molecular Biology 9,
+    2010).
     """
     speakers, sets, *_ = tables.shape
     first, second = tables[:, : sets // 2], tables[:, sets // 2 :]
@@ -178,14 +250,17 @@ def _swapping_p(tables: NDArray[np.int64], *, resamples: int, seed: int) -> floa
     apart = sparse.csr_array((first - second).reshape(speakers, -1).astype(np.float64))
     generator = np.random.default_rng(seed)
     observed = abs(_difference(macro_f_of_confusions(tables.sum(0))))
-    as_large = 1
-    for count in blocks(resamples):
+    as_large, before = 0, 0
+    for count in blocks(SWAPS):
         signs = 2.0 * generator.integers(2, size=(count, speakers)) - 1.0
         half = np.asarray(signs @ apart).reshape(count, *together.shape)
         swapped = np.concatenate([together + half, together - half], axis=1) / 2  # (R, 2 N, C, C)
         differences = np.abs(_difference(macro_f_of_confusions(swapped)))
-        as_large += int(np.sum(differences >= observed - 1e-12))  # so that rounding breaks no tie
-    return as_large / (resamples + 1)
+        (found,) = np.nonzero(differences >= observed - 1e-12)  # so that rounding breaks no tie
+        if as_large + len(found) >= _ENOUGH:
+            return _ENOUGH / (before + int(found[_ENOUGH - as_large - 1]) + 1)
+        as_large, before = as_large + len(found), before + count
+    return (as_large + 1) / (SWAPS + 1)
 
 
 def _seeds_p(scores: Array) -> float:

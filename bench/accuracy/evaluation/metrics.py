@@ -30,7 +30,7 @@ class Summary:
     """The scores of one set of predictions.
 
     Attributes:
-        utterances, speakers: Their numbers; each utterance of an unknown speaker counts as one more speaker.
+        utterances, speakers: Their numbers. Unknown speakers count as `voice_of` in the corpora says.
         macro_f: Mean F-score over all classes.
         micro_f: F-score of all utterances together: the share that is right.
         average_recall: Mean recall over all classes, unweighted.
@@ -75,7 +75,7 @@ def summarise(predictions: Predictions, *, resamples: int = RESAMPLES, seed: int
         speakers=speakers,
         macro_f=headline(float(np.mean(f)), macro_f_of_confusions),
         micro_f=headline(float(micro), _micro_f_of_confusions),
-        average_recall=headline(float(np.mean(recall)), _average_recall_of_confusions),
+        average_recall=headline(float(np.mean(recall)), average_recall_of_confusions),
         classes=tuple(
             ClassScore(name=name, precision=float(p), recall=float(r), f=float(one), support=int(count))
             for name, p, r, one, count in zip(predictions.classes, precision, recall, f, support, strict=True)
@@ -94,8 +94,8 @@ def _micro_f_of_confusions(confusions: Array) -> Array:
     return _share(_hits(confusions).sum(-1), confusions.sum((-1, -2)))
 
 
-def _average_recall_of_confusions(confusions: Array) -> Array:
-    """(..., C, C) -> (...)."""
+def average_recall_of_confusions(confusions: Array | NDArray[np.int64]) -> Array:
+    """Return the unweighted average recall (UAR) of each confusion matrix: (..., C, C) -> (...)."""
     return _mean(_share(_hits(confusions), confusions.sum(-1)))
 
 

@@ -7,15 +7,17 @@ truncated or edited file and names the line, since a score of the rest would loo
 import csv
 import functools
 import io
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.accuracy.corpora.base import PREDICTION_COLUMNS, UNKNOWN_SPEAKER
+from bench.accuracy.corpora.base import PREDICTION_COLUMNS, voice_of
 from bench.files import write_atomically
 from mixers.support.errors import UserError
 
@@ -54,13 +56,9 @@ class Predictions:
     def speaker_confusions(self) -> NDArray[np.int64]:
         """A confusion matrix for each speaker, (speakers, classes, classes), rows true, columns predicted.
 
-        The same truth gives the same order of speakers. An unknown speaker may be anyone, so each utterance of one
-        counts as a separate speaker.
+        The same truth gives the same order of speakers. Unknown speakers are told apart as `voice_of` says.
         """
-        voices = [
-            (speaker, utterance if speaker == UNKNOWN_SPEAKER else "")
-            for utterance, speaker in zip(self.utterances, self.speakers, strict=True)
-        ]
+        voices = [voice_of(*each) for each in zip(self.utterances, self.speakers, strict=True)]
         order = {voice: index for index, voice in enumerate(sorted(set(voices)))}
         speaker = np.array([order[voice] for voice in voices])
         size = len(self.classes)
@@ -71,6 +69,29 @@ class Predictions:
         """Return the index of each class in ``classes``."""
         places = {name: place for place, name in enumerate(self.classes)}
         return np.array([places[name] for name in names], dtype=np.int64)
+
+
+def pool(parts: Sequence[Predictions]) -> Predictions:
+    """Return the predictions of several folds together, at least one, each of other models on other utterances.
+
+    Raises:
+        ValueError: An utterance is in two of them; the message is its name.
+    """
+    names = Counter(name for part in parts for name in part.utterances)
+    if twice := sorted(name for name, count in names.items() if count > 1):
+        raise ValueError(twice[0])
+
+    def together(values: Callable[[Predictions], tuple[str, ...]]) -> tuple[str, ...]:
+        return tuple(itertools.chain.from_iterable(map(values, parts)))
+
+    return Predictions(
+        classes=parts[0].classes,
+        utterances=together(lambda part: part.utterances),
+        speakers=together(lambda part: part.speakers),
+        labels=together(lambda part: part.labels),
+        predictions=together(lambda part: part.predictions),
+        probabilities=np.concatenate([part.probabilities for part in parts]),
+    )
 
 
 def write_predictions(predictions: Predictions, path: Path) -> None:

@@ -1,19 +1,18 @@
-"""The evaluations of some runs: found in their folders, checked against each other, and read. Imports no torch."""
+"""The evaluations of some runs: found in their folders and checked against each other. Imports no torch."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from bench.accuracy import run as run_folder
-from bench.accuracy.evaluation import intervals
-from bench.accuracy.evaluation.predictions import Predictions, read_predictions
+from bench.accuracy.corpora.reference import parse_reference
 from bench.accuracy.run import Direction, Run
 from bench.reporting.accuracy import published
 from mixers.support.errors import UserError
 
-_EVALUATE_HINT = "Make it again with `sbench evaluate`."
+EVALUATE_HINT = "Make it again with `sbench evaluate`."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,30 +24,43 @@ class Encoders:
 
 
 class Row(NamedTuple):
-    """What has a row in the table: a mixer in one direction; the direction is None if no run has the mixer."""
+    """What is compared: a mixer in one direction."""
 
     mixer: str
-    direction: Direction | None
+    direction: Direction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    """What utterances.json says about an evaluated split.
+
+    Attributes:
+        corpus: The name of the corpus: ``ravdess``.
+        fold: The fold, if the split is of one.
+        folds: How many folds the corpus has.
+        expected: How many utterances the split has.
+        used: How many of them were evaluated.
+        heard: How many of the evaluated ones training heard, or whose speakers; None if that was not checked.
+    """
+
+    corpus: str
+    fold: int | None
+    folds: int
+    expected: int
+    used: int
+    heard: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """One file of predictions.
-
-    Attributes:
-        encoders, split, row, seed: What was evaluated.
-        path: The file.
-        expected: How many utterances its split has.
-        used: How many of them were evaluated.
-    """
+    """One file of predictions, and what was evaluated."""
 
     encoders: Encoders
     split: str
     row: Row
     seed: int
     path: Path
-    expected: int
-    used: int
+    tested: Tested
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +85,7 @@ def read_runs(folders: Sequence[Path]) -> list[EvaluatedRun]:
         _check_alike(runs[0], one)
     seen: dict[object, Path] = {}
     for each in (evaluation for one in runs for evaluation in one.evaluations):
-        key = each.encoders, each.row, each.seed, each.split
+        key = each.encoders, each.row, each.seed, each.split, each.tested.fold
         if key in seen:
             message = f"{seen[key]} and {each.path} are of the same encoders, mixer, direction, seed and split"
             raise UserError(message, hint="Give only one of the runs.")
@@ -97,26 +109,30 @@ def _find(folder: Path, run: Run, encoders: Encoders) -> Iterator[Evaluation]:
     for split in sorted(path for path in folder.glob("*") if path.is_dir()):
         paths = {name: split / f"{name[0]}-{name[1]}.csv" for name in names}
         existing = {name: path for name, path in paths.items() if path.exists()}
-        expected, used = _count(split / "utterances.json") if existing else (0, 0)
+        if not existing:
+            continue
+        tested = _tested(split / "utterances.json", run)
         for (mixer, seed), path in existing.items():
-            yield Evaluation(
-                encoders=encoders,
-                split=split.name,
-                row=Row(mixer, run.direction),
-                seed=seed,
-                path=path,
-                expected=expected,
-                used=used,
-            )
+            row = Row(mixer, run.direction)
+            yield Evaluation(encoders=encoders, split=split.name, row=row, seed=seed, path=path, tested=tested)
 
 
-def _count(path: Path) -> tuple[int, int]:
-    """Return how many utterances a split has and how many of them were evaluated."""
+def _tested(path: Path, run: Run) -> Tested:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-        return int(fields["expected"]), int(fields["used"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{path} is missing or damaged", hint=_EVALUATE_HINT) from None
+        corpus = parse_reference(str(fields.get("corpus", run.corpus)))
+        overlap = fields.get("overlap")
+        heard = None if overlap is None else 0 if overlap["treatment"] == "leave-out" else int(overlap["utterances"])
+        return Tested(
+            corpus=corpus.name,
+            fold=corpus.fold,
+            folds=int(fields.get("folds", 0)),
+            expected=int(fields["expected"]),
+            used=int(fields["used"]),
+            heard=heard,
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):
+        raise UserError(f"{path} is missing or damaged", hint=EVALUATE_HINT) from None
 
 
 def _check_alike(one: EvaluatedRun, other: EvaluatedRun) -> None:
@@ -128,36 +144,3 @@ def _check_alike(one: EvaluatedRun, other: EvaluatedRun) -> None:
         if first != second:
             message = f"{one.folder} and {other.folder} differ in {what}: {first} and {second}"
             raise UserError(message, hint="Make a table of each.")
-
-
-class SplitReader:
-    """Reads the predictions of one split, all on the utterances of the first file that was read.
-
-    A whole table of predictions would fill the memory, so only the first file is kept.
-    """
-
-    def __init__(self, classes: Sequence[str]) -> None:
-        self._classes = classes
-        self._first: tuple[Path, Predictions] | None = None
-
-    def read(self, evaluations: Iterable[Evaluation]) -> dict[Row, dict[int, Predictions]]:
-        """Return predictions by row and seed.
-
-        Raises:
-            UserError: A file is damaged or incomplete, or is on other utterances than the first.
-        """
-        found: dict[Row, dict[int, Predictions]] = {}
-        for each in evaluations:
-            found.setdefault(each.row, {})[each.seed] = self._read(each)
-        return found
-
-    def _read(self, evaluation: Evaluation) -> Predictions:
-        predictions = read_predictions(evaluation.path, classes=self._classes)
-        if len(predictions) != evaluation.used:
-            message = f"{evaluation.path} has {len(predictions)} utterances where {evaluation.used} were evaluated"
-            raise UserError(message, hint=_EVALUATE_HINT)
-        path, first = self._first = self._first or (evaluation.path, predictions)
-        if (name := intervals.first_mismatch(predictions, first)) is not None:
-            message = f"{path} and {evaluation.path} are on different utterances: {name!r} is not the same in both"
-            raise UserError(message, hint="Evaluate all runs on the same release of the same corpus.")
-        return predictions

@@ -1,51 +1,90 @@
-"""The notes under Table 1: what its figures are, and what a reader must know to compare them."""
+"""The notes under the accuracy table: what its figures are, and what a reader must know to compare them."""
 
 from collections.abc import Iterator, Sequence
 
+from bench.accuracy.corpora.reference import parse_reference
 from bench.accuracy.evaluation import intervals
 from bench.accuracy.run import DIRECTIONS, SEEN, Direction, Run
 from bench.reporting.accuracy import published
 from bench.reporting.accuracy.evaluations import EvaluatedRun
+from bench.reporting.accuracy.folds import Measured
 
 
-def notes(runs: Sequence[EvaluatedRun], *, comparable: bool) -> Iterator[str]:
+def notes(
+    runs: Sequence[EvaluatedRun], measured: Sequence[Measured], *, comparisons: int, beside: bool
+) -> Iterator[str]:
     """Yield the notes.
 
     Args:
         runs: All runs of the table.
-        comparable: Whether they have the classes of the paper.
+        measured: What the table has rows of.
+        comparisons: How many pairs were compared.
+        beside: Whether figures of the paper stand beside ours.
     """
     first = runs[0].run
     directions = [each for each in DIRECTIONS if any(one.run.direction == each for one in runs)]
     stated = f"direction {directions[0]}" if len(directions) == 1 else "directions as the rows say"
-    yield f"Macro F-score in % over all {len(first.classes)} classes; preset {first.preset}, {stated}."
+    yield f"Macro F-score and UAR in % over all {len(first.classes)} classes; preset {first.preset}, {stated}."
     yield from (_seen(each, first) for each in directions)
-    if len(directions) > 1:
-        yield "Pairs are of two mixers in one direction, or of one mixer in two directions."
-    yield (
-        "ours: mean over seeds. spread: standard deviation over seeds, and their number. One seed shows no spread, and "
-        "most differences between the paper's mixers are below one point."
-    )
+    yield "±: standard deviation over seeds, and their number. One seed shows no spread."
     yield (
         f"{1 - intervals.ALPHA:.0%}: interval of the mean over {intervals.RESAMPLES} resamples of the speakers, for "
         f"these trained models. It needs at least {intervals.FEWEST_SPEAKERS} speakers."
     )
+    if comparisons:
+        yield (
+            f"{comparisons} pairs were compared on tests, over speakers and seeds: two mixers in one direction, or one "
+            "mixer in two. Holm's method takes that number into account."
+        )
+    elif len({each.row for each in measured}) > 1:
+        yield f"No pairs were compared: that needs a test of at least {intervals.FEWEST_SPEAKERS} speakers."
+    if beside:
+        yield from _beside_the_paper(directions)
+    yield from _differing(runs)
+    yield from _tested(measured)
+
+
+def _beside_the_paper(directions: Sequence[Direction]) -> Iterator[str]:
     yield f"{published.MEAN}: over {', '.join(published.COLUMNS)}, if all are measured."
-    if comparable:
-        yield "The paper's Dev is of MSP-Podcast 1, its T1 and T2 are of 2.0. It does not say how many seeds it used."
-        if directions != ["paper"]:
-            yield "The paper's figures are in the direction paper: figures in another direction differ in this too."
-    else:
-        yield "These runs have other classes than the paper's eight of MSP-Podcast, so its figures are not comparable."
+    yield "The paper's Dev is of MSP-Podcast 1, its T1 and T2 are of 2.0. It does not say how many seeds it used."
+    if list(directions) != ["paper"]:
+        yield "The paper's figures are in the direction paper: figures in another direction differ in this too."
+
+
+def _differing(runs: Sequence[EvaluatedRun]) -> Iterator[str]:
+    """Yield what runs differ in apart from what the rows say; folds differ in what they learn from by design."""
     values = [_training(one.run) for one in runs]
     for label in values[0]:
-        distinct = list(dict.fromkeys(each[label] for each in values))
-        if len(distinct) > 1:
-            shown = " and ".join(value[:12] for value in distinct)
-            yield f"NOT ALIKE: the runs differ in {label} ({shown}), not only in their mixers."
-    evaluations = [each for one in runs for each in one.evaluations]
-    for split, expected, used in dict.fromkeys((each.split, each.expected, each.used) for each in evaluations):
-        yield f"{split}: {used} of {expected} utterances, {expected - used} left out."
+        yield from _not_alike(label, [each[label] for each in values])
+    by_fold: dict[int | None, list[str]] = {}
+    for one in runs:
+        by_fold.setdefault(parse_reference(one.run.corpus).fold, []).append(one.run.utterances)
+    for digests in by_fold.values():
+        yield from _not_alike("utterances of training or development", digests)
+
+
+def _not_alike(label: str, values: Sequence[str]) -> Iterator[str]:
+    distinct = list(dict.fromkeys(values))
+    if len(distinct) > 1:
+        shown = " and ".join(value[:12] for value in distinct)
+        yield f"NOT ALIKE: the runs differ in {label} ({shown}), not only in their mixers."
+
+
+def _tested(measured: Sequence[Measured]) -> Iterator[str]:
+    """Yield what was tested, and whether it was heard in training."""
+    lines = []
+    for each in measured:
+        tested = [part.tested for part in each.parts]
+        expected, used = sum(one.expected for one in tested), sum(one.used for one in tested)
+        folds = f" in {each.folds} folds, each scored once" if each.folds else ""
+        lines.append(f"{each.split}: {used} of {expected} utterances{folds}, {expected - used} left out.")
+        heard = [one.heard for one in tested if one.heard is not None]
+        if sum(heard):
+            line = f"{sum(heard)} utterances of {each.split} or their speakers were heard in training."
+            lines.append(f"NOT INDEPENDENT: {line}")
+        if len(heard) < len(tested):
+            lines.append(f"NOT CHECKED: nobody compared the speakers of {each.split} with those of training.")
+    yield from dict.fromkeys(lines)
 
 
 def _seen(direction: Direction, run: Run) -> str:
@@ -62,5 +101,4 @@ def _training(run: Run) -> dict[str, str]:
         "learning rate": str(run.learning_rate),
         "seconds of a crop": str(run.crop_seconds),
         "precision": run.precision,
-        "utterances of training or development": run.utterances,
     }

@@ -1,5 +1,7 @@
 """Table 1 of the paper: macro F-scores in %, and the encoders of its columns."""
 
+CORPUS = "msp-podcast"
+
 SPLITS = {"development": "Dev", "test1": "T1", "test2": "T2"}
 
 MIXERS = {"sa": "SA", "retnet": "RetNet", "lightnet": "LightNet", "gsa": "GSA", "fox": "FoX", "kda": "KDA"}

@@ -10,7 +10,9 @@ import pytest
 
 from bench.accuracy.corpora import load
 from bench.accuracy.corpora.readers import crema_d, ravdess
+from bench.accuracy.corpora.reference import fold_to_test, with_fold
 from mixers.support.errors import UserError
+from tests.conftest import REAL
 
 HAPPY = "03-01-03-02-02-01-12.wav"
 
@@ -115,6 +117,105 @@ def test_pitfall_9_no_actor_is_in_two_splits(request: pytest.FixtureRequest, nam
 def test_the_splits_of_ravdess_have_as_many_women_as_men() -> None:
     splits = Counter((ravdess.split_of(actor), actor % 2) for actor in range(1, 25))
     assert all(splits[split, 0] == splits[split, 1] for split in ("train", "development", "test1"))
+
+
+@pytest.mark.parametrize("fold", range(1, 7))
+def test_a_fold_of_ravdess_tests_four_actors_that_no_other_fold_tests(ravdess_folder: Path, fold: int) -> None:
+    corpus = load(f"ravdess@{fold}:{ravdess_folder}")
+    assert (corpus.splits, corpus.folds) == (("train", "development", "test"), 6)
+    actors = {split: {int(each.speaker[-2:]) for each in corpus.split(split)} for split in corpus.splits}
+    assert actors["test"] == set(ravdess.FOLDS[fold - 1])
+    assert actors["development"] == set(ravdess.FOLDS[fold % 6])
+    assert sorted(itertools.chain(*actors.values())) == list(range(1, 25))
+    assert [len(corpus.split(split)) for split in corpus.splits] == [960, 240, 240]
+
+
+@pytest.mark.real
+def test_the_folds_of_the_real_recordings() -> None:
+    tested: Counter[str] = Counter()
+    for fold in range(1, 7):
+        corpus = load(f"ravdess@{fold}:{REAL / 'ravdess'}")
+        assert [len(corpus.split(split)) for split in corpus.splits] == [960, 240, 240]
+        tested.update(each.name for each in corpus.split("test"))
+    assert len(tested) == 1440
+    assert set(tested.values()) == {1}
+
+
+def test_every_actor_is_tested_once_and_develops_once() -> None:
+    for split in ("test", "development"):
+        folds = [ravdess.split_in_fold(actor, fold) for actor in range(1, 25) for fold in range(1, 7)]
+        assert folds.count(split) == 24
+    assert sorted(itertools.chain(*ravdess.FOLDS)) == list(range(1, 25))
+
+
+def test_songs_are_in_the_split_of_their_actor_in_a_fold(ravdess_folder: Path) -> None:
+    with one_more(*(ravdess_folder / "Actor_20" / name for name in ("03-02-01-01-01-01-20.wav", "take two.wav"))):
+        song, other = load(f"ravdess@1:{ravdess_folder}").left_out
+    assert (song.split, other.split) == ("test", "")
+
+
+def test_ravdess_may_be_flac_but_not_both(tmp_path: Path) -> None:
+    for name in ravdess.expected_names():
+        (tmp_path / f"Actor_{name[18:20]}").mkdir(exist_ok=True)
+        (tmp_path / f"Actor_{name[18:20]}" / name).with_suffix(".flac").touch()
+    corpus = load(f"ravdess:{tmp_path}")
+    assert len(corpus.utterances) == 1440
+    assert {each.audio.suffix for each in corpus.utterances} == {".flac"}
+    (tmp_path / "Actor_12" / HAPPY).touch()
+    with pytest.raises(UserError, match=f"two utterances are called {HAPPY}"):
+        load(f"ravdess:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message", "hint"),
+    [
+        ("ravdess@7", "has no fold 7", "Its folds are 1 to 6"),
+        ("ravdess@0", "has no fold 0", "Its folds are 1 to 6"),
+        ("ravdess@two", "names no fold", "NAME@FOLD:PATH"),
+        ("crema-d@1", "crema-d has no folds", "splits of its own"),
+        ("ravdes@1", "unknown corpus 'ravdes'", "Did you mean 'ravdess'?"),
+    ],
+)
+def test_an_unknown_fold_is_refused(ravdess_folder: Path, spec: str, message: str, hint: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        load(f"{spec}:{ravdess_folder}")
+    assert hint in caught.value.hint
+
+
+def test_a_fold_with_an_actor_in_training_and_test_is_refused(
+    ravdess_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def split_in_fold(actor: int, fold: int) -> str:
+        return "test" if actor == 1 and fold == 2 else "train"
+
+    monkeypatch.setattr(ravdess, "split_in_fold", split_in_fold)
+    monkeypatch.setattr(ravdess, "_actor", lambda name: int(name[10]))  # by intensity instead of the actor
+    with pytest.raises(UserError, match=r"fold 2 of .* has 24 speakers in train and in test: ravdess-01") as caught:
+        load(f"ravdess@2:{ravdess_folder}")
+    assert f"ravdess@2+shared:{ravdess_folder}" in caught.value.hint
+    assert load(f"ravdess@2+shared:{ravdess_folder}").splits == ("train", "test")
+
+
+@pytest.mark.parametrize(
+    ("spec", "fold", "trained_on", "expected"),
+    [
+        ("ravdess:/new", None, "ravdess@3:/old", "ravdess@3:/new"),
+        ("ravdess:/new", 4, "ravdess@3:/old", "ravdess@4:/new"),
+        ("ravdess@4:/new", None, "ravdess@3:/old", "ravdess@4:/new"),
+        ("ravdess:/new", None, "ravdess:/old", "ravdess:/new"),
+        ("crema-d:/new", None, "ravdess@3:/old", "crema-d:/new"),
+        ("emobox:/new", None, "emobox@1+shared:/old", "emobox@1+shared:/new"),
+        ("manifest:/a:b@2", None, "manifest:/c", "manifest:/a:b@2"),
+    ],
+)
+def test_a_run_is_tested_on_its_own_fold(spec: str, fold: int | None, trained_on: str, expected: str) -> None:
+    assert fold_to_test(spec, fold, trained_on=trained_on) == expected
+
+
+def test_two_different_folds_are_refused() -> None:
+    assert with_fold("ravdess:/a", 2) == with_fold("ravdess@2:/a", 2) == with_fold("ravdess@2:/a", None)
+    with pytest.raises(UserError, match="is fold 2, but --fold says 3"):
+        with_fold("ravdess@2:/a", 3)
 
 
 @pytest.mark.parametrize(

@@ -73,4 +73,4 @@ def test_the_reader_of_the_page(sbench: Sbench, tmp_path: Path, reader: str) -> 
 
 
 def test_a_reader_is_a_file_and_nothing_else() -> None:
-    assert corpora.names() == ["crema-d", "manifest", "msp-podcast", "ravdess"]
+    assert corpora.names() == ["crema-d", "emobox", "manifest", "msp-podcast", "ravdess"]

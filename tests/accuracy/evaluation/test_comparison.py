@@ -4,13 +4,23 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.accuracy.evaluation.comparison import Ranking, average, compare, over_seeds, score_mixer
+from bench.accuracy.evaluation.comparison import (
+    SWAPS,
+    PairedComparison,
+    Ranking,
+    average,
+    compare,
+    control,
+    over_seeds,
+    score_mixer,
+)
 from bench.accuracy.evaluation.intervals import ALPHA
 from bench.accuracy.evaluation.metrics import summarise
 from bench.accuracy.evaluation.predictions import Predictions
@@ -64,7 +74,7 @@ def test_a_true_difference_is_found() -> None:
         comparison = compare([good], [bad])
         assert comparison.verdict == "better"
         assert 0 < comparison.difference.low < comparison.difference.value < comparison.difference.high
-        assert comparison.p <= ALPHA
+        assert comparison.p == comparison.p_speakers <= ALPHA
         assert compare([bad], [good]).verdict == "worse"
 
 
@@ -155,10 +165,10 @@ def test_pitfall_10_a_difference_that_seeds_explain_is_no_ranking() -> None:
         for number, each in enumerate([(0.75, 0.75, 0.75), (0.95, 0.5, 0.6), (0.5, 0.5, 0.5)])
     )
     explained = compare(good, bad)
-    assert explained.difference.low > 0
-    assert explained.p <= ALPHA
+    assert explained.difference.low < 0 < compare(good[:1], bad[:1]).difference.low  # an interval over seeds, too
+    assert explained.p_speakers <= ALPHA
     assert explained.p_seeds is not None
-    assert explained.p_seeds > ALPHA
+    assert explained.p == explained.p_seeds > ALPHA
     assert explained.verdict == "no difference told"
     assert compare(good[:1], bad[:1]).verdict == "better"  # these two models do differ
     assert compare(sure, bad).verdict == "better"
@@ -184,3 +194,57 @@ def test_the_average_of_encoders_is_over_the_same_speakers_and_independent_seeds
     assert found.estimate.low < found.estimate.value < found.estimate.high
     single = average([encoders[0], score_mixer([draw(truth_seed=0, seed=9)])])
     assert (single.spread.deviation, single.spread.seeds) == (None, 1)
+
+
+def some_comparisons(count: int, *, difference: float = 0.0) -> list[PairedComparison]:
+    """Compare mixers of which the first one is better by a difference in every third pair."""
+    size: dict[str, Any] = {"consistency": 0.2, "speakers": 40, "utterances": 800}
+    return [
+        compare(
+            [draw(truth_seed=trial, seed=0, accuracy=0.5 + difference * (not trial % 3), **size)],
+            [draw(truth_seed=trial, seed=1, **size)],
+            resamples=200,
+        )
+        for trial in range(count)
+    ]
+
+
+def test_holm_multiplies_the_smallest_p_by_the_number_of_comparisons() -> None:
+    made = some_comparisons(1)[0]
+    values = [0.04, 0.01, 0.02, 0.9]
+    found = control([dataclasses.replace(made, p=p) for p in values])
+    assert [each.p for each in found] == pytest.approx([0.08, 0.04, 0.06, 0.9])
+    assert control([]) == []
+    assert control([made]) == [made]
+    assert [each.p for each in control([dataclasses.replace(made, p=0.7)] * 3)] == [1.0] * 3
+
+
+def test_a_table_of_equal_mixers_seldom_ranks_any_pair() -> None:
+    alone, together = some_comparisons(60), 0
+    for first in range(0, 60, 10):
+        together += any(each.verdict != "no difference told" for each in control(alone[first : first + 10]))
+    assert together <= 1
+    assert control(alone)[0].difference == alone[0].difference
+
+
+def test_true_differences_survive_the_control() -> None:
+    verdicts = [each.verdict for each in control(some_comparisons(12, difference=0.3))]
+    assert verdicts[::3] == ["better"] * 4
+    assert verdicts.count("no difference told") == 8
+
+
+def test_a_small_p_value_is_smaller_than_any_control_needs() -> None:
+    sure, bad = (draw(truth_seed=0, seed=seed, accuracy=0.9 - 0.6 * seed, speakers=40) for seed in (0, 1))
+    assert compare([sure], [bad]).p == 1 / (SWAPS + 1)
+    assert ALPHA / 900 > 1 / (SWAPS + 1)
+
+
+def test_the_average_recall_of_a_mixer_is_over_seeds_and_speakers() -> None:
+    seeds = [draw(truth_seed=0, seed=seed) for seed in range(3)]
+    found, each = score_mixer(seeds).recall, [summarise(one).average_recall for one in seeds]
+    assert found.value == pytest.approx(statistics.fmean(one.value for one in each))
+    assert found.low < found.value < found.high
+    (alone,) = (score_mixer([seeds[0]]).recall,)
+    assert (alone.low, alone.high) == pytest.approx((each[0].low, each[0].high))
+    both = average([score_mixer([seeds[0]]), score_mixer([seeds[1]])]).recall
+    assert both.value == pytest.approx((each[0].value + each[1].value) / 2)

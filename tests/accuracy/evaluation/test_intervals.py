@@ -57,6 +57,14 @@ def test_a_few_speakers_tell_nothing_of_others(speakers: int, tell: bool) -> Non
     assert compare([good], [bad]).verdict == ("better" if tell else "no difference told")
 
 
+def test_unknown_speakers_of_one_podcast_are_one_speaker() -> None:
+    names = ("MSP-PODCAST_0001_0008.wav", "MSP-PODCAST_0001_0100_0001.wav", "MSP-PODCAST_0002_0008.wav", "other.wav")
+    made = make(["anger"] * 4, ["anger"] * 4, speakers=["Unknown"] * 4)
+    assert summarise(dataclasses.replace(made, utterances=names)).speakers == 3
+    known = dataclasses.replace(made, utterances=names, speakers=("Unknown", "7", "7", "Unknown"))
+    assert summarise(known).speakers == 3  # a known speaker of the podcast is not one of its unknown ones
+
+
 def test_utterances_of_unknown_speakers_are_speakers_of_their_own() -> None:
     known = draw(truth_seed=0, seed=0, speakers=10, consistency=0.4)
     unknown = dataclasses.replace(known, speakers=("Unknown",) * len(known))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.accuracy.evaluation.predictions import Predictions, read_predictions, write_predictions
+from bench.accuracy.evaluation.predictions import Predictions, pool, read_predictions, write_predictions
 from mixers.support.errors import UserError
 from tests.accuracy.made_up import make, predictions
 
@@ -151,3 +151,18 @@ def test_the_order_of_utterances_is_irrelevant(made: Predictions, seed: int) -> 
     )
     assert np.array_equal(shuffled.speaker_confusions, made.speaker_confusions)
     assert shuffled.truth == made.truth
+
+
+@settings(deadline=None)
+@given(made=predictions())
+def test_folds_together_are_the_whole(made: Predictions) -> None:
+    parts = []
+    for rows in (range(0, len(made), 2), range(1, len(made), 2)):
+        names = ("utterances", "speakers", "labels", "predictions")
+        fields = {name: tuple(getattr(made, name)[row] for row in rows) for name in names}
+        parts.append(dataclasses.replace(made, probabilities=made.probabilities[list(rows)], **fields))
+    found = pool(parts)
+    assert found.truth == made.truth
+    assert np.array_equal(found.speaker_confusions, made.speaker_confusions)
+    with pytest.raises(ValueError, match="u0"):
+        pool([parts[0], made])

@@ -7,12 +7,11 @@ letters, digits, - and _, but training uses train and development. The classes a
 alphabetical order. Other keys are ignored.
 """
 
-import json
 import re
 from pathlib import Path
 
 from bench.accuracy.corpora.base import PREDICTION_COLUMNS, UNKNOWN_SPEAKER, Reading, Utterance, note_name, one_line
-from bench.accuracy.corpora.files import read_text
+from bench.accuracy.corpora.files import read_jsonl, string_field
 from mixers.support.errors import UserError
 
 _EXAMPLE = '{"audio": "a.wav", "text": "I told you so", "label": "anger", "speaker": "anna", "split": "train"}'
@@ -31,11 +30,8 @@ def read(file: Path) -> Reading:
         raise UserError(message, hint=f"Give a JSONL file. {_HINT}")
     seen: dict[str, str] = {}
     utterances, without_audio = [], []
-    for number, line in enumerate(read_text(file).split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{file}, line {number}"
-        utterance = _utterance(line, where, folder=file.parent)
+    for where, fields in read_jsonl(file, hint=_HINT):
+        utterance = _utterance(fields, where, folder=file.parent)
         note_name(utterance.name, where, seen)
         if utterance.audio.is_file():
             utterances.append(utterance)
@@ -49,13 +45,7 @@ def read(file: Path) -> Reading:
     )
 
 
-def _utterance(line: str, where: str, *, folder: Path) -> Utterance:
-    try:
-        fields = json.loads(line)
-    except ValueError as error:
-        raise UserError(f"{where} is not JSON: {error}", hint=_HINT) from None
-    if not isinstance(fields, dict):
-        raise UserError(f"{where} is no JSON object", hint=_HINT)
+def _utterance(fields: dict[str, object], where: str, *, folder: Path) -> Utterance:
     audio, label, speaker, split = (_field(fields, key, where) for key in ("audio", "label", "speaker", "split"))
     text = fields.get("text") or ""  # missing, null and empty all mean that there is no transcript
     if not isinstance(text, str):
@@ -72,10 +62,5 @@ def _utterance(line: str, where: str, *, folder: Path) -> Utterance:
 
 
 def _field(fields: dict[str, object], key: str, where: str) -> str:
-    value = fields.get(key)
-    if value is None:
-        unknown = " If the speaker is not known, write Unknown." if key == "speaker" else ""
-        raise UserError(f"{where} has no {key}", hint=_HINT + unknown)
-    if not isinstance(value, str) or not value.strip():
-        raise UserError(f"{where}: {key} must be a non-empty string, not {value!r}", hint=_HINT)
-    return value
+    unknown = " If the speaker is not known, write Unknown." if key == "speaker" and fields.get(key) is None else ""
+    return string_field(fields, key, where, hint=_HINT + unknown)

@@ -2,16 +2,20 @@
 
     Actor_01/03-01-05-01-02-01-12.wav      modality-channel-emotion-intensity-statement-repetition-actor
 
-Splits by actor: train 1 to 16, development 17 to 20, test1 21 to 24. Odd actors are male and even ones female, so each
-split has as many women as men. There is no official split.
+The recordings may also be .flac. Splits by actor: train 1 to 16, development 17 to 20, test1 21 to 24. Odd actors are
+male and even ones female, so each split has as many women as men. There is no official split.
+
+The six folds are those of EmoBox (Ma et al., 2024), so that every actor is tested once. EmoBox names no development
+actors: those of a fold are the test actors of the next fold, after the last one those of the first.
 """
 
+import dataclasses
 import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, LeftOut, Reading, Utterance, note_name
+from bench.accuracy.corpora.base import DEVELOPMENT, TEST, TRAIN, LeftOut, Reading, Utterance, check_fold, note_name
 from bench.accuracy.corpora.files import list_files, missing, require_folder
 from mixers.support.errors import UserError
 
@@ -30,14 +34,32 @@ STATEMENTS = {"01": "Kids are talking by the door", "02": "Dogs are sitting by t
 
 ACTORS = 24
 
+# The actors that each fold tests.
+FOLDS = (
+    (1, 11, 20, 21),
+    (4, 10, 12, 14),
+    (8, 9, 19, 23),
+    (3, 5, 7, 24),
+    (2, 15, 16, 18),
+    (6, 13, 17, 22),
+)
+
 _LAYOUT = "it contains Actor_01/ to Actor_24/"
-_NAME = re.compile(r"(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)\.wav")
+_NAME = re.compile(r"(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)\.(?:wav|flac)")
 _SPEECH = ("03", "01")  # audio only, speech
+_SUFFIXES = (".wav", ".flac")
 
 
 def split_of(actor: int) -> str:
     """Return an actor's split."""
     return TRAIN if actor <= 16 else DEVELOPMENT if actor <= 20 else "test1"
+
+
+def split_in_fold(actor: int, fold: int) -> str:
+    """Return an actor's split in a fold, counted from 1."""
+    if actor in FOLDS[fold - 1]:
+        return TEST
+    return DEVELOPMENT if actor in FOLDS[fold % len(FOLDS)] else TRAIN
 
 
 def expected_names() -> Iterator[str]:
@@ -59,7 +81,7 @@ def read(folder: Path) -> Reading:
     utterances, left_out = [], []
     seen: dict[str, str] = {}
     for name, path in _recordings(folder):
-        note_name(name, str(path), seen)
+        note_name(f"{Path(name).stem}.wav", str(path), seen)  # a recording in both formats would count twice
         found = _utterance(path)
         if isinstance(found, Utterance):
             utterances.append(found)
@@ -73,12 +95,37 @@ def read(folder: Path) -> Reading:
         utterances=tuple(utterances),
         left_out=tuple(left_out),
         without_audio=tuple(name for name in expected_names() if name not in seen),
+        folds=len(FOLDS),
     )
+
+
+def read_fold(folder: Path, fold: int) -> Reading:
+    """Read RAVDESS with the splits of one of EmoBox's folds.
+
+    Raises:
+        UserError: As in `read`, or there is no such fold.
+    """
+    check_fold(fold, len(FOLDS), folder)
+    found = read(folder)
+    return dataclasses.replace(
+        found,
+        utterances=tuple(
+            dataclasses.replace(each, split=split_in_fold(_actor(each.name), fold)) for each in found.utterances
+        ),
+        left_out=tuple(
+            dataclasses.replace(each, split=split_in_fold(_actor(each.name), fold)) if each.split else each
+            for each in found.left_out
+        ),
+    )
+
+
+def _actor(name: str) -> int:
+    return int(Path(name).stem[-2:])
 
 
 def _recordings(folder: Path) -> Iterator[tuple[str, Path]]:
     for actor in sorted(folder.glob("Actor_*")):
-        yield from ((name, path) for name, path in list_files(actor).items() if path.suffix == ".wav")
+        yield from ((name, path) for name, path in list_files(actor).items() if path.suffix in _SUFFIXES)
 
 
 def _utterance(path: Path) -> Utterance | LeftOut:

@@ -1,0 +1,268 @@
+"""The accuracy table from the evaluations of some runs. Needs no torch.
+
+It has a row for each mixer, direction, encoder and split that was measured, and nothing else. The folds of a corpus are
+one split: every recording is scored once. All rows of a split are on the same utterances; otherwise there is no table.
+The spread of a row is over seeds, its interval over speakers. The paper's figures stand beside ours where both exist.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN
+from bench.accuracy.corpora.readers.msp_podcast import CLASSES
+from bench.accuracy.evaluation import comparison
+from bench.accuracy.evaluation.comparison import MixerScore, PairedComparison
+from bench.accuracy.evaluation.intervals import FEWEST_SPEAKERS
+from bench.accuracy.evaluation.predictions import Predictions
+from bench.accuracy.run import DIRECTIONS, Direction
+from bench.reporting.accuracy import published
+from bench.reporting.accuracy.evaluations import Encoders, EvaluatedRun, Row, read_runs
+from bench.reporting.accuracy.folds import Measured, SplitReader, join_folds
+from bench.reporting.accuracy.notes import notes
+from mixers.support.errors import UserError
+
+
+class Key(NamedTuple):
+    """What a figure is of."""
+
+    row: Row
+    column: str
+    split: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """The scores of a mixer with an encoder on a split, in %.
+
+    Attributes:
+        ours: Macro-F, the mean over seeds.
+        spread: Its standard deviation over seeds; None for one seed.
+        seeds: Number of seeds.
+        low, high: The 95 % interval of that mean, over speakers.
+        recall, recall_low, recall_high: The same of the unweighted average recall (UAR).
+        utterances, speakers: What was tested; unknown speakers count as in the intervals.
+        folds: How many folds were pooled; 0 if the split is of no fold.
+        corpus: The name of the corpus that was tested.
+        paper: The paper's macro-F; None if it has none, or none that is comparable.
+    """
+
+    ours: float
+    spread: float | None
+    seeds: int
+    low: float
+    high: float
+    recall: float
+    recall_low: float
+    recall_high: float
+    utterances: int
+    speakers: int
+    folds: int
+    corpus: str
+    paper: float | None
+
+    @property
+    def difference(self) -> float | None:
+        """Our figure minus the paper's, in points."""
+        return None if self.paper is None else self.ours - self.paper
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixerPair:
+    """Two rows on the same utterances, over the seeds that both have: two mixers, or one in two directions."""
+
+    column: str
+    split: str
+    first: Row
+    second: Row
+    seeds: int
+    comparison: PairedComparison
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyTable:
+    """Everything that the table shows.
+
+    Attributes:
+        cells: What was measured, in the order of the table: by encoder, split, mixer and direction. The encoders are
+            the paper's, then others, then the mean of the paper's; mixers and splits are the paper's, then others.
+        parameters: Number of trainable parameters of each mixer; several if runs differ, none if not known.
+        pairs: Every two mixers of an encoder, test split and direction, and every mixer in two directions. p-values and
+            verdicts take the number of all of them into account.
+        preset: The preset of all runs.
+        demo: Whether any run is a demonstration.
+        notes: What a reader must know.
+    """
+
+    cells: dict[Key, Cell]
+    parameters: dict[str, tuple[int, ...]]
+    pairs: tuple[MixerPair, ...]
+    preset: str
+    demo: bool
+    notes: tuple[str, ...]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The mixers with their directions."""
+        return _ordered_rows(key.row for key in self.cells)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The encoders."""
+        return tuple(dict.fromkeys(key.column for key in self.cells))
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits."""
+        return _ordered_splits(key.split for key in self.cells)
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """The directions that any row is in."""
+        return tuple(each for each in DIRECTIONS if any(row.direction == each for row in self.rows))
+
+
+def read(folders: Sequence[Path]) -> AccuracyTable:
+    """Return the table that the evaluations of some runs make.
+
+    Raises:
+        UserError: A folder is no run or has no evaluation, a file is damaged, runs differ in classes or preset, the
+            same was measured twice or on different utterances, or no mixer has all folds.
+    """
+    if not folders:
+        raise UserError("a table needs runs", hint="Give folders that `sbench train` made.")
+    runs = read_runs(folders)
+    measured, missing = join_folds([each for one in runs for each in one.evaluations])
+    classes, names = runs[0].run.classes, _name_columns(one.encoders for one in runs)
+    demo = any(one.run.demo for one in runs)
+    cells, pairs = _score(measured, names, classes=classes)
+    if demo or set(classes) != set(CLASSES.values()):
+        cells = {key: replace(cell, paper=None) for key, cell in cells.items()}
+    return AccuracyTable(
+        cells=cells,
+        parameters={key.row.mixer: _parameters(key.row.mixer, runs) for key in cells},
+        pairs=tuple(_controlled(pairs)),
+        preset=runs[0].run.preset,
+        demo=demo,
+        notes=(*missing, *notes(runs, measured, comparisons=len(pairs), beside=_beside(cells))),
+    )
+
+
+def _beside(cells: dict[Key, Cell]) -> bool:
+    """Return whether any figure of the paper stands beside ours."""
+    return any(cell.paper is not None for cell in cells.values())
+
+
+def _ordered_rows(rows: Iterable[Row]) -> tuple[Row, ...]:
+    distinct = dict.fromkeys(rows)
+    mixers = list(dict.fromkeys([*published.MIXERS, *(row.mixer for row in distinct)]))
+    return tuple(sorted(distinct, key=lambda row: (mixers.index(row.mixer), DIRECTIONS.index(row.direction))))
+
+
+def _ordered_splits(splits: Iterable[str]) -> tuple[str, ...]:
+    distinct = dict.fromkeys(splits)
+    return tuple(split for split in dict.fromkeys([*published.SPLITS, *distinct]) if split in distinct)
+
+
+def _score(
+    measured: Sequence[Measured], names: dict[Encoders, str], *, classes: Sequence[str]
+) -> tuple[dict[Key, Cell], list[MixerPair]]:
+    """Return all cells, means included, and all pairs, in the order of the table."""
+    rows = _ordered_rows(each.row for each in measured)
+    scores: dict[Key, MixerScore] = {}
+    parts: dict[Key, Measured] = {}
+    pairs: list[MixerPair] = []
+    for split in _ordered_splits(each.split for each in measured):
+        reader = SplitReader(classes)
+        for encoders, column in names.items():
+            here = [each for each in measured if (each.split, each.encoders) == (split, encoders)]
+            found = reader.read(here)
+            for row in sorted(found, key=rows.index):
+                scores[Key(row, column, split)] = comparison.score_mixer([*found[row].values()])
+            parts |= {Key(each.row, column, split): each for each in here}
+            enough = all(scores[Key(row, column, split)].speakers >= FEWEST_SPEAKERS for row in found)
+            if enough and split not in (TRAIN, DEVELOPMENT):  # the weights were chosen on these
+                pairs += _compare(found, order=rows, column=column, split=split)
+        for mean, four in _means(scores, split, rows).items():
+            scores[mean] = comparison.average([scores[key] for key in four])
+            parts[mean] = parts[four[0]]
+    columns = [*published.COLUMNS, *names.values(), published.MEAN]
+    ordered = sorted(scores, key=lambda key: columns.index(key.column))
+    return {key: _cell(key, scores[key], parts[key]) for key in ordered}, pairs
+
+
+def _name_columns(encoders: Iterable[Encoders]) -> dict[Encoders, str]:
+    """Return the column of each pair of encoders: the paper's for its pairs, otherwise one of its own.
+
+    A folder is named by its last part, unless two folders share it.
+    """
+    distinct = list(dict.fromkeys(encoders))
+    short = {each: _label(_last(each.speech), each.text and _last(each.text)) for each in distinct}
+    counts = Counter(short.values())
+    return {each: label if counts[label] == 1 else _label(each.speech, each.text) for each, label in short.items()}
+
+
+def _label(speech: str, text: str | None) -> str:
+    if text == published.TEXT and speech in published.COLUMNS:
+        return speech
+    return f"{speech}, no text" if text is None else f"{speech} + {text}"
+
+
+def _last(name: str) -> str:
+    return Path(name).name if Path(name).is_absolute() else name
+
+
+def _compare(
+    found: dict[Row, dict[int, Predictions]], *, order: Sequence[Row], column: str, split: str
+) -> Iterator[MixerPair]:
+    """Yield the pairs of a column and split, over the seeds that both have; no pair differs in mixer and direction."""
+    for first, second in itertools.combinations(sorted(found, key=order.index), 2):
+        common = sorted(found[first].keys() & found[second].keys())
+        if common and (first.mixer == second.mixer or first.direction == second.direction):
+            one, other = ([found[row][seed] for seed in common] for row in (first, second))
+            yield MixerPair(
+                column=column,
+                split=split,
+                first=first,
+                second=second,
+                seeds=len(common),
+                comparison=comparison.compare(one, other),
+            )
+
+
+def _controlled(pairs: Sequence[MixerPair]) -> Iterator[MixerPair]:
+    controlled = comparison.control([pair.comparison for pair in pairs])
+    yield from (replace(pair, comparison=each) for pair, each in zip(pairs, controlled, strict=True))
+
+
+def _means(scores: dict[Key, MixerScore], split: str, rows: Sequence[Row]) -> dict[Key, list[Key]]:
+    """Return the paper's four encoders for each row that was measured with all four, by the key of their mean."""
+    keys = {row: [Key(row, column, split) for column in published.COLUMNS] for row in rows}
+    return {Key(row, published.MEAN, split): four for row, four in keys.items() if all(key in scores for key in four)}
+
+
+def _cell(key: Key, score: MixerScore, measured: Measured) -> Cell:
+    spread, tested = score.spread, measured.parts[0].tested
+    of_paper = published.MACRO_F.get((key.row.mixer, key.column, key.split))  # whatever the direction
+    return Cell(
+        ours=100 * spread.mean,
+        spread=None if spread.deviation is None else 100 * spread.deviation,
+        seeds=spread.seeds,
+        low=100 * score.estimate.low,
+        high=100 * score.estimate.high,
+        recall=100 * score.recall.value,
+        recall_low=100 * score.recall.low,
+        recall_high=100 * score.recall.high,
+        utterances=sum(part.tested.used for part in measured.parts),
+        speakers=score.speakers,
+        folds=measured.folds,
+        corpus=tested.corpus,
+        paper=of_paper if tested.corpus == published.CORPUS else None,
+    )
+
+
+def _parameters(mixer: str, runs: Sequence[EvaluatedRun]) -> tuple[int, ...]:
+    return tuple(sorted({one.run.parameters[mixer] for one in runs if mixer in one.run.parameters}))

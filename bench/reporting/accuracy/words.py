@@ -1,0 +1,53 @@
+"""How the accuracy table writes its names and figures, on the terminal and in files."""
+
+import re
+
+from bench.reporting.accuracy import published
+from bench.reporting.accuracy.evaluations import Row
+from bench.reporting.accuracy.table import AccuracyTable, Cell
+from bench.reporting.formats import NOTHING, interval, two_decimals
+
+DEMONSTRATION = "DEMONSTRATION: a synthetic corpus and random encoders; these figures say nothing about the mixers."
+
+_LATEX = {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+
+
+def mixer_name(row: Row) -> str:
+    """Return the paper's name of a mixer: ``KDA``."""
+    return published.MIXERS.get(row.mixer, row.mixer)
+
+
+def row_name(table: AccuracyTable, row: Row) -> str:
+    """Return ``KDA``, or ``KDA (alternating)`` where the directions of the table differ."""
+    return mixer_name(row) if len(table.directions) == 1 else f"{mixer_name(row)} ({row.direction})"
+
+
+def split_name(split: str) -> str:
+    """Return the paper's name of a split: ``T1``."""
+    return published.SPLITS.get(split, split)
+
+
+def signed(value: float | None) -> str:
+    """Return a difference in points: ``+0.41``."""
+    return two_decimals(value, signed=True)
+
+
+def spread(cell: Cell) -> str:
+    """Return the spread and its number of seeds, ``± 0.41 (3)``; for a single seed ``(1 seed)``."""
+    return f"({seeds(cell.seeds)})" if cell.spread is None else f"± {cell.spread:.2f} ({cell.seeds})"
+
+
+def seeds(count: int) -> str:
+    """Return ``1 seed`` or ``3 seeds``."""
+    return "1 seed" if count == 1 else f"{count} seeds"
+
+
+def ends(low: float, high: float) -> str:
+    """Return the ends of an interval in %; a dash if there were too few speakers."""
+    return NOTHING if (low, high) == (0, 100) else interval(low, high, two_decimals)
+
+
+def escape(text: str) -> str:
+    """Return text with LaTeX's special characters escaped, and with a minus sign before numbers."""
+    escaped = re.sub(r"[&%$#_{}~^\\]", lambda found: _LATEX.get(found[0], f"\\{found[0]}"), text)
+    return re.sub(r"^([+-])(?=\d)", r"$\1$", escaped).replace("±", r"$\pm$")
