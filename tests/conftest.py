@@ -13,9 +13,11 @@ import mixers
 CHECKED = [
     *(f"mixers.{name}" for name in (*mixers.names(), "base", "stack", "support.precision", "kernels.fla")),
     *(f"mixers.kernels.{name}.operator" for name in ("fox", "lightnet")),  # but no module that Triton compiles
-    *("bench.audio", "bench.encoders", "bench.efficiency.inputs"),
+    *("bench.audio", "bench.encoders", "bench.whisper", "bench.efficiency.inputs"),
 ]
 install_import_hook(CHECKED, "beartype.beartype")
+
+REAL = Path(__file__).parents[2] / "shared" / "real"  # real speech and a real encoder, never part of the project
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the workers share the cores
@@ -44,6 +46,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU"))
         elif item.get_closest_marker("gpu") and "PYTEST_XDIST_WORKER" in os.environ and "efficiency" in item.path.parts:
             item.add_marker(pytest.mark.skip(reason="times the GPU, which it must not share: run it with -n 0"))
+        if item.get_closest_marker("real") and not REAL.is_dir():
+            item.add_marker(pytest.mark.skip(reason="needs RAVDESS and Whisper base's encoder in ../shared/real"))
 
 
 class Sbench:
