@@ -1,19 +1,23 @@
 """The frozen speech encoder in front of the mixers: a waveform goes in, its features (1, L, D) come out.
 
+Encoders of wav2vec 2.0's family (XLS-R, WavLM, HuBERT) hear the waveform itself. Whisper's hears log-mel spectrograms
+of windows of 30 s; `bench.whisper` says how.
+
 transformers is imported where it is used: the import takes seconds, and most sweeps need no encoder.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from bench import whisper
 from bench.speech import FRAME_SAMPLES, HOP_SAMPLES, SAMPLE_RATE, frames_of
 from mixers.support.errors import UserError
 
@@ -29,9 +33,11 @@ _HUB_TIMEOUT_S = 5
 _EXTRACTOR_FILES = ("preprocessor_config.json", "processor_config.json")
 
 _HINT = (
-    "Give a Hugging Face id such as facebook/wav2vec2-xls-r-300m, the folder of a saved model, "
+    "Give a Hugging Face id such as facebook/wav2vec2-xls-r-300m or openai/whisper-base, the folder of a saved model, "
     f"or {XLSR_RANDOM}, which needs no download."
 )
+
+EncoderLayer = int | Literal["last", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,25 +48,41 @@ class SpeechEncoder:
         name: The name that it was loaded by: an id on the Hugging Face hub, a folder or ``xlsr-random``.
         width: Features per frame, D.
         normalises: Whether it needs waveforms of zero mean and unit variance.
+        log_mel: Whether it hears log-mel spectrograms, as Whisper does. Its waveforms must then stay as recorded, since
+            the spectrogram has a scale of its own.
         model: The network.
     """
 
     name: str
     width: int
     normalises: bool
+    log_mel: bool = False
     model: nn.Module
+
+    @property
+    def num_layers(self) -> int:
+        """The number of hidden layers, Z."""
+        model: Any = self.model
+        return int(model.config.num_hidden_layers)
+
+    def frames(self, samples: int) -> int:
+        """Return the frames L of a waveform of 400 samples or more.
+
+        floor((samples - 400) / 320) + 1; for Whisper floor(samples / 320).
+        """
+        return samples // HOP_SAMPLES if self.log_mel else frames_of(samples)
 
     def __call__(self, waveform: Float[Tensor, " samples"]) -> Float[Tensor, "1 L D"]:
         """Return the features of a waveform: the last layer, after its final normalisation, float32.
 
         Args:
-            waveform: At 16 kHz, on any device, at least 400 samples.
+            waveform: At 16 kHz, full scale 1, on any device, at least 400 samples.
 
         Returns:
             Features on the encoder's device, as an ordinary tensor that a training step may save for its backward pass.
 
         Raises:
-            UserError: The encoder does not return floor((samples - 400) / 320) + 1 frames.
+            UserError: The encoder does not return `frames` frames.
             torch.OutOfMemoryError: The waveform is too long for the device.
         """
         parameter = next(self.model.parameters())
@@ -68,13 +90,37 @@ class SpeechEncoder:
             waveform = waveform.to(parameter.device, torch.float32)
             if self.normalises:
                 waveform = normalise(waveform)
-            batch = waveform.to(parameter.dtype).unsqueeze(0)  # (1, samples)
-            features: Tensor = self.model(batch).last_hidden_state  # (1, L, D)
-        expected = (1, frames_of(waveform.shape[0]), self.width)
+            features = self.encode(waveform.unsqueeze(0), layer="last")  # (1, L, D)
+        return features.to(torch.float32, copy=True)
+
+    def encode(self, waveforms: Float[Tensor, "B samples"], *, layer: EncoderLayer) -> Float[Tensor, "B *Z L D"]:
+        """Return the features of prepared waveforms, in the encoder's precision.
+
+        Args:
+            waveforms: At 16 kHz, float32, on the encoder's device, at least 400 samples, and of zero mean and unit
+                variance if the encoder `normalises`.
+            layer: ``last``: the last layer, after the encoder's final normalisation. N: the output of hidden layer N,
+                before that normalisation; 0 is what enters the first layer. ``all``: those of the layers 1 to Z.
+
+        Returns:
+            (B, L, D), or of all layers (B, Z, L, D).
+
+        Raises:
+            UserError: The encoder does not return `frames` frames.
+            torch.OutOfMemoryError: The waveforms are too long for the device.
+        """
+        if not self.log_mel:
+            waveforms = waveforms.to(next(self.model.parameters()).dtype)
+        if layer == "last":
+            features: Tensor = self.model(waveforms).last_hidden_state  # (B, L, D)
+        else:
+            hidden = self.model(waveforms, output_hidden_states=True).hidden_states  # Z + 1 times (B, L, D)
+            features = torch.stack(hidden[1:], dim=1) if layer == "all" else hidden[layer]
+        expected = (*features.shape[:-2], self.frames(waveforms.shape[1]), self.width)
         if features.shape != expected:
             message = f"{self.name} returns features of shape {tuple(features.shape)} instead of {expected}"
             raise UserError(message, hint=_HINT)
-        return features.to(torch.float32, copy=True)
+        return features
 
 
 def normalise(waveform: Float[Tensor, " samples"]) -> Float[Tensor, " samples"]:
@@ -89,16 +135,16 @@ def load_encoder(
     """Load a frozen speech encoder.
 
     Args:
-        name: An id on the Hugging Face hub, the folder of a saved model, or ``xlsr-random``: XLS-R 300M's architecture
-            with random weights.
+        name: An id on the Hugging Face hub, the folder of a saved model or of Whisper's encoder saved alone, or
+            ``xlsr-random``: XLS-R 300M's architecture with random weights.
         width: Features per frame that the mixers need, D; None for any width.
         device: The device it runs on.
         dtype: The type it computes in.
         seed: Seed of the random weights of ``xlsr-random``; torch's global generators are not changed.
 
     Raises:
-        UserError: No encoder of that name can be loaded, it does not encode waveforms into XLS-R's frames, it lacks
-            weights, or it has another width.
+        UserError: No encoder of that name can be loaded, it does not make a frame every 320 samples, it lacks weights
+            or its feature extractor, or it has another width.
     """
     if name == XLSR_RANDOM:
         model, normalises = _random_model(width=width, seed=seed), True
@@ -106,7 +152,8 @@ def load_encoder(
         model, normalises = _saved_model(name, width=width, dtype=dtype)
     model = model.eval().requires_grad_(False).to(device, dtype)
     config: Any = model.config
-    return SpeechEncoder(name=name, width=config.hidden_size, normalises=normalises, model=model)
+    log_mel = isinstance(model, whisper.WhisperOfWaveforms)
+    return SpeechEncoder(name=name, width=config.hidden_size, normalises=normalises, log_mel=log_mel, model=model)
 
 
 def xlsr_300m_config() -> Any:
@@ -146,13 +193,34 @@ def _saved_model(name: str, *, width: int | None, dtype: torch.dtype) -> tuple[n
     with _one_line(name):
         config = AutoConfig.from_pretrained(name, **options)
     _check_config(name, config, width=width)
+    if config.model_type == "whisper":
+        return _whisper(name, config, dtype=dtype, **options), False
     with _one_line(name):
         model, report = AutoModel.from_pretrained(name, config=config, dtype=dtype, output_loading_info=True, **options)
-    missing = sorted(set(report["missing_keys"]) - {"masked_spec_embed"})  # used only in training
-    if missing:
-        message = f"{name} lacks {len(missing)} of the encoder's weights, for instance {missing[0]}"
-        raise UserError(message, hint=_HINT)
+    _check_weights(name, set(report["missing_keys"]) - {"masked_spec_embed"})  # used only in training
     return model, _normalises(name, local_files_only=local_files_only)
+
+
+def _whisper(name: str, config: Any, *, dtype: torch.dtype, **options: Any) -> nn.Module:
+    """Return Whisper's encoder with all its weights, behind its feature extractor."""
+    with _one_line(name):
+        extractor = whisper.load_extractor(name, config, saved=_has_extractor(name), hint=_HINT, **options)
+    with _one_line(name):
+        encoder, report = whisper.load_weights(name, config, dtype=dtype, **options)
+    _check_weights(name, report["missing_keys"])
+    return whisper.WhisperOfWaveforms(encoder, extractor)
+
+
+def _check_weights(name: str, missing: Collection[str]) -> None:
+    """Refuse an encoder of which weights are missing: they would be random."""
+    if missing:
+        message = f"{name} lacks {len(missing)} of the encoder's weights, for instance {min(missing)}"
+        raise UserError(message, hint=_HINT)
+
+
+def _has_extractor(name: str) -> bool:
+    """Return whether a model comes with a feature extractor; on the hub every one does."""
+    return not Path(name).is_dir() or any(Path(name, file).is_file() for file in _EXTRACTOR_FILES)
 
 
 def _normalises(name: str, *, local_files_only: bool) -> bool:
@@ -162,7 +230,7 @@ def _normalises(name: str, *, local_files_only: bool) -> bool:
     """
     from transformers import Wav2Vec2FeatureExtractor
 
-    if Path(name).is_dir() and not any(Path(name, file).is_file() for file in _EXTRACTOR_FILES):
+    if not _has_extractor(name):
         return True
     with _one_line(name):
         extractor = Wav2Vec2FeatureExtractor.from_pretrained(name, local_files_only=local_files_only)
@@ -173,6 +241,14 @@ def _normalises(name: str, *, local_files_only: bool) -> bool:
 
 def _check_config(name: str, config: Any, *, width: int | None) -> None:
     """Check that a model returns `width` features for every 320 samples, before its weights are loaded."""
+    if config.model_type != "whisper":  # whose frames follow from its feature extractor
+        _check_convolutions(name, config)
+    if width is not None and config.hidden_size != width:
+        raise UserError(f"{name} has {config.hidden_size} features per frame, the mixers {width}", hint=_HINT)
+
+
+def _check_convolutions(name: str, config: Any) -> None:
+    """Check that a model sees 400 samples of a waveform every 320."""
     kernels, strides = getattr(config, "conv_kernel", None), getattr(config, "conv_stride", None)
     if not isinstance(kernels, list | tuple) or not isinstance(strides, list | tuple):
         raise UserError(f"{name} is a {config.model_type} model, not an encoder of waveforms", hint=_HINT)
@@ -180,8 +256,6 @@ def _check_config(name: str, config: Any, *, width: int | None) -> None:
     if (field, math.prod(strides)) != (FRAME_SAMPLES, HOP_SAMPLES):
         message = f"{name} sees {field} samples every {math.prod(strides)}, not {FRAME_SAMPLES} every {HOP_SAMPLES}"
         raise UserError(message, hint=_HINT)
-    if width is not None and config.hidden_size != width:
-        raise UserError(f"{name} has {config.hidden_size} features per frame, the mixers {width}", hint=_HINT)
 
 
 def _hub_answers(name: str) -> bool:
@@ -216,6 +290,8 @@ def _one_line(name: str) -> Iterator[None]:
     """Turn any error of transformers and the libraries below it into one line; they have no common type."""
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise UserError(f"cannot load the encoder {name!r}: {reason}", hint=_HINT) from None

@@ -13,7 +13,7 @@ import mixers
 CHECKED = [
     *(f"mixers.{name}" for name in (*mixers.names(), "base", "stack", "support.precision", "kernels.fla")),
     *(f"mixers.kernels.{name}.operator" for name in ("fox", "lightnet")),  # but no module that Triton compiles
-    *("bench.audio", "bench.encoders", "bench.efficiency.inputs"),
+    *("bench.audio", "bench.encoders", "bench.whisper", "bench.efficiency.inputs"),
 ]
 install_import_hook(CHECKED, "beartype.beartype")
 

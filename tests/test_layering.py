@@ -102,12 +102,13 @@ def test_the_rules_see_imports() -> None:
             ("bench.accuracy.corpora.base", "bench.accuracy.corpora.files", "mixers.support.errors"),
         ),
         ("bench.accuracy.corpora", ("bench.audio", "bench.files", "bench.speech", "mixers.support.errors")),
-        ("bench.accuracy.run", ("bench.files", "bench.validation", "mixers.support.errors")),
+        ("bench.accuracy.parts", ("mixers.support.errors",)),
+        ("bench.accuracy.run", ("bench.accuracy.parts", "bench.files", "bench.validation", "mixers.support.errors")),
         (
             "bench.accuracy.inputs",
             (
-                *("bench.accuracy.corpora", "bench.accuracy.run", "bench.audio", "bench.encoders", "bench.speech"),
-                "mixers.support",
+                *("bench.accuracy.corpora", "bench.accuracy.parts", "bench.accuracy.run"),
+                *("bench.audio", "bench.encoders", "bench.speech", "mixers.support"),
             ),
         ),
         (

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from bench.accuracy.parts import FORMER_PARTS, Layer
 from bench.files import make
 from bench.validation import STRICT, first_fault, parse
 from mixers.support.errors import UserError, unknown_name
@@ -55,7 +56,10 @@ class ModelConfig:
         preset: ``matched`` or ``released``.
         width: D, the width of both encoders' features.
         num_classes: C.
-        speech_layers: Z, the number of hidden layers of the speech encoder; ``released`` sums them with weights.
+        speech_layers: Z, the number of hidden layers of the speech encoder.
+        layer: The layer of the speech encoder: its number, ``last``, or ``weighted``, a trained sum of all.
+        stream_norms: Whether speech and text pass a trained layer norm each.
+        classifier_layers: Hidden layers of the classifier.
         direction: Which frames a frame may see: one of `DIRECTIONS`. It changes no weight.
     """
 
@@ -65,6 +69,9 @@ class ModelConfig:
     width: int
     num_classes: int
     speech_layers: int
+    layer: Layer
+    stream_norms: bool
+    classifier_layers: int
     direction: Direction
 
 
@@ -103,7 +110,10 @@ class Run:
         missing_text: How a missing transcript is treated: ``error`` or ``empty``.
         width: D of the encoders.
         speech_layers: Z of the speech encoder.
-        scale: Mean and deviation of the training waveforms; None if each waveform is normalised by itself.
+        layer, stream_norms, classifier_layers: As in `ModelConfig`.
+        class_weights: Whether the loss weights the classes by inverse frequency.
+        scale: Mean and deviation of the training waveforms; None if each waveform is normalised by itself, or, before
+            Whisper, not at all.
         utterances: A digest of the training and development utterances, which must stay the same.
         parameters: The number of trainable parameters of each mixer's model.
         demo: Whether this is a demonstration; every output then says so.
@@ -128,6 +138,10 @@ class Run:
     missing_text: str
     width: int
     speech_layers: int
+    layer: Layer
+    stream_norms: bool
+    classifier_layers: int
+    class_weights: bool
     scale: WaveformScale | None
     utterances: str
     parameters: dict[str, int]
@@ -144,6 +158,9 @@ class Run:
                 width=self.width,
                 num_classes=len(self.classes),
                 speech_layers=self.speech_layers,
+                layer=self.layer,
+                stream_norms=self.stream_norms,
+                classifier_layers=self.classifier_layers,
                 direction=self.direction,
             )
             yield from ((config, seed) for seed in self.seeds)
@@ -252,9 +269,11 @@ def _run(text: bytes) -> Run:
     fields = parse(dict[str, Any], text)
     for key in ("version", "implementations", "encoders"):
         del fields[key]
+    preset = _FORMER_PRESETS.get(names.preset, names.preset)
+    fields = FORMER_PARTS.get(preset, {}) | fields
     fields |= {
         **dataclasses.asdict(names.encoders),
-        "preset": _FORMER_PRESETS.get(names.preset, names.preset),
+        "preset": preset,
         "direction": fields.get("direction", _FORMER_DIRECTION),
         "mixers": [f"{name}/{names.implementations[name]}" for name in names.mixers],
     }

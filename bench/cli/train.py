@@ -33,10 +33,11 @@ if TYPE_CHECKING:
 
 _DEMO_MIXERS = "sa,retnet"
 
-_SPEECH = "wavlm-large, wav2vec2-xlsr, wav2vec2-large, hubert-large, an id or a folder."
-_PRESET = "matched: the model of the paper's text; released: that of its code; see --explain."
+_SPEECH = "wavlm-large, wav2vec2-xlsr, wav2vec2-large, hubert-large, an id (openai/whisper-base) or a folder."
+_LAYER = "The speech encoder's layer: its number, last, or weighted, a trained sum of all."
+_PRESET = "matched: the paper's text, and its code where it is silent; released: its code; see --explain."
 _DIRECTION = f"{DIRECTION}; default: alternating in matched, paper in released; see --explain."
-_EXPLAIN = "Print how the presets and directions differ, and exit."
+_EXPLAIN = "Print how the presets and directions differ and where each part comes from, and exit."
 _DEMO = "Use a synthetic corpus and small encoders: the whole path in minutes."
 
 Corpus = Annotated[str | None, typer.Option(help=CORPUS, show_default=False)]
@@ -58,6 +59,7 @@ def train(
     seeds: Annotated[int, typer.Option(help="The number of seeds for each mixer.", min=1)] = 1,
     preset: Annotated[str, typer.Option(help=_PRESET)] = "matched",
     direction: Direction = None,
+    layer: Annotated[str, typer.Option(help=_LAYER)] = "weighted",
     epochs: Annotated[int, typer.Option(help="Passes through the training set.", min=1)] = 20,
     batch: Annotated[int, typer.Option(help="Utterances in one step, over all GPUs.", min=1)] = 32,
     learning_rate: Annotated[float, typer.Option(help="The learning rate at the beginning.")] = 1e-4,
@@ -74,9 +76,10 @@ def train(
     demo: Annotated[bool, typer.Option("--demo", help=_DEMO)] = False,
 ) -> None:
     """Train the full model with every mixer and seed; each batch passes the frozen encoders once for all of them."""
+    from bench.accuracy.parts import choose_layer
     from bench.accuracy.run import choose_direction, choose_preset
 
-    chosen_preset = choose_preset(preset)
+    chosen_preset, chosen_layer = choose_preset(preset), choose_layer(layer)
     chosen_direction = choose_direction(direction, chosen_preset)
     if explain:
         _explain(chosen_preset, chosen_direction)
@@ -104,6 +107,7 @@ def train(
             seeds=seeds,
             preset=chosen_preset,
             direction=chosen_direction,
+            layer=chosen_layer,
             epochs=epochs,
             batch=batch,
             learning_rate=learning_rate,
@@ -198,23 +202,24 @@ def _check_alone(context: typer.Context, *, corpus: str | None, resume: Path | N
 
 
 def _explain(preset: str, direction: str) -> None:
-    """Print the differences between the presets, and what each direction lets a frame see."""
+    """Print the presets with the source of each part, and what each direction lets a frame see."""
     from rich.console import Console
     from rich.table import Table
 
-    from bench.accuracy.run import PRESETS, SEEN
-    from bench.accuracy.training.model import DIFFERENCES, ORDER_OF_INPUTS
+    from bench.accuracy.run import SEEN
+    from bench.accuracy.training.differences import DIFFERENCES, MOVES, ORDER_OF_INPUTS
 
     presets = Table(title=f"The presets; --preset {preset} is in use", show_lines=True)
-    for column in ("", *PRESETS):
+    for column in ("", "matched", "from", "released"):
         presets.add_column(column)
-    for row in DIFFERENCES:
-        presets.add_row(*row)
+    for part in DIFFERENCES:
+        presets.add_row(part.name, part.matched, part.source, part.released)
     directions = Table(title=f"What a frame sees; --direction {direction} is in use", show_lines=True)
     for column in ("", "softmax attention", "the other mixers"):
         directions.add_column(column)
     for name, seen in SEEN.items():
         directions.add_row(name, *seen)
-    Console().print(
-        presets, directions, *(f"- {line}" for line in ORDER_OF_INPUTS), sep="\n", highlight=False, markup=False
-    )
+    sources = "from text: the paper's text; code: its code, where the text is silent; ours: where neither decides."
+    moves = ("", "What the paper's code does that moves its published figures:", *(f"- {line}" for line in MOVES))
+    order = (f"- {line}" for line in ORDER_OF_INPUTS)
+    Console().print(presets, sources, *moves, "", directions, *order, sep="\n", highlight=False, markup=False)

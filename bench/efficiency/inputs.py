@@ -100,6 +100,9 @@ class EncodedSpeech:
     def features(self, seconds: float) -> Float[Tensor, "1 L D"]:
         """Return the features of a recording at this length: float32, on the CPU.
 
+        There are as many frames as wav2vec 2.0's family makes, so that every input of a sweep is equally long. Whisper
+        can make one more, which is left out.
+
         Raises:
             UserError: The recording cannot be read, or its features are not finite.
             torch.OutOfMemoryError: The encoder has no room for the length.
@@ -108,7 +111,7 @@ class EncodedSpeech:
         generator = _generator(self.seed, samples)
         recording = generator.choice(self.recordings)
         waveform = crop_or_repeat(read_recording(recording), samples, generator=generator)  # (samples,)
-        features = self.encoder(waveform).cpu()  # (1, L, D)
+        features = self.encoder(waveform)[:, : frames_of(samples)].cpu()  # (1, L, D)
         if not torch.isfinite(features).all():
             message = f"{self.encoder.name} makes features of {recording} that are not finite"
             raise UserError(message, hint="Encode in float32 or bfloat16, or remove the file from the folder.")

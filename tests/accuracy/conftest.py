@@ -14,6 +14,7 @@ from bench.accuracy import corpora
 from bench.accuracy.corpora.base import Corpus
 from bench.accuracy.inputs import random_encoders
 from bench.accuracy.inputs.features import SpeechFeatures, TextFeatures, load_features
+from bench.accuracy.parts import PARTS
 from bench.accuracy.run import Run, WaveformScale
 from bench.encoders import SpeechEncoder
 
@@ -59,7 +60,7 @@ def encoders(encoder_folders: tuple[Path, Path]) -> tuple[SpeechEncoder, TextFea
 
 @pytest.fixture
 def speech(encoders: tuple[SpeechEncoder, TextFeatures]) -> SpeechFeatures:
-    return SpeechFeatures(encoders[0], scale=WaveformScale(mean=0.0, deviation=0.2), all_layers=False)
+    return SpeechFeatures(encoders[0], scale=WaveformScale(mean=0.0, deviation=0.2), layer="last")
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +89,8 @@ def make_run(corpus: Corpus, encoder_folders: tuple[Path, Path]) -> Callable[...
             "missing_text": "error",
             "width": WIDTH,
             "speech_layers": 2,
+            "layer": "last",
+            **PARTS,
             "scale": WaveformScale(mean=0.0, deviation=0.2),
             "utterances": "",
             "parameters": {},

@@ -88,6 +88,7 @@ def test_explain_needs_no_corpus(sbench: Sbench) -> None:
     assert code == 0
     assert "--preset released is in use" in out
     assert "five hidden layers" in " ".join(out.split())
+    assert "The mixer and the pooling see the padding of the text" in " ".join(out.split())
     assert "--direction paper is in use" in out
     assert "no frame of speech sees the text or later speech" in " ".join(out.split())
     assert "--direction alternating is in use" in sbench("train", "--explain")[1]
@@ -104,6 +105,9 @@ BAD_INPUT = {
     "unknown preset": (["--preset", "mached"], "unknown preset 'mached'", "Did you mean 'matched'?"),
     "unknown direction": (["--direction", "causual"], "unknown direction 'causual'", "Did you mean 'causal'?"),
     "demo in no direction": (["--demo", "--direction", "bth"], "unknown direction 'bth'", "Did you mean 'both'?"),
+    "unknown layer": (["--layer", "first"], "no such layer: 'first'", "weighted"),
+    "missing layer": (["--layer", "3"], "has no layer 3", "Give --layer 1 to 2"),
+    "resume with a layer": (["--resume", "there", "--layer", "last"], "continues the run", "--layer"),
     "unknown mixer": (["--mixers", "sa,kdaa"], "unknown mixer 'kdaa'", "Did you mean 'kda'?"),
     "a mixer twice": (["--mixers", "sa,retnet,sa/reference"], "one mixer is given twice", "in one implementation"),
     "resume with epochs": (["--resume", "there", "--epochs", "9"], "continues the run", "--epochs"),

@@ -34,6 +34,9 @@ def losses(mixer: str, precision: str, width: int = 1024, direction: Direction =
         width=width,
         num_classes=CLASSES,
         speech_layers=1,
+        layer="last",
+        stream_norms=True,
+        classifier_layers=5,
         direction=direction,
     )
     accelerator = Accelerator()
@@ -126,6 +129,9 @@ def learner(mixer: str, *, precision: str, direction: Direction = "alternating")
         width=1024,
         num_classes=CLASSES,
         speech_layers=1,
+        layer="last",
+        stream_norms=True,
+        classifier_layers=5,
         direction=direction,
     )
     return Learner(
@@ -150,6 +156,9 @@ def test_what_was_compiled_ahead_need_not_be_again(tmp_path: Path, monkeypatch: 
         width=1024,
         num_classes=8,
         speech_layers=1,
+        layer="last",
+        stream_norms=True,
+        classifier_layers=5,
         direction="alternating",
     )
     ahead: dict[str, Any] = {

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.accuracy import run as runs
+from bench.accuracy.parts import PARTS, Layer, choose_layer
 from bench.accuracy.run import DIRECTIONS, Run
 from mixers import stack
 from mixers.support.errors import UserError
@@ -64,6 +65,9 @@ def change(folder: Path, **fields: object) -> None:
         ({"epochs": "20"}, "run.json is damaged: epochs"),
         ({"preset": "large"}, "run.json is damaged: preset"),
         ({"direction": "forward"}, "run.json is damaged: direction"),
+        ({"layer": "first"}, "run.json is damaged: layer"),
+        ({"layer": True}, "run.json is damaged: layer"),
+        ({"class_weights": 1}, "run.json is damaged: class_weights"),
         ({"direction": None}, "run.json is damaged: direction"),
         ({"encoders": {"speech": "wavlm-large"}}, r"run.json is damaged: encoders\.text"),
         ({"implementations": {}}, "run.json is damaged: mixers and implementations differ"),
@@ -86,3 +90,39 @@ def test_what_is_wrong_with_a_run_is_named(
 def test_reading_a_run_imports_no_torch() -> None:
     code = "import sys, bench.accuracy.run; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("layer", ["last", "weighted", 0, 12])
+def test_the_layer_is_that_of_every_model(make_run: Callable[..., Run], tmp_path: Path, layer: Layer) -> None:
+    runs.start(make_run(layer=layer), tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["layer"] == layer
+    assert {config.layer for config, _ in runs.read(tmp_path / "run").models()} == {layer}
+
+
+@pytest.mark.parametrize(
+    ("preset", "layer", "norms", "depth", "weights"),
+    [
+        ("paper", "last", False, 1, False),
+        ("matched", "last", False, 1, False),
+        ("released", "weighted", True, 5, True),
+    ],
+)
+def test_an_earlier_run_has_the_parts_that_its_preset_had(
+    make_run: Callable[..., Run], tmp_path: Path, preset: str, layer: Layer, norms: bool, depth: int, weights: bool
+) -> None:
+    runs.start(make_run(), tmp_path / "run")
+    path = tmp_path / "run" / "run.json"
+    fields = {name: value for name, value in json.loads(path.read_text()).items() if name not in ("layer", *PARTS)}
+    path.write_text(json.dumps(fields | {"preset": preset}))
+    run = runs.read(tmp_path / "run")
+    assert (run.layer, run.stream_norms, run.classifier_layers, run.class_weights) == (layer, norms, depth, weights)
+    ((config, _), *_) = run.models()
+    assert (config.layer, config.stream_norms, config.classifier_layers) == (layer, norms, depth)
+
+
+def test_a_layer_is_a_number_or_one_of_two_names() -> None:
+    assert [choose_layer(each) for each in ("last", "weighted", "0", "12")] == ["last", "weighted", 0, 12]
+    for name in ("", "-1", "1.5", "first", "\u0664"):
+        with pytest.raises(UserError, match="no such layer") as caught:
+            choose_layer(name)
+        assert "weighted" in caught.value.hint

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from bench.efficiency.inputs import EncodedSpeech, Input, RandomFeatures, StoredFeatures, store
-from bench.encoders import SpeechEncoder
+from bench.encoders import SpeechEncoder, load_encoder
 from bench.speech import frames_of, samples_of
 from mixers.support.errors import UserError
+from tests.tiny_whisper import save_tiny_whisper
 
 WIDTH = 8
 
@@ -114,6 +115,16 @@ def test_encoded_speech_depends_on_seed_and_length_alone(recordings: list[Path])
         assert torch.equal(backwards.features(seconds), expected)
     other = encoded(recordings, seed=1)
     assert not torch.equal(other.features(0.5), features[0])
+
+
+def test_whispers_features_are_as_many_as_any_input_has(recordings: list[Path], tmp_path: Path) -> None:
+    folder = save_tiny_whisper(tmp_path / "whisper")
+    encoder = load_encoder(str(folder), width=None, device="cpu", dtype=torch.float32, seed=0)
+    source = EncodedSpeech(recordings=recordings, encoder=encoder, seed=0)
+    for seconds in (0.025, 1.0, 31.0):
+        features = source.features(seconds)
+        assert features.shape == (1, frames_of(samples_of(seconds)), encoder.width)
+        assert features.isfinite().all()
 
 
 def test_stored_features_are_those_of_the_input(recordings: list[Path], tmp_path: Path) -> None:

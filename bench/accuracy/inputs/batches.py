@@ -167,7 +167,7 @@ class Inputs:
     """What a classifier learns from: features of a batch, and its labels.
 
     Attributes:
-        speech: Features of the last layer, (B, M, D), or of all layers, (B, Z, M, D).
+        speech: Features of one layer, (B, M, D), or of all layers, (B, Z, M, D).
         text: (B, N, D); None for speech alone.
         text_mask: True on real tokens, (B, N); None for speech alone.
         labels: Indices of the classes, (B,).

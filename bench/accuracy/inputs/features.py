@@ -11,8 +11,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bench.accuracy.inputs.random_encoders import random_bert
+from bench.accuracy.parts import Layer
 from bench.accuracy.run import Run, WaveformScale
-from bench.encoders import SpeechEncoder, hide_progress_bars, load_encoder, normalise
+from bench.encoders import EncoderLayer, SpeechEncoder, hide_progress_bars, load_encoder, normalise
 from mixers.support.errors import UserError
 from mixers.support.precision import DTYPES
 
@@ -34,43 +35,46 @@ _TEXT_BATCH = 64
 class SpeechFeatures:
     """Encodes batches of equally long waveforms with a frozen encoder."""
 
-    def __init__(self, encoder: SpeechEncoder, *, scale: WaveformScale | None, all_layers: bool) -> None:
+    def __init__(self, encoder: SpeechEncoder, *, scale: WaveformScale | None, layer: Layer) -> None:
         """Wrap an encoder.
 
         Args:
             encoder: In evaluation mode.
             scale: The scale of the training set. None to normalise each waveform by itself, if the encoder needs it.
-            all_layers: Whether to return all hidden layers or only the last one.
+            layer: The layer to return; ``weighted`` for all hidden ones, of which the classifier makes a sum.
+
+        Raises:
+            UserError: The encoder has no such layer.
         """
+        check_layer(layer, encoder)
         self._encoder = encoder
         self._scale = scale
-        self._all_layers = all_layers
+        self._layer: EncoderLayer = "all" if layer == "weighted" else layer
         self.width = encoder.width
-        model: Any = encoder.model
-        self.num_layers: int = model.config.num_hidden_layers
+        self.num_layers = encoder.num_layers
+
+    def frames(self, samples: int) -> int:
+        """Return the frames M of a waveform of 400 samples or more."""
+        return self._encoder.frames(samples)
 
     @torch.no_grad()
     def __call__(self, waveforms: Float[Tensor, "B samples"], names: Sequence[str]) -> Float[Tensor, "B *Z M D"]:
         """Return the features, on the encoder's device and in its precision.
 
         Args:
-            waveforms: At 16 kHz; full scale is 1.
+            waveforms: At 16 kHz; full scale is 1; at least 400 samples.
             names: The names of the utterances, for messages.
 
         Raises:
             UserError: An utterance's features are not finite.
         """
-        model: Any = self._encoder.model
-        parameter = next(model.parameters())
-        waveforms = waveforms.to(parameter.device, torch.float32, non_blocking=True)
+        device = next(self._encoder.model.parameters()).device
+        waveforms = waveforms.to(device, torch.float32, non_blocking=True)
         if self._scale is not None:
             waveforms = (waveforms - self._scale.mean) / self._scale.deviation
         elif self._encoder.normalises:
             waveforms = torch.stack([normalise(waveform) for waveform in waveforms])
-        output = model(waveforms.to(parameter.dtype), output_hidden_states=self._all_layers)
-        features: Tensor = output.last_hidden_state  # (B, M, D)
-        if self._all_layers:
-            features = torch.stack(output.hidden_states[1:], dim=1)  # (B, Z, M, D), without the first, the input
+        features = self._encoder.encode(waveforms, layer=self._layer)  # (B, M, D), or (B, Z, M, D) of all layers
         _check_finite(features, names, self._encoder.name)
         return features
 
@@ -190,6 +194,17 @@ def load_features(
     return encoder, texts
 
 
+def check_layer(layer: Layer, encoder: SpeechEncoder) -> None:
+    """Check that an encoder has a layer.
+
+    Raises:
+        UserError: It has not.
+    """
+    if isinstance(layer, int) and not 0 <= layer <= encoder.num_layers:
+        hint = f"Give --layer 1 to {encoder.num_layers}, 0 for what enters the first, last, or weighted."
+        raise UserError(f"{encoder.name} has no layer {layer}", hint=hint)
+
+
 def open_encoders(run: Run, *, device: str) -> Encoders:
     """Load the encoders of a run.
 
@@ -197,7 +212,7 @@ def open_encoders(run: Run, *, device: str) -> Encoders:
         UserError: An encoder cannot be loaded.
     """
     encoder, text = load_features(run.speech, run.text, device=device, dtype=DTYPES[run.precision])
-    return SpeechFeatures(encoder, scale=run.scale, all_layers=run.preset == "released"), text
+    return SpeechFeatures(encoder, scale=run.scale, layer=run.layer), text
 
 
 def _check_finite(features: Tensor, names: Sequence[str], encoder: str) -> None:

@@ -70,7 +70,7 @@ def step_once(config: ModelConfig, precision: str, *, products: str, size: tuple
     use_precision(products)
     batch, frames, tokens = size
     model = build(config, seed=0).to(device).train()
-    layers = [config.speech_layers] if config.preset == "released" else []
+    layers = [config.speech_layers] if config.layer == "weighted" else []
     speech, text = (
         torch.randn(*shape, config.width, device=device, dtype=DTYPES[precision])
         for shape in ([batch, *layers, frames], [batch, tokens])

@@ -7,6 +7,7 @@ from safetensors import SafetensorError
 
 from bench.accuracy.corpora.demo import write_demo_corpus
 from bench.accuracy.inputs.random_encoders import WIDTH, write_speech_encoder, write_text_encoder
+from bench.accuracy.parts import DEFAULT_LAYER
 from bench.accuracy.run import Direction
 from bench.accuracy.training.implementations import check_mixers
 from bench.accuracy.training.setup import Request
@@ -42,9 +43,10 @@ def prepare_demonstration(
         seeds=seeds,
         preset="matched",
         direction=direction,
+        layer=DEFAULT_LAYER,
         epochs=8,
         batch=16,
-        learning_rate=2e-3,
+        learning_rate=5e-4,
         crop_seconds=2.0,
         data_seed=0,
         missing_text="error",

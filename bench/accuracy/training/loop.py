@@ -65,7 +65,7 @@ class Training:
         self._workers, self._checkpoint_steps = workers, checkpoint_steps
         self._train = corpus.split(TRAIN)
         self._development = corpus.split(DEVELOPMENT)
-        weights = class_weights(self._train, corpus.classes) if run.preset == "released" else None
+        weights = class_weights(self._train, corpus.classes) if run.class_weights else None
         self.learners = [
             Learner(
                 config,

@@ -2,8 +2,9 @@
 
 Letters: B batch, M frames of speech, N tokens of text, L = M + N, D width, C classes, Z layers of the speech encoder.
 
-There are two presets, since the paper's text and its code disagree (`DIFFERENCES` says where): `matched` follows the
-text, around a stack of 20 M parameters; `released` follows the code, around a bare mixer.
+There are two presets, since the paper's text and its code disagree (`DIFFERENCES` says where). `matched` follows the
+text where it speaks and the code where it is silent, around a stack of 20 M parameters. `released` follows the code,
+around a bare mixer.
 """
 
 import itertools
@@ -19,7 +20,6 @@ from mixers import stack
 
 _INNER_WIDTH = 512  # of the classifier
 _MIXER_DROPOUT, _CLASSIFIER_DROPOUT = 0.4, 0.1
-_RELEASED_LAYERS = 4  # of the classifier, besides the first and the last
 
 
 class AttentionPooling(nn.Module):
@@ -62,8 +62,9 @@ class EmotionModel(nn.Module):
         released = config.preset == "released"
         width = config.width
         self.config = config
-        self.layers = WeightedSum(config.speech_layers) if released else nn.Identity()
-        self.speech_norm, self.text_norm = (nn.LayerNorm(width) if released else nn.Identity() for _ in range(2))
+        self.layers = WeightedSum(config.speech_layers) if config.layer == "weighted" else nn.Identity()
+        norms = (nn.LayerNorm(width) if config.stream_norms else nn.Identity() for _ in range(2))
+        self.speech_norm, self.text_norm = norms
         self.dropout = nn.Dropout(_MIXER_DROPOUT) if released else nn.Identity()  # the stack has its own
         self.mixer = stack.assemble(
             config.mixer,
@@ -73,7 +74,7 @@ class EmotionModel(nn.Module):
             direction=config.direction,
         )
         self.pooling = AttentionPooling(width, scaled=not released)
-        self.classifier = _classifier(width, config.num_classes, hidden=_RELEASED_LAYERS if released else 0)
+        self.classifier = _classifier(width, config.num_classes, hidden=config.classifier_layers)
 
     def forward(
         self,
@@ -86,7 +87,7 @@ class EmotionModel(nn.Module):
         The mixer sees speech, then text, then padding of the text, whatever its direction.
 
         Args:
-            speech: Features of the last layer, (B, M, D), or in ``released`` of all layers, (B, Z, M, D).
+            speech: Features of one layer, (B, M, D), or, if their sum is trained, of all layers, (B, Z, M, D).
             text: Features of the text; None for speech alone.
             text_mask: True on real tokens; None if all are real.
         """
@@ -119,46 +120,9 @@ def build(config: ModelConfig, *, seed: int) -> EmotionModel:
 
 def _classifier(width: int, num_classes: int, *, hidden: int) -> nn.Sequential:
     """Return dropout, then layers of projection, layer norm, GELU and dropout, then the projection to logits."""
-    widths = [width, *[_INNER_WIDTH] * (1 + hidden)]
+    widths = [width, *[_INNER_WIDTH] * hidden]
     blocks = [
         nn.Sequential(nn.Linear(before, after), nn.LayerNorm(after), nn.GELU(), nn.Dropout(_CLASSIFIER_DROPOUT))
         for before, after in itertools.pairwise(widths)
     ]
     return nn.Sequential(nn.Dropout(_CLASSIFIER_DROPOUT), *blocks, nn.Linear(_INNER_WIDTH, num_classes))
-
-
-# Where the presets differ: the part of the model, its form in `matched`, its form in `released`.
-DIFFERENCES: tuple[tuple[str, str, str], ...] = (
-    ("mixer", "two pre-norm blocks with SwiGLU, 20 M parameters", "the bare layer, 2.4 M to 8.4 M parameters"),
-    ("direction by default", "alternating", "paper, as the code does; the text names none"),
-    ("features of speech", "the encoder's last layer", "all hidden layers, summed with trained weights"),
-    ("layer norms on speech and text", "none", "one for each, trained"),
-    ("dropout of 0.4", "on the input of each block's mixer", "on the input of the bare layer"),
-    (
-        "waveforms",
-        "mean and deviation of the training set",
-        "each to zero mean and unit variance, if its encoder needs it",
-    ),
-    ("scores of the pooling", "divided by the root of D (equation 3)", "not divided"),
-    ("classifier", "one hidden layer of 512", "five hidden layers of 512"),
-    ("loss", "cross-entropy", "cross-entropy, classes weighted by inverse frequency"),
-    (
-        "learning rate",
-        "halved after 5 epochs without a better development macro-F",
-        "the same; the paper's code evaluates every 2,000 steps and halves after 2 evaluations",
-    ),
-)
-
-# What the order of the inputs means in each direction.
-ORDER_OF_INPUTS: tuple[str, ...] = (
-    "The mixer reads U = [S; E] in every direction: speech first, text last.",
-    "A block that runs backward in time reads all of U from its end, so it begins with the text.",
-    "Where a frame sees only the past, no frame of speech sees the text or later speech.",
-    "There, frames of text see all speech.",
-    "This holds for every mixer in causal, and for all but softmax attention in paper.",
-    "In both, and in alternating after two blocks, every frame sees all speech and all text.",
-    "The bare layer of released is one block, so there alternating computes the same as paper.",
-    "The paper's text states U = [S; E], and no direction.",
-    "The paper's code does as paper: text last, attention sees everything, the five others see the past.",
-    "Padding of the text is hidden here. The paper's code hides it from the text encoder only.",
-)

@@ -12,8 +12,9 @@ import torch
 from bench.accuracy import corpora
 from bench.accuracy import run as runs
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, Utterance
-from bench.accuracy.inputs.features import Encoders, SpeechFeatures, load_features
+from bench.accuracy.inputs.features import Encoders, SpeechFeatures, check_layer, load_features
 from bench.accuracy.inputs.recordings import check_whole_files, waveform_scale
+from bench.accuracy.parts import PARTS, Layer
 from bench.accuracy.run import Direction, ModelConfig, Preset, Run
 from bench.accuracy.training.computing import choose_precision
 from bench.accuracy.training.implementations import check_mixers, choose_implementations
@@ -35,6 +36,7 @@ class Request:
     seeds: int
     preset: Preset
     direction: Direction
+    layer: Layer
     epochs: int
     batch: int
     learning_rate: float
@@ -61,16 +63,18 @@ def prepare(request: Request, *, precision: str, device: str) -> tuple[Run, Corp
         hint = "Give a smaller --batch or a larger corpus."
         raise UserError(f"{len(train)} training utterances are less than a batch of {request.batch}", hint=hint)
     encoder, text = load_features(request.speech, request.text, device=device, dtype=DTYPES[precision])
+    check_layer(request.layer, encoder)
     check_whole_files(development)
-    if request.preset == "matched":
+    if request.preset == "matched" and not encoder.log_mel:
         scale = waveform_scale(train)  # which reads every recording
     else:
         scale = None
         check_recordings([each.audio for each in train])
-    speech = SpeechFeatures(encoder, scale=scale, all_layers=request.preset == "released")
+    speech = SpeechFeatures(encoder, scale=scale, layer=request.layer)
     chosen = choose_implementations(request.mixers, request.preset, device=device, width=speech.width)
     run = Run(
         **vars(request)
+        | PARTS
         | {
             "classes": corpus.classes,
             "mixers": chosen,

@@ -20,6 +20,7 @@ from bench.accuracy.corpora.base import TRAIN, Corpus
 from bench.accuracy.corpora.demo import write_demo_corpus
 from bench.accuracy.inputs.batches import Batch, Crops, Order, load
 from bench.accuracy.inputs.features import Encoders, open_encoders
+from bench.accuracy.parts import DEFAULT_LAYER
 from bench.accuracy.run import Direction, ModelConfig, Run
 from bench.accuracy.training.compiling import compiling_ahead
 from bench.accuracy.training.computing import choose_precision, start_accelerator
@@ -30,7 +31,7 @@ from bench.accuracy.training.rates import PART_STEPS, WARM_UP_STEPS, Rate, Timed
 from bench.accuracy.training.setup import Request, prepare
 from bench.environment import environment
 from bench.files import write_atomically
-from bench.speech import frames_of, samples_of
+from bench.speech import samples_of
 from mixers import autotuning
 from mixers.support.errors import UserError
 from mixers.support.precision import use_precision
@@ -200,6 +201,7 @@ def _request(
         seeds=1,
         preset="matched",
         direction=direction,
+        layer=DEFAULT_LAYER,
         epochs=1,
         batch=batch,
         learning_rate=1e-4,
@@ -225,7 +227,7 @@ def _rates(
         precisions=[precision for precision, _ in ways.values()],
         products="native",
         batch=run.batch,
-        frames=frames_of(samples_of(run.crop_seconds)),
+        frames=encoders[0].frames(samples_of(run.crop_seconds)),
         text=run.text is not None,
         device=accelerator.device,
     ):

@@ -108,12 +108,14 @@ def _train(
 ) -> Iterator[Event]:
     """Compile, build the models and train; ``encoders`` are loaded if they are None."""
     accelerator = resources.accelerator
+    # A run that is resumed, whose encoders are not loaded yet, finds its kernels where it left them.
+    frames = encoders[0].frames if encoders else frames_of
     ahead = compiling_ahead(
         [config for config, _ in run.models()] if accelerator.is_local_main_process else [],
         precisions=[run.precision],
         products=run.precision,
         batch=run.batch // accelerator.num_processes,
-        frames=frames_of(samples_of(run.crop_seconds)),
+        frames=frames(samples_of(run.crop_seconds)),
         text=run.text is not None,
         device=accelerator.device,
     )

@@ -28,8 +28,8 @@ def test_pitfall_1_waveforms_are_scaled_by_the_training_set_and_nothing_else(
 
     # A louder utterance stays louder, whatever is in its batch; where each is scaled by itself, it does not.
     quiet = torch.randn(1, 4000, generator=torch.Generator().manual_seed(0)) * 0.05
-    by_the_set = SpeechFeatures(encoders[0], scale=scale, all_layers=False)
-    by_itself = SpeechFeatures(encoders[0], scale=None, all_layers=False)
+    by_the_set = SpeechFeatures(encoders[0], scale=scale, layer="last")
+    by_itself = SpeechFeatures(encoders[0], scale=None, layer="last")
     both = torch.cat((quiet, 4 * quiet))
     first, second = by_the_set(both, ["quiet", "loud"])
     assert not torch.allclose(first, second, atol=1e-2)
@@ -55,7 +55,7 @@ def test_pitfall_8_frozen_encoders_are_in_evaluation_mode_and_have_no_gradients(
         assert not any(module.training for module in model.modules())
         assert not any(parameter.requires_grad for parameter in model.parameters())
     waveforms = torch.randn(2, 4000)
-    wrapped = SpeechFeatures(speech, scale=None, all_layers=True)
+    wrapped = SpeechFeatures(speech, scale=None, layer="weighted")
     first, second = (wrapped(waveforms, ["a", "b"]) for _ in range(2))
     assert torch.equal(first, second)
     assert not first.requires_grad
@@ -64,10 +64,22 @@ def test_pitfall_8_frozen_encoders_are_in_evaluation_mode_and_have_no_gradients(
 
 def test_all_layers_end_before_the_final_norm(encoders: Encoders) -> None:
     waveforms = torch.randn(1, 4000)
-    every = SpeechFeatures(encoders[0], scale=None, all_layers=True)(waveforms, ["a"])
-    last = SpeechFeatures(encoders[0], scale=None, all_layers=False)(waveforms, ["a"])
+    every = SpeechFeatures(encoders[0], scale=None, layer="weighted")(waveforms, ["a"])
+    last = SpeechFeatures(encoders[0], scale=None, layer="last")(waveforms, ["a"])
     assert every.shape == (1, 2, *last.shape[1:])
     assert not torch.allclose(every[:, -1], last)
+
+
+def test_one_layer_is_that_of_all(encoders: Encoders) -> None:
+    waveforms = torch.randn(2, 4000)
+    every = SpeechFeatures(encoders[0], scale=None, layer="weighted")(waveforms, ["a", "b"])
+    for number in (1, 2):
+        one = SpeechFeatures(encoders[0], scale=None, layer=number)(waveforms, ["a", "b"])
+        assert torch.equal(one, every[:, number - 1])
+    assert SpeechFeatures(encoders[0], scale=None, layer=0)(waveforms, ["a", "b"]).shape == one.shape
+    with pytest.raises(UserError, match="has no layer 3") as caught:
+        SpeechFeatures(encoders[0], scale=None, layer=3)
+    assert caught.value.hint == "Give --layer 1 to 2, 0 for what enters the first, last, or weighted."
 
 
 def test_texts_are_padded_to_a_multiple_and_each_is_encoded_once(encoders: Encoders) -> None:
@@ -109,7 +121,7 @@ def test_features_that_are_not_finite_name_their_utterance(encoders: Encoders) -
     waveforms = torch.randn(2, 4000)
     waveforms[1, 7] = float("inf")
     with pytest.raises(UserError, match="features of 'second' that are not finite"):
-        SpeechFeatures(encoders[0], scale=WaveformScale(mean=0.0, deviation=1.0), all_layers=False)(
+        SpeechFeatures(encoders[0], scale=WaveformScale(mean=0.0, deviation=1.0), layer="last")(
             waveforms, ["first", "second"]
         )
 

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 import torch
 
+from bench.accuracy.parts import Layer
 from bench.accuracy.run import DIRECTIONS, PRESETS, Direction, ModelConfig, Preset
 from bench.accuracy.training.compiling import compiling_ahead, step_once
 
 
-def config(mixer: str, preset: Preset, direction: Direction) -> ModelConfig:
+def config(mixer: str, preset: Preset, direction: Direction, layer: Layer = "weighted") -> ModelConfig:
     return ModelConfig(
         mixer=mixer,
         implementation="reference",
@@ -17,6 +18,9 @@ def config(mixer: str, preset: Preset, direction: Direction) -> ModelConfig:
         width=64,
         num_classes=8,
         speech_layers=3,
+        layer=layer,
+        stream_norms=True,
+        classifier_layers=5,
         direction=direction,
     )
 
@@ -24,8 +28,9 @@ def config(mixer: str, preset: Preset, direction: Direction) -> ModelConfig:
 @pytest.mark.parametrize("tokens", [0, 32])
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_step_of_every_kind_runs(preset: Preset, precision: str, tokens: int) -> None:
-    step_once(config("sa", preset, "paper"), precision, products="float32", size=(2, 12, tokens), device="cpu")
+@pytest.mark.parametrize("layer", ["last", "weighted", 2])
+def test_a_step_of_every_kind_runs(layer: Layer, preset: Preset, precision: str, tokens: int) -> None:
+    step_once(config("sa", preset, "paper", layer), precision, products="float32", size=(2, 12, tokens), device="cpu")
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 import mixers
+from bench.accuracy.parts import Layer
 from bench.accuracy.run import DIRECTIONS, PRESETS, Direction, ModelConfig, Preset
+from bench.accuracy.training.differences import DIFFERENCES
 from bench.accuracy.training.implementations import choose_implementation
-from bench.accuracy.training.model import DIFFERENCES, AttentionPooling, EmotionModel, build
+from bench.accuracy.training.model import AttentionPooling, EmotionModel, build
 from mixers.support.errors import UserError
 
 WIDTH, CLASSES, LAYERS = 64, 8, 3
@@ -20,7 +22,16 @@ WIDTH, CLASSES, LAYERS = 64, 8, 3
 RELEASED = {"sa": 4.20, "retnet": 8.39, "lightnet": 3.41, "gsa": 5.24, "fox": 2.39, "kda": 2.50}
 
 
-def config(mixer: str, preset: Preset, *, width: int = WIDTH, direction: Direction = "alternating") -> ModelConfig:
+def config(
+    mixer: str,
+    preset: Preset,
+    *,
+    width: int = WIDTH,
+    direction: Direction = "alternating",
+    layer: Layer = "weighted",
+    stream_norms: bool = True,
+    classifier_layers: int = 5,
+) -> ModelConfig:
     return ModelConfig(
         mixer=mixer,
         implementation="reference",
@@ -28,12 +39,15 @@ def config(mixer: str, preset: Preset, *, width: int = WIDTH, direction: Directi
         width=width,
         num_classes=CLASSES,
         speech_layers=LAYERS,
+        layer=layer,
+        stream_norms=stream_norms,
+        classifier_layers=classifier_layers,
         direction=direction,
     )
 
 
-def features(preset: Preset, *, batch: int, frames: int) -> torch.Tensor:
-    shape = (batch, LAYERS, frames, WIDTH) if preset == "released" else (batch, frames, WIDTH)
+def features(layer: Layer = "weighted", *, batch: int, frames: int) -> torch.Tensor:
+    shape = (batch, LAYERS, frames, WIDTH) if layer == "weighted" else (batch, frames, WIDTH)
     return torch.randn(shape, generator=torch.Generator().manual_seed(frames), dtype=torch.float64)
 
 
@@ -43,7 +57,7 @@ def features(preset: Preset, *, batch: int, frames: int) -> torch.Tensor:
 def test_pitfall_3_a_batch_scores_as_its_utterances_do_alone(mixer: str, preset: Preset, direction: Direction) -> None:
     """Padded tokens hold noise, and neither mixer nor pooling may see it."""
     model = build(config(mixer, preset, direction=direction), seed=0).double().eval()
-    speech, lengths = features(preset, batch=3, frames=5), (4, 1, 2)
+    speech, lengths = features(batch=3, frames=5), (4, 1, 2)
     text = torch.randn(3, 4, WIDTH, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     mask = torch.arange(4) < torch.tensor(lengths)[:, None]
     together = model(speech, text, mask)
@@ -63,18 +77,18 @@ def sees_ahead(mixer: str, preset: Preset, direction: Direction) -> bool:
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("mixer", mixers.names())
 def test_what_speech_and_text_see_of_each_other(mixer: str, preset: Preset, direction: Direction) -> None:
-    model = build(config(mixer, preset, direction=direction), seed=0).double().eval()
+    plain = config(mixer, preset, direction=direction, layer="last", stream_norms=False)
+    model = build(plain, seed=0).double().eval()
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
     model.mixer.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
-    speech = features(preset, batch=1, frames=5)
+    speech = features("last", batch=1, frames=5)
     text, other_text = torch.randn(2, 1, 3, WIDTH, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     other_speech = speech.clone()
     other_speech[..., 0, :] = other_text[0, 0]
     for given_speech, given_text in ((speech, text), (speech, other_text), (other_speech, text)):
         model(given_speech, given_text)
     (u, h), (_, of_other_text), (_, of_other_speech) = seen
-    if preset == "matched":
-        assert torch.equal(u, torch.cat((speech, text), dim=1))  # in this order in every direction
+    assert torch.equal(u, torch.cat((speech, text), dim=1))  # in this order in every direction
     change = (of_other_text - h).abs().amax(-1)[0]
     assert (change[:5] > 1e-9).all() if sees_ahead(mixer, preset, direction) else (change[:5] == 0).all()
     assert ((of_other_speech - h).abs().amax(-1)[0, 5:] > 1e-9).all()
@@ -103,15 +117,15 @@ def test_pooling_is_equations_3_and_4(frames: int, scaled: bool, seed: int) -> N
 def test_size_at_full_width(mixer: str) -> None:
     with torch.device("meta"):
         sizes = {preset: build(config(mixer, preset, width=1024), seed=0).parameter_count() / 1e6 for preset in PRESETS}
-    assert sizes["matched"] == pytest.approx(20.5, abs=0.3)  # the stack and a small classifier
+    assert sizes["matched"] == pytest.approx(20 + 1.59, abs=0.2)  # the stack and the same classifier
     assert sizes["released"] == pytest.approx(RELEASED[mixer] + 1.59, abs=0.02)
 
 
 def test_layers_begin_equal_and_are_trained() -> None:
-    model = build(config("sa", "released"), seed=0)
+    model = build(config("sa", "matched"), seed=0)
     weights = dict(model.named_parameters())["layers.weights"]
     assert weights.tolist() == pytest.approx([1 / LAYERS] * LAYERS)
-    model(features("released", batch=2, frames=4).float()).sum().backward()
+    model(features(batch=2, frames=4).float()).sum().backward()
     assert weights.grad is not None
 
 
@@ -127,15 +141,31 @@ def test_weights_follow_from_the_seed() -> None:
 
 def test_dropout_is_off_in_evaluation_and_on_in_training() -> None:
     model = build(config("sa", "matched"), seed=0)
-    speech = features("matched", batch=1, frames=6).float()
+    speech = features(batch=1, frames=6).float()
     assert torch.equal(model.eval()(speech), model(speech))
     assert not torch.equal(model.train()(speech), model(speech))
 
 
-def test_every_difference_is_stated_for_both_presets() -> None:
-    assert all(part and matched and released for part, matched, released in DIFFERENCES)
-    assert isinstance(build(config("sa", "matched"), seed=0).speech_norm, nn.Identity)
-    assert isinstance(EmotionModel(config("sa", "released")).speech_norm, nn.LayerNorm)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_layer_norms_and_depth_are_independent_of_the_preset(preset: Preset) -> None:
+    speech = features("last", batch=2, frames=4).float()
+    sizes = set()
+    for norms, depth in ((True, 5), (False, 1)):
+        chosen = config("sa", preset, layer=2, stream_norms=norms, classifier_layers=depth)
+        model = EmotionModel(chosen)
+        assert isinstance(model.layers, nn.Identity)
+        assert {type(model.speech_norm), type(model.text_norm)} == {nn.LayerNorm if norms else nn.Identity}
+        assert sum(isinstance(each, nn.GELU) for each in model.classifier.modules()) == depth
+        assert model(speech).shape == (2, CLASSES)
+        sizes.add(model.parameter_count())
+    assert len(sizes) == 2
+
+
+def test_every_part_is_stated_with_its_source() -> None:
+    assert all(part.name and part.matched and part.released for part in DIFFERENCES)
+    assert {part.source for part in DIFFERENCES} == {"text", "code", "ours"}
+    assert [part.source for part in DIFFERENCES if "names none" in part.matched] == ["code"] * 3
+    assert all(part.released != part.matched for part in DIFFERENCES)
 
 
 @pytest.mark.parametrize(

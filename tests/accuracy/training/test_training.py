@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from bench.accuracy import run as runs
 from bench.accuracy.corpora.base import Corpus
 from bench.accuracy.inputs.features import SpeechFeatures, TextFeatures
+from bench.accuracy.parts import FORMER_PARTS
 from bench.accuracy.run import Run
 from bench.accuracy.training import checkpoints
 from bench.accuracy.training.events import Scored, Stepped
@@ -21,20 +22,17 @@ Train = Callable[..., list[Stepped | Scored]]
 
 
 @pytest.fixture
-def train(
-    corpus: Corpus, encoders: tuple[SpeechEncoder, TextFeatures], speech: SpeechFeatures, accelerator: Accelerator
-) -> Train:
+def train(corpus: Corpus, encoders: tuple[SpeechEncoder, TextFeatures], accelerator: Accelerator) -> Train:
     """Train a run in a folder, up to a number of events; return them."""
 
     def work(run: Run, folder: Path, *, stop_after: int | None = None, workers: int = 0) -> list[Stepped | Scored]:
         if not folder.exists():
             runs.start(run, folder)
-        all_layers = run.preset == "released"
         training = Training(
             run,
             folder,
             corpus,
-            speech=SpeechFeatures(encoders[0], scale=run.scale, all_layers=all_layers) if all_layers else speech,
+            speech=SpeechFeatures(encoders[0], scale=run.scale, layer=run.layer),
             text=encoders[1] if run.text else None,
             accelerator=accelerator,
             workers=workers,
@@ -114,7 +112,15 @@ def test_crops_do_not_depend_on_the_number_of_workers(
     assert train(run, tmp_path / "none") == train(run, tmp_path / "two", workers=2)
 
 
-@pytest.mark.parametrize("changes", [{"preset": "released", "scale": None}, {"text": None}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"preset": "released", "scale": None, "layer": "weighted"},
+        {"text": None, "layer": 1},
+        {"layer": "weighted"},
+        FORMER_PARTS["matched"],
+    ],
+)
 def test_the_other_ways_to_train(
     train: Train, make_run: Callable[..., Run], tmp_path: Path, changes: dict[str, object]
 ) -> None:
@@ -123,7 +129,7 @@ def test_the_other_ways_to_train(
 
 
 def test_it_learns_what_is_easy(train: Train, make_run: Callable[..., Run], tmp_path: Path) -> None:
-    events = train(make_run(mixers=("sa/sdpa",), epochs=10, learning_rate=3e-3), tmp_path / "run")
+    events = train(make_run(mixers=("sa/sdpa",), epochs=20, learning_rate=3e-4), tmp_path / "run")
     assert max(event.scores["sa-0"] for event in events if isinstance(event, Scored)) == 1.0
 
 
