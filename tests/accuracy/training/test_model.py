@@ -113,7 +113,7 @@ def test_pooling_is_equations_3_and_4(frames: int, scaled: bool, seed: int) -> N
     assert torch.allclose(pooling(h)[0], expected)
 
 
-@pytest.mark.parametrize("mixer", mixers.names())
+@pytest.mark.parametrize("mixer", RELEASED)
 def test_size_at_full_width(mixer: str) -> None:
     with torch.device("meta"):
         sizes = {preset: build(config(mixer, preset, width=1024), seed=0).parameter_count() / 1e6 for preset in PRESETS}
