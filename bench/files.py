@@ -14,9 +14,13 @@ def check_new(folder: Path) -> None:
     """Check that a folder is free for a new sweep or run.
 
     Raises:
-        UserError: It exists.
+        UserError: It exists, or cannot.
     """
-    if folder.exists():
+    try:
+        exists = folder.exists()
+    except OSError as error:  # for instance a name that is too long
+        raise UserError(f"{folder} cannot be written: {error.strerror}", hint="Give another --output.") from None
+    if exists:
         kind = "folder" if folder.is_dir() else "file"
         raise UserError(
             f"the output {kind} {folder} exists", hint="Give another --output, or continue in it with --resume."

@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 from jaxtyping import install_import_hook
@@ -18,6 +19,9 @@ CHECKED = [
 install_import_hook(CHECKED, "beartype.beartype")
 
 REAL = Path(__file__).parents[2] / "shared" / "real"  # real speech and a real encoder, never part of the project
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one is no failure
+hypothesis.settings.load_profile("any machine")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the workers share the cores

@@ -56,7 +56,8 @@ def sweep(
     """Measure latency and peak memory over the length of the audio.
 
     It leaves CSV, JSONL and PNG in a folder. On a GPU it measures the implementations that people run. On a CPU it
-    measures the plain PyTorch references, at lengths that take about two minutes.
+    measures the plain PyTorch references, at lengths that take about two minutes. It exits with code 1 if no case gave
+    a figure.
     """
     from bench.efficiency import isolation
 
@@ -82,9 +83,11 @@ def sweep(
         text_tokens=text_tokens,
         cold_cache=cold_cache,
     )
+    chosen = selection.choose_seconds(options.parse_seconds(lengths), max_seconds, device_type=device_type)
+    selection.check_frames(chosen, settings)
     plan = Plan(
         contestants=selection.choose_contestants(names or [], settings=settings, device_type=device_type),
-        seconds=selection.choose_seconds(options.parse_seconds(lengths), max_seconds, device_type=device_type),
+        seconds=chosen,
         device_type=device_type,
         seed=seed,
         time_budget_s=options.check_time_budget(time_budget, device_type=device_type, processes=processes),
@@ -131,6 +134,8 @@ def _measure(plan: "Plan", folder: Path, interrupted: "Interrupted | None") -> N
             total_s = time.perf_counter() - BEGAN_S
             record_wall_time(folder, ready_s=display.ready_s, measured_s=measured_s, total_s=total_s)
         print_records(records, folder, console)
+        if not stopped and not any(record.status == "ok" for record in records):
+            raise typer.Exit(1)
     else:
         console.print("Nothing was measured.")
     if stopped:

@@ -58,7 +58,7 @@ Encoder = Annotated[
     str | None,
     typer.Option(help="Encoder of --audio: a Hugging Face id, a folder, or xlsr-random.", show_default=False),
 ]
-Seed = Annotated[int, typer.Option(help="Seed of weights and input.")]
+Seed = Annotated[int, typer.Option(help="Seed of weights and input.", min=0, max=2**63 - 1)]
 TimeBudget = Annotated[
     float | None,
     typer.Option(

@@ -69,7 +69,8 @@ class Forecast:
         needed = calls * seconds * (frames / before) ** self._growth()
         if needed <= seconds_left:
             return ""
-        return f"would take about {needed:.0f} s; {max(seconds_left, 0):.0f} s of the time budget are left"
+        left = f"{max(seconds_left, 0):.0f} s are left of the mixer's share of --time-budget"
+        return f"would take about {needed:.0f} s; {left}"
 
     def _growth(self) -> float:
         """Return the exponent with which time grew in length over the last step, limited to 1 to 2."""

@@ -7,7 +7,7 @@ from typing import TypeVar
 import mixers
 from bench.efficiency.measurement.execution import EXECUTIONS, PASSES
 from bench.efficiency.settings import RELEASED_TEXT_TOKENS, Contestant, Setting
-from bench.speech import check_seconds
+from bench.speech import check_seconds, frames_of, samples_of
 from mixers import stack
 from mixers.base import Mixer
 from mixers.support.errors import UserError, unknown_name
@@ -15,6 +15,8 @@ from mixers.support.precision import DTYPES
 
 GPU_SECONDS = (10.0, 25.0, 50.0, 75.0, 100.0, 150.0, 200.0, 250.0, 300.0, 350.0, 400.0)  # Figure 2 of the paper
 CPU_SECONDS = (1.0, 2.0, 3.0, 5.0)  # take plain PyTorch about two minutes on two cores
+
+MOST_FRAMES = 10_000_000  # of a call, 56 hours: the square of more gives more operations than 64 bits count
 
 Value = TypeVar("Value")
 
@@ -142,6 +144,25 @@ def choose_seconds(
     return (*(length for length in grid if length < max_seconds), max_seconds)
 
 
+def check_frames(seconds: Sequence[float], settings: Sequence[Setting]) -> None:
+    """Refuse a call whose arithmetic no record could hold. Memory and time end far below.
+
+    Args:
+        seconds: Lengths of audio, rising.
+        settings: Those of the sweep.
+
+    Raises:
+        UserError: The longest call has too many frames.
+    """
+    audio = frames_of(samples_of(seconds[-1]))
+    most = max(setting.batch * (audio + setting.text_tokens) for setting in settings)
+    if most > MOST_FRAMES:
+        raise UserError(
+            f"a call of {most:,} frames is more than {MOST_FRAMES:,}",
+            hint="Give shorter --lengths, a smaller --batch or fewer --text-tokens. A second has 50 frames.",
+        )
+
+
 def choose_contestants(
     names: Sequence[str], *, settings: Sequence[Setting], device_type: str
 ) -> tuple[Contestant, ...]:
@@ -157,12 +178,12 @@ def choose_contestants(
     """
     chosen: dict[Contestant, None] = {}
     for setting, name in itertools.product(settings, names or _by_default()):
-        mixer_name, _, implementation = name.partition("/")
+        mixer_name, slash, implementation = name.partition("/")
         try:
             mixer = mixers.load(mixer_name)
         except ImportError as error:
             raise UserError(f"{mixer_name} is unavailable: {error}", hint="Install what it needs.") from None
-        if implementation and implementation not in mixer.implementations:
+        if slash and implementation not in mixer.implementations:
             raise unknown_name(f"implementation of {mixer_name}", implementation, mixer.implementations)
         by_default = measured(mixer, preset=setting.preset, device_type=device_type)
         for each in (implementation,) if implementation else by_default:

@@ -108,7 +108,7 @@ def test_a_small_demonstration(
     run = runs.read(tmp_path / "run")
     assert (run.demo, run.direction) == (True, direction or "alternating")
     assert f"direction {run.direction}." in " ".join(out.split())
-    assert run.direction in (tmp_path / "run" / "table" / "table1.csv").read_text()
+    assert run.direction in (tmp_path / "run" / "table" / "accuracy.csv").read_text()
 
 
 @pytest.mark.slow

@@ -10,6 +10,11 @@ from tests.conftest import Sbench
 BAD_INPUT = {
     "mixer": (["lightnett"], "unknown mixer 'lightnett'", "Did you mean 'lightnet'?"),
     "implementation": (["sa/spda"], "unknown implementation of sa 'spda'", "Did you mean 'sdpa'?"),
+    "no implementation": (["sa/"], "unknown implementation of sa ''", "Available: reference"),
+    "a year of audio": (["--lengths", "3e7"], "a call of 1,499,999,999 frames is more than 10,000,000", "--lengths"),
+    "a huge batch": (["--batch", "1000000"], "frames is more than 10,000,000", "--batch"),
+    "much text": (["--text-tokens", "100000000"], "frames is more than 10,000,000", "--text-tokens"),
+    "output too long": (["--output", "a" * 300], "cannot be written: File name too long", "--output"),
     "preset": (["--preset", "mached"], "unknown preset 'mached'", "Did you mean 'matched'?"),
     "precision": (["--precision", "bf16"], "unknown precision 'bf16'", "Did you mean 'bfloat16'?"),
     "device": (["--device", "cdua"], "unknown device 'cdua'", "Did you mean 'cuda'?"),

@@ -71,7 +71,7 @@ def test_what_does_not_fit_in_the_time_is_a_row_that_says_so(sbench: Sbench, tmp
     assert [record.seconds for record in records if record.mixer == "kda"][-1] == 400.0
     assert records[-1].status == "skipped"
     assert records[-1].latency_ms is None
-    assert "of the time budget are left" in records[-1].error
+    assert "share of --time-budget" in records[-1].error
     assert "kda/reference at" in err
 
 

@@ -97,6 +97,14 @@ def without_timings(records: list[Record]) -> list[dict[str, Any]]:
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_killed_at_fifty_random_moments(tmp_path: Path) -> None:
+    """In a fresh process: threads of other tests may hold locks, which a fork would never see released."""
+    process = multiprocessing.get_context("spawn").Process(target=kill_at_random_moments, args=(tmp_path,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
+def kill_at_random_moments(tmp_path: Path) -> None:
     before_s = processor_s_of_children()
     assert exit_code_on(tmp_path / "whole") == 0
     longest_life_s = LONGEST_LIFE * (processor_s_of_children() - before_s)

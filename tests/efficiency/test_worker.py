@@ -69,7 +69,7 @@ def test_a_case_far_too_long_for_a_cpu_is_skipped_before_its_input_is_made() -> 
     results = worker.measure([0.1, 3.15e7], task=dataclasses.replace(TASK, time_budget_s=2.0))
     records = [result.record for result in results if not isinstance(result, Ready)]
     assert [record.status for record in records] == ["ok", "skipped"]
-    assert "of the time budget are left" in records[1].error
+    assert "share of --time-budget" in records[1].error
 
 
 def test_among_other_processes_it_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:

