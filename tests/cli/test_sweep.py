@@ -66,8 +66,8 @@ def test_what_does_not_fit_in_the_time_is_a_row_that_says_so(sbench: Sbench, tmp
     code, _, err = sbench(
         "sweep", "sa", "kda", "--max-seconds", 400, "--device", "cpu", "--time-budget", 3, "--output", "run"
     )
-    assert code == 0
     records = read_records(tmp_path / "run")
+    assert code == (0 if any(record.status == "ok" for record in records) else 1)
     assert [record.seconds for record in records if record.mixer == "kda"][-1] == 400.0
     assert records[-1].status == "skipped"
     assert records[-1].latency_ms is None
@@ -124,7 +124,7 @@ def test_released_layers_get_text_within_the_call(sbench: Sbench, tmp_path: Path
 
 def test_an_implementation_that_cannot_run_here_is_a_row_that_says_so(sbench: Sbench, tmp_path: Path) -> None:
     code, _, err = sbench("sweep", "kda/fla", "--lengths", "0.1", "--device", "cpu", "--output", "run")
-    assert code == 0
+    assert code == 1
     assert read_records(tmp_path / "run")[0].status == "unavailable"
     assert "kda/fla at 0.1 s: unavailable: needs a CUDA GPU" in err
 
