@@ -22,6 +22,6 @@ def launch_gaps(*, gpu_clock: str, gpu_ms: float) -> float:
 # code on an H200 differed by a little more than 1 %.
 PROCESSES_DIFFER = 0.015
 
-# Single calls of the same code differ between processes by up to a factor of 2, far more than within one. So a
+# Single calls of the same code differ between processes by a factor of up to 3, far more than within one. So a
 # conclusion from them needs this many processes: with five on each side, an exact test can tell two mixers apart.
 PROCESSES_NEEDED = 5

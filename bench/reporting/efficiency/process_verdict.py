@@ -6,15 +6,14 @@ median. The test is exact for any distribution, and it is that of Wilcoxon, Mann
 
 import functools
 import math
-import statistics
 from collections.abc import Sequence
 from fractions import Fraction
 
-from bench.reporting.efficiency.verdict import RESOLUTION, THRESHOLD, Judgement, decide
+from bench.reporting.efficiency.verdict import RESOLUTION, THRESHOLD, Judgement, judgement_of
 
 # Of five processes on each side, all of one side must be faster than all of the other. The cases of a mixer share its
 # processes, and a host's state shifts whole sweeps. So with a level of 5 %, up to 6 of 77 cases were false alarms
-# between two sweeps of the same code; with 1 % up to 3 (reports/nvidia-h100/repeats.jsonl).
+# between two sweeps of the same code; with 1 % up to 3 (reports/nvidia-h100/repeats.jsonl has those with 1 %).
 ALPHA = 0.01
 
 
@@ -41,16 +40,7 @@ def judge_processes(
     if not before or not after or not all(0 < time < math.inf for time in (*before, *after)):
         raise ValueError("each side needs a process, and times must be positive and finite")
     low, high = ratio_interval(before, after, alpha=alpha)
-    median_before, median_after = statistics.median(before), statistics.median(after)
-    ratio = median_after / median_before
-    return Judgement(
-        median_before=median_before,
-        median_after=median_after,
-        ratio=ratio,
-        low=low,
-        high=high,
-        verdict=decide(ratio, low, high, threshold=threshold, resolution=resolution),
-    )
+    return judgement_of(before, after, low, high, threshold=threshold, resolution=resolution)
 
 
 def ratio_interval(before: Sequence[float], after: Sequence[float], *, alpha: float) -> tuple[float, float]:

@@ -84,6 +84,22 @@ def judge(
     low_after, high_after = median_interval(after, alpha=alpha / 2, inflation=variance_inflation(after))
     low = low_after / high_before
     high = high_after / low_before if low_before else math.inf
+    limits = {"threshold": threshold, "resolution": resolution, "allowance": allowance}
+    return judgement_of(before, after, low, high, **limits)
+
+
+def judgement_of(
+    before: Sequence[float], after: Sequence[float], low: float, high: float, **limits: float
+) -> Judgement:
+    """Return what follows from two sides and the interval of their ratio.
+
+    Args:
+        before: Times in any unit, of which the median counts.
+        after: Times in the same unit, likewise.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        **limits: As for `decide`.
+    """
     median_before, median_after = statistics.median(before), statistics.median(after)
     ratio = median_after / median_before
     return Judgement(
@@ -92,7 +108,7 @@ def judge(
         ratio=ratio,
         low=low,
         high=high,
-        verdict=decide(ratio, low, high, threshold=threshold, resolution=resolution, allowance=allowance),
+        verdict=decide(ratio, low, high, **limits),
     )
 
 
