@@ -1,5 +1,6 @@
 """Recordings on disk: finding them, checking them, reading them as mono waveforms at 16 kHz."""
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -84,6 +85,16 @@ def read_encodable(path: Path) -> Float[Tensor, " samples"]:
     if waveform.shape[0] < FRAME_SAMPLES:
         raise _bad(path, f"is shorter than an encoder's frame ({1000 * FRAME_SAMPLES / SAMPLE_RATE:g} ms)")
     return waveform
+
+
+def samples_at_16_khz(path: Path) -> int:
+    """Return how many samples a recording has at 16 kHz at most, as its header states; 0 if it cannot be read."""
+    try:
+        header = soundfile.info(path)
+    except soundfile.LibsndfileError:
+        return 0
+    samples: int = math.ceil(header.frames * SAMPLE_RATE / header.samplerate)
+    return samples
 
 
 def is_cut_off(path: Path) -> bool:

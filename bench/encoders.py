@@ -7,6 +7,7 @@ transformers is imported where it is used: the import takes seconds, and most sw
 """
 
 import math
+import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from bench import whisper
@@ -72,6 +73,16 @@ class SpeechEncoder:
         """
         return samples // HOP_SAMPLES if self.log_mel else frames_of(samples)
 
+    @property
+    def hears_padding(self) -> bool:
+        """Whether zeros behind a waveform would change the features of its own frames.
+
+        They do where the convolutions are normalised over time. Other encoders hide them, and Whisper pads every
+        waveform in the same way.
+        """
+        config: Any = self.model.config
+        return not self.log_mel and getattr(config, "feat_extract_norm", None) != "layer"
+
     def __call__(self, waveform: Float[Tensor, " samples"]) -> Float[Tensor, "1 L D"]:
         """Return the features of a waveform: the last layer, after its final normalisation, float32.
 
@@ -93,7 +104,13 @@ class SpeechEncoder:
             features = self.encode(waveform.unsqueeze(0), layer="last")  # (1, L, D)
         return features.to(torch.float32, copy=True)
 
-    def encode(self, waveforms: Float[Tensor, "B samples"], *, layer: EncoderLayer) -> Float[Tensor, "B *Z L D"]:
+    def encode(
+        self,
+        waveforms: Float[Tensor, "B samples"],
+        *,
+        layer: EncoderLayer,
+        mask: Bool[Tensor, "B samples"] | None = None,
+    ) -> Float[Tensor, "B *Z L D"]:
         """Return the features of prepared waveforms, in the encoder's precision.
 
         Args:
@@ -101,20 +118,27 @@ class SpeechEncoder:
                 variance if the encoder `normalises`.
             layer: ``last``: the last layer, after the encoder's final normalisation. N: the output of hidden layer N,
                 before that normalisation; 0 is what enters the first layer. ``all``: those of the layers 1 to Z.
+            mask: True on real samples, (B, samples), behind which there are zeros; None if all are real. The encoder
+                must not be one that `hears_padding`.
 
         Returns:
-            (B, L, D), or of all layers (B, Z, L, D).
+            (B, L, D), or of all layers (B, Z, L, D). Frames of padding hold no defined values.
 
         Raises:
             UserError: The encoder does not return `frames` frames.
             torch.OutOfMemoryError: The waveforms are too long for the device.
         """
+        hidden_padding = {}
         if not self.log_mel:
             waveforms = waveforms.to(next(self.model.parameters()).dtype)
+            hidden_padding = {} if mask is None else {"attention_mask": mask.long()}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")  # which WavLM passes to torch
+            output = self.model(waveforms, output_hidden_states=layer != "last", **hidden_padding)
         if layer == "last":
-            features: Tensor = self.model(waveforms).last_hidden_state  # (B, L, D)
+            features: Tensor = output.last_hidden_state  # (B, L, D)
         else:
-            hidden = self.model(waveforms, output_hidden_states=True).hidden_states  # Z + 1 times (B, L, D)
+            hidden = output.hidden_states  # Z + 1 times (B, L, D)
             features = torch.stack(hidden[1:], dim=1) if layer == "all" else hidden[layer]
         expected = (*features.shape[:-2], self.frames(waveforms.shape[1]), self.width)
         if features.shape != expected:

@@ -101,11 +101,13 @@ class Run:
         direction: Which frames a frame may see, for all mixers: one of `DIRECTIONS`.
         mixers: With their implementations: ``sa/sdpa``.
         seeds: Each mixer is trained with each.
-        data_seed: Seed of crops and order, which all mixers and seeds share.
+        data_seed: Seed of crops and order.
+        shared_data: Whether all seeds learn from the same crops in the same order. Otherwise each seed draws its own,
+            and its mixers share them.
         epochs: Passes through the training set.
         batch: Utterances in one step, over all processes.
         learning_rate: At the beginning.
-        crop_seconds: Length of a training utterance.
+        crop_seconds: Length of a training utterance; None for whole recordings.
         precision: ``bfloat16`` or ``float32``.
         missing_text: How a missing transcript is treated: ``error`` or ``empty``.
         width: D of the encoders.
@@ -130,10 +132,11 @@ class Run:
     mixers: tuple[str, ...]
     seeds: tuple[int, ...]
     data_seed: int
+    shared_data: bool
     epochs: int
     batch: int
     learning_rate: float
-    crop_seconds: float
+    crop_seconds: float | None
     precision: str
     missing_text: str
     width: int
@@ -275,6 +278,7 @@ def _run(text: bytes) -> Run:
         **dataclasses.asdict(names.encoders),
         "preset": preset,
         "direction": fields.get("direction", _FORMER_DIRECTION),
+        "shared_data": fields.get("shared_data", True),  # as earlier runs did
         "mixers": [f"{name}/{names.implementations[name]}" for name in names.mixers],
     }
     return parse(Run, json.dumps(fields))

@@ -1,7 +1,7 @@
-"""Uses what was trained: scores whole files, each encoded once for all learners, and classifies single recordings."""
+"""Uses what was trained: scores whole recordings, each encoded once for all learners, and classifies single ones."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from bench.accuracy.evaluation.metrics import Summary, summarise
 from bench.accuracy.evaluation.predictions import Predictions, write_predictions
 from bench.accuracy.evaluation.scoring import predict
 from bench.accuracy.inputs.features import SpeechFeatures, TextFeatures, open_encoders
+from bench.accuracy.inputs.feed import Feed, Inputs
 from bench.accuracy.run import Run
 from bench.accuracy.training.computing import choose_precision, start_accelerator
 from bench.accuracy.training.implementations import choose_implementation
@@ -28,7 +29,7 @@ from mixers.support.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A run that is ready for use: its encoders, and every learner with its best weights."""
+    """A run that is ready for use: its encoders, and its learners with their best weights, dealt to the processes."""
 
     run: Run
     folder: Path
@@ -88,14 +89,16 @@ def open_run(folder: Path, *, device: str) -> Trained:
     accelerator = start_accelerator(device)
     speech, text = open_encoders(run, device=str(accelerator.device))
     learners = []
-    for config, seed in run.models():
+    for number, (config, seed) in enumerate(run.models()):
+        if number % accelerator.num_processes != accelerator.process_index:
+            continue
         learner = Learner(
             config,
             seed=seed,
             learning_rate=run.learning_rate,
             precision=run.precision,
             class_weights=None,
-            accelerator=accelerator,
+            device=accelerator.device,
         )
         path = folder / learner.name / "best.safetensors"
         weights = read_tensors(path)
@@ -135,6 +138,7 @@ def evaluate(
     splits: Sequence[str],
     *,
     workers: int,
+    done: Callable[[int], None] = lambda _: None,
     checks: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Iterator[SplitStarted | LearnerScored]:
     """Predict splits, and write predictions and scores into the run's folder.
@@ -144,6 +148,7 @@ def evaluate(
         corpus: Any release with the run's classes.
         splits: The splits to predict.
         workers: Additional processes that read audio.
+        done: Called with the number of utterances of a split that are predicted so far.
         checks: What each split shares with training, for its utterances.json; None if it was not checked.
 
     Raises:
@@ -155,25 +160,24 @@ def evaluate(
     for split, utterances in {split: corpus.split(split) for split in splits}.items():
         left_out = [each for each in corpus.left_out if each.split == split]
         yield SplitStarted(split=split, used=len(utterances), left_out=len(left_out))
-        if trained.text is not None:
-            trained.text.prepare([each.text for each in utterances])
+        feed = Feed(
+            utterances,
+            classes=corpus.classes,
+            encoders=(trained.speech, trained.text),
+            accelerator=trained.accelerator,
+            workers=workers,
+        )
         with autotuning.compiling_side_by_side(settling=True):
-            found = predict(
-                trained.learners,
-                utterances,
-                classes=corpus.classes,
-                speech=trained.speech,
-                text=trained.text,
-                accelerator=trained.accelerator,
-                workers=workers,
-            )
+            found = predict(trained.learners, feed, feed.batches(), accelerator=trained.accelerator, done=done)
+        if not trained.accelerator.is_main_process:
+            continue
         output = trained.folder / "evaluation" / split
         try:
             output.mkdir(parents=True, exist_ok=True)
             check = (checks or {}).get(split)
             _write_utterances(corpus, split, used=len(utterances), check=check, path=output / "utterances.json")
-            for name, probabilities in found.items():
-                summary = _write(utterances, probabilities, corpus.classes, output / name)
+            for name in (f"{config.mixer}-{seed}" for config, seed in trained.run.models()):
+                summary = _write(utterances, found[name], corpus.classes, output / name)
                 yield LearnerScored(split=split, learner=name, stem=output / name, summary=summary)
         except OSError as error:
             raise UserError(f"{output} cannot be written: {error.strerror}", hint="Is the disk full?") from None
@@ -190,9 +194,11 @@ def classify(trained: Trained, recording: Path, text: str) -> dict[str, dict[str
     if trained.text is not None:
         trained.text.prepare([text])
         tokens = trained.text([text])[0].to(features.device)
+    unknown = torch.zeros(1, dtype=torch.long, device=features.device)
+    inputs = Inputs(speech=features, text=tokens, text_mask=None, labels=unknown)
     with autotuning.compiling_side_by_side(settling=True):
         return {
-            learner.name: dict(zip(trained.run.classes, learner.predict(features, tokens)[0].tolist(), strict=True))
+            learner.name: dict(zip(trained.run.classes, learner.predict(inputs)[0].tolist(), strict=True))
             for learner in trained.learners
         }
 

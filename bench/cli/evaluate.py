@@ -1,18 +1,20 @@
 """The commands that use what was trained: evaluate, predict and table."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli.accuracy_options import CORPUS, DEMONSTRATION, WORKERS, Device, Fold, MissingText, Run, Workers
-from bench.cli.app import app
+from bench.cli.app import app, new_progress
 from bench.cli.parsing import split_names
 from mixers.support.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, TaskID
 
     from bench.accuracy.corpora.base import Corpus
     from bench.accuracy.evaluation.overlap import Treatment
@@ -148,16 +150,22 @@ def evaluate_run(
     if trained.run.demo:
         console.print(DEMONSTRATION, style="bold yellow")
     console.print(_facts(trained.run), highlight=False)
-    with console.status("") as status:
-        for event in scoring(trained, corpus, splits, workers=workers, checks=checks):
+    with new_progress(console) as progress:
+        task = progress.add_task("", total=None)
+        done = partial(_show_done, progress, task)
+        for event in scoring(trained, corpus, splits, workers=workers, done=done, checks=checks):
             if isinstance(event, SplitStarted):
                 total = event.used + event.left_out
                 line = f"{event.split}: {total} utterances, {event.used} used, {event.left_out} left out"
                 console.print(line, highlight=False)
-                status.update(f"Predicting {event.split}")
+                progress.reset(task, total=event.used, description=event.split)
             else:
                 _write_confusion(event, trained.run)
                 _show_scores(event, console)
+
+
+def _show_done(progress: "Progress", task: "TaskID", count: int) -> None:
+    progress.update(task, completed=count)
 
 
 def _facts(run: "TrainedRun") -> str:

@@ -13,3 +13,15 @@ def split_names(text: str) -> tuple[str, ...]:
     if not all(names):
         raise UserError(f"a name is missing in {text!r}", hint="Separate the names by single commas: a,b")
     return names
+
+
+def parse_number(text: str, option: str, *, or_else: str) -> float:
+    """Return the number that an option gives.
+
+    Raises:
+        UserError: It is none; `or_else` is what the option takes besides numbers.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"{option} {text} is no number", hint=f"Give a number such as 5.5, or {or_else}.") from None

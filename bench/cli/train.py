@@ -21,7 +21,7 @@ from bench.cli.accuracy_options import (
     Workers,
 )
 from bench.cli.app import app, check_alone, is_given, new_progress
-from bench.cli.parsing import split_names
+from bench.cli.parsing import parse_number, split_names
 from bench.files import resume_command
 from mixers.support.errors import UserError
 
@@ -38,6 +38,8 @@ _LAYER = "The speech encoder's layer: its number, last, or weighted, a trained s
 _PRESET = "matched: the paper's text, and its code where it is silent; released: its code; see --explain."
 _DIRECTION = f"{DIRECTION}; default: alternating in matched, paper in released; see --explain."
 _EXPLAIN = "Print how the presets and directions differ and where each part comes from, and exit."
+_CROP = "Seconds of each training utterance; whole: recordings as they are, encoded once if their features fit."
+_SHARED_DATA = "Give all seeds the same crops in the same order, which encodes once for all; default: each its own."
 _DEMO = "Use a synthetic corpus and small encoders: the whole path in minutes."
 
 Corpus = Annotated[str | None, typer.Option(help=CORPUS, show_default=False)]
@@ -63,8 +65,9 @@ def train(
     epochs: Annotated[int, typer.Option(help="Passes through the training set.", min=1)] = 20,
     batch: Annotated[int, typer.Option(help="Utterances in one step, over all GPUs.", min=1)] = 32,
     learning_rate: Annotated[float, typer.Option(help="The learning rate at the beginning.")] = 1e-4,
-    crop: Annotated[float, typer.Option(help="Seconds of each training utterance.")] = 5.5,
-    data_seed: Annotated[int, typer.Option(help="Seed of crops and order, the same for all mixers and seeds.")] = 0,
+    crop: Annotated[str, typer.Option(help=_CROP)] = "5.5",
+    data_seed: Annotated[int, typer.Option(help="Seed of crops and order, with that of each model.")] = 0,
+    shared_data: Annotated[bool, typer.Option("--shared-data", help=_SHARED_DATA)] = False,
     precision: Precision = None,
     missing_text: MissingText = "error",
     workers: Workers = WORKERS,
@@ -75,7 +78,7 @@ def train(
     explain: Annotated[bool, typer.Option("--explain", help=_EXPLAIN)] = False,
     demo: Annotated[bool, typer.Option("--demo", help=_DEMO)] = False,
 ) -> None:
-    """Train the full model with every mixer and seed; each batch passes the frozen encoders once for all of them."""
+    """Train the full model with every mixer and seed; all mixers of a seed share one pass of the frozen encoders."""
     from bench.accuracy.parts import choose_layer
     from bench.accuracy.run import choose_direction, choose_preset
 
@@ -111,8 +114,9 @@ def train(
             epochs=epochs,
             batch=batch,
             learning_rate=learning_rate,
-            crop_seconds=crop,
+            crop_seconds=None if crop == "whole" else parse_number(crop, "--crop", or_else="whole"),
             data_seed=data_seed,
+            shared_data=shared_data,
             missing_text="empty" if no_text else missing_text,
         )
         events = training.train(request, folder, precision=precision, resources=resources)
@@ -154,6 +158,7 @@ def _show(events: "Iterator[Event]", folder: Path, resources: "Resources", *, de
         )
         if is_main:
             write_table([finished.folder], finished.folder / "table")
+    resources.accelerator.end_training()
 
 
 def _follow(events: "Iterator[Event]", console: "Console") -> "Finished":

@@ -81,6 +81,7 @@ def make_run(corpus: Corpus, encoder_folders: tuple[Path, Path]) -> Callable[...
             "mixers": ("sa/sdpa", "retnet/reference"),
             "seeds": (0,),
             "data_seed": 0,
+            "shared_data": False,
             "epochs": 2,
             "batch": 4,
             "learning_rate": 1e-4,

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate import Accelerator
 
 import mixers
-from bench.accuracy.inputs.batches import Inputs
+from bench.accuracy.inputs.feed import Inputs
 from bench.accuracy.inputs.random_encoders import WIDTH
 from bench.accuracy.run import Direction, ModelConfig
 from bench.accuracy.training.compiling import compiling_ahead
 from bench.accuracy.training.implementations import choose_implementation
 from bench.accuracy.training.learner import Learner
+from bench.accuracy.training.replay import Stage
 from bench.efficiency import isolation
 from mixers.autotuning import compiling_side_by_side
 
@@ -39,9 +39,8 @@ def losses(mixer: str, precision: str, width: int = 1024, direction: Direction =
         classifier_layers=5,
         direction=direction,
     )
-    accelerator = Accelerator()
     learner = Learner(
-        config, seed=0, learning_rate=1e-4, precision=precision, class_weights=None, accelerator=accelerator
+        config, seed=0, learning_rate=1e-4, precision=precision, class_weights=None, device=torch.device("cuda")
     )
     for module in learner.model.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -111,9 +110,10 @@ def assert_they_learn_alike(one: Learner, plain: Learner, *, tokens: Sequence[in
     """Over batches with texts of so many tokens, the second one without graphs."""
     plain._replayed = None
     generator = torch.Generator().manual_seed(0)
+    stage = Stage()
     with compiling_side_by_side(settling=True):
         for step, size in enumerate(tokens):
-            inputs = batch_of(size, generator)
+            inputs = stage(batch_of(size, generator))
             first, second = (each.step(inputs, moment=str(step)) for each in (one, plain))
             assert torch.equal(first, second), step
     for left, right in zip(one.model.parameters(), plain.model.parameters(), strict=True):
@@ -135,7 +135,7 @@ def learner(mixer: str, *, precision: str, direction: Direction = "alternating")
         direction=direction,
     )
     return Learner(
-        config, seed=0, learning_rate=1e-4, precision=precision, class_weights=None, accelerator=Accelerator()
+        config, seed=0, learning_rate=1e-4, precision=precision, class_weights=None, device=torch.device("cuda")
     )
 
 

@@ -1,6 +1,6 @@
-"""Predicts whole files, one at a time; each is encoded once for all mixers and seeds."""
+"""Predicts whole recordings in batches of similar length; each is encoded once for all mixers and seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -9,9 +9,7 @@ from accelerate.utils import gather_object
 from jaxtyping import Float
 from torch import Tensor
 
-from bench.accuracy.corpora.base import Utterance
-from bench.accuracy.inputs.batches import WholeFiles, load
-from bench.accuracy.inputs.features import SpeechFeatures, TextFeatures
+from bench.accuracy.inputs.feed import Feed, Inputs
 
 
 class Classifier(Protocol):
@@ -21,34 +19,41 @@ class Classifier(Protocol):
     def name(self) -> str:
         """The mixer and seed: ``kda-0``."""
 
-    def predict(self, speech: Float[Tensor, "B *Z M D"], text: Float[Tensor, "B N D"] | None) -> Float[Tensor, "B C"]:
+    def predict(self, inputs: Inputs) -> Float[Tensor, "B C"]:
         """Return the probability of each class, in float32."""
 
 
 def predict(
     learners: Sequence[Classifier],
-    utterances: Sequence[Utterance],
+    feed: Feed,
+    batches: Sequence[Sequence[int]],
     *,
-    classes: Sequence[str],
-    speech: SpeechFeatures,
-    text: TextFeatures | None,
     accelerator: Accelerator,
-    workers: int,
+    done: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Float[Tensor, "utterances C"]]:
-    """Return the probabilities of each learner, in the order of the utterances.
+    """Return the probabilities of the learners of all processes, in the order of the utterances.
 
-    Each file is encoded once for all learners. Several processes share the files.
+    Args:
+        learners: Those of this process.
+        feed: The utterances, as whole recordings.
+        batches: All of them, each once: `Feed.batches`.
+        accelerator: Its processes share the encoding.
+        done: Called with the number of utterances predicted so far.
 
     Raises:
-        UserError: A recording cannot be read.
+        UserError: A recording cannot be read, or its features are not finite.
     """
-    own_utterances = utterances[accelerator.process_index :: accelerator.num_processes]
-    found: list[tuple[int, list[list[float]]]] = []
-    for number, batch in enumerate(load(WholeFiles(own_utterances), None, classes=classes, workers=workers)):
-        features = speech(batch.waveforms, batch.names)
-        tokens = None if text is None else text(batch.texts)[0].to(accelerator.device)
-        rows = torch.cat([learner.predict(features, tokens) for learner in learners])  # (learners, C)
-        found.append((number * accelerator.num_processes + accelerator.process_index, rows.tolist()))
-    gathered = sorted(gather_object(found)) if accelerator.num_processes > 1 else found
-    table = torch.tensor([rows for _, rows in gathered])  # (utterances, learners, C)
-    return {learner.name: table[:, column] for column, learner in enumerate(learners)}
+    found: list[Tensor] = []
+    count = 0
+    for batch, inputs in zip(batches, feed([("", batch) for batch in batches]), strict=True):
+        found += [torch.stack([learner.predict(inputs) for learner in learners])] if learners else []
+        count += len(batch)
+        done(count)
+    order = torch.tensor([index for batch in batches for index in batch]).argsort()
+    own = {}
+    if learners:
+        table = torch.cat(found, dim=1).cpu()[:, order]  # (learners, utterances, C); the host waits only here
+        own = {learner.name: rows for learner, rows in zip(learners, table, strict=True)}
+    if accelerator.num_processes == 1:
+        return own
+    return {name: rows for each in gather_object([own]) for name, rows in each.items()}

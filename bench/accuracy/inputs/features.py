@@ -53,30 +53,63 @@ class SpeechFeatures:
         self.width = encoder.width
         self.num_layers = encoder.num_layers
 
+    @property
+    def bytes_per_frame(self) -> int:
+        """What the features of one frame take in memory."""
+        layers = self.num_layers if self._layer == "all" else 1
+        return layers * self.width * next(self._encoder.model.parameters()).element_size()
+
     def frames(self, samples: int) -> int:
         """Return the frames M of a waveform of 400 samples or more."""
         return self._encoder.frames(samples)
 
+    @property
+    def hears_padding(self) -> bool:
+        """As of `SpeechEncoder`: whether only equally long waveforms may share a batch."""
+        return self._encoder.hears_padding
+
     @torch.no_grad()
-    def __call__(self, waveforms: Float[Tensor, "B samples"], names: Sequence[str]) -> Float[Tensor, "B *Z M D"]:
+    def __call__(
+        self, waveforms: Float[Tensor, "B samples"], names: Sequence[str], lengths: Sequence[int] | None = None
+    ) -> Float[Tensor, "B *Z M D"]:
         """Return the features, on the encoder's device and in its precision.
 
         Args:
-            waveforms: At 16 kHz; full scale is 1; at least 400 samples.
+            waveforms: At 16 kHz; full scale is 1; at least 400 samples; zeros behind shorter ones.
             names: The names of the utterances, for messages.
+            lengths: The samples of each without those zeros; None if there are none. Frames of padding hold no defined
+                values, and the other frames what the waveform gives alone.
 
         Raises:
             UserError: An utterance's features are not finite.
         """
         device = next(self._encoder.model.parameters()).device
         waveforms = waveforms.to(device, torch.float32, non_blocking=True)
+        mask = None if lengths is None else real(lengths, waveforms.shape[1], device=device)
         if self._scale is not None:
             waveforms = (waveforms - self._scale.mean) / self._scale.deviation
         elif self._encoder.normalises:
-            waveforms = torch.stack([normalise(waveform) for waveform in waveforms])
-        features = self._encoder.encode(waveforms, layer=self._layer)  # (B, M, D), or (B, Z, M, D) of all layers
+            waveforms = _normalise(waveforms, lengths)
+        if mask is not None:
+            waveforms = waveforms * mask
+        features = self._encoder.encode(waveforms, layer=self._layer, mask=mask)  # (B, M, D), or (B, Z, M, D)
         _check_finite(features, names, self._encoder.name)
         return features
+
+
+def real(lengths: Sequence[int], size: int, *, device: torch.device) -> Bool[Tensor, "B size"]:
+    """Return a mask of what is real in sequences that are padded to one size."""
+    return torch.arange(size, device=device) < torch.tensor(lengths).to(device, non_blocking=True)[:, None]
+
+
+def _normalise(waveforms: Float[Tensor, "B samples"], lengths: Sequence[int] | None) -> Float[Tensor, "B samples"]:
+    """Bring the real samples of each waveform to zero mean and unit variance."""
+    if lengths is None:
+        return torch.stack([normalise(waveform) for waveform in waveforms])
+    out = torch.zeros_like(waveforms)
+    for row, waveform, length in zip(out, waveforms, lengths, strict=True):
+        row[:length] = normalise(waveform[:length])
+    return out
 
 
 class TextFeatures:

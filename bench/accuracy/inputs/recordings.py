@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from bench.accuracy.corpora.base import Utterance
 from bench.accuracy.run import WaveformScale
-from bench.audio import read_encodable, read_recording
+from bench.audio import read_encodable, read_recording, samples_at_16_khz
 from mixers.support.errors import UserError
 
 Result = TypeVar("Result")
@@ -34,6 +34,11 @@ def waveform_scale(utterances: Sequence[Utterance]) -> WaveformScale:
     if not variance > 0:
         raise UserError("the training set is silent", hint="Check it with `sbench corpus`.")
     return WaveformScale(mean=mean, deviation=variance**0.5)
+
+
+def lengths_of(utterances: Sequence[Utterance]) -> list[int]:
+    """Return the samples of each recording at 16 kHz, as its header states; 0 if it cannot be read."""
+    return _of_each(utterances, samples_at_16_khz)
 
 
 def _sums(path: Path) -> tuple[int, float, float]:

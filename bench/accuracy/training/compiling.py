@@ -34,6 +34,7 @@ def compiling_ahead(
     batch: int,
     frames: int,
     text: bool,
+    whole: bool = False,
     device: torch.device,
 ) -> Iterator[None]:
     """Compile the kernels of these classifiers' training during the `with` block; on a CPU do nothing.
@@ -47,6 +48,7 @@ def compiling_ahead(
         batch: Utterances in a step.
         frames: Frames of speech of each utterance.
         text: Whether text follows the speech.
+        whole: Whether recordings are whole, so that the speech is padded.
         device: The device of the training.
     """
     if device.type != "cuda" or not configs:
@@ -58,14 +60,19 @@ def compiling_ahead(
     workers = max(1, min(len(work), len(os.sched_getaffinity(0)), room))
     with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool:
         size = batch, frames, _TOKENS if text else 0
-        futures = [pool.submit(step_once, *each, products=products, size=size, device=str(device)) for each in work]
+        futures = [
+            pool.submit(step_once, *each, products=products, size=size, whole=whole, device=str(device))
+            for each in work
+        ]
         yield
         for future in futures:
             with contextlib.suppress(RuntimeError, BrokenProcessPool):
                 future.result()
 
 
-def step_once(config: ModelConfig, precision: str, *, products: str, size: tuple[int, int, int], device: str) -> None:
+def step_once(
+    config: ModelConfig, precision: str, *, products: str, size: tuple[int, int, int], whole: bool, device: str
+) -> None:
     """Run a classifier forward and backward on random features; `size` is B, M and N."""
     use_precision(products)
     batch, frames, tokens = size
@@ -75,9 +82,10 @@ def step_once(config: ModelConfig, precision: str, *, products: str, size: tuple
         torch.randn(*shape, config.width, device=device, dtype=DTYPES[precision])
         for shape in ([batch, *layers, frames], [batch, tokens])
     )
-    mask = (torch.arange(tokens, device=device) < tokens / 2).expand(batch, -1)
+    masks = [(torch.arange(each, device=device) < each / 2).expand(batch, -1) for each in (frames, tokens)]
+    speech_mask, text_mask = masks[0] if whole else None, masks[1]
     autocast = torch.autocast(device.partition(":")[0], dtype=torch.bfloat16, enabled=precision == "bfloat16")
     with autotuning.compiling_side_by_side(settling=True):
         with autocast:
-            logits = model(speech, text, mask) if tokens else model(speech)
+            logits = model(speech, *((text, text_mask) if tokens else (None, None)), speech_mask)
         logits.float().sum().backward()

@@ -1,5 +1,6 @@
 """How the processes of a training compute: precision, device, and the folder that they share."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,12 +53,14 @@ def start_accelerator(device: str) -> Accelerator:
     """
     if device != "cpu":
         torch.set_num_threads(1)
-    return Accelerator(
-        cpu=device == "cpu",
-        mixed_precision="no",
-        dynamo_backend="no",
-        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "OMP_NUM_THREADS")  # several processes on a CPU share its cores, it says
+        return Accelerator(
+            cpu=device == "cpu",
+            mixed_precision="no",
+            dynamo_backend="no",
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        )
 
 
 def share_folder(folder: Path, accelerator: Accelerator) -> Path:

@@ -49,6 +49,7 @@ def prepare_demonstration(
         learning_rate=5e-4,
         crop_seconds=2.0,
         data_seed=0,
+        shared_data=False,
         missing_text="error",
         demo=True,
     )

@@ -115,8 +115,14 @@ DIFFERENCES: tuple[Part, ...] = (
         released="the same; the paper's code evaluates every 2,000 steps and halves after 2 evaluations",
     ),
     Part(
+        name="order and crops",
+        matched="each seed draws its own; the text says nothing of seeds",
+        source="ours",
+        released=_SAME,
+    ),
+    Part(
         name="scoring",
-        matched="whole files, one at a time",
+        matched="whole files, in batches whose padding no model sees",
         source="text",
         released=_SAME,
     ),
@@ -127,7 +133,7 @@ MOVES: tuple[str, ...] = (
     "It scores the test sets on random crops of 5.5 s. Here every split is scored on whole files, as the text says.",
     "It leaves the frozen encoders in training mode, so their dropout is on. Here it is off.",
     "The mixer and the pooling see the padding of the text. Here it is hidden from them.",
-    "On four GPUs, each gets the same batches. Here each gets its share of every batch.",
+    "On four GPUs, each gets the same batches. Here they share the encoding of every batch.",
     "It does not normalise by the training set, as the text says. Here matched does, and released does not.",
     "It trains the sum of layers and the layer norms, as do both presets here. The text counts neither as trained.",
 )

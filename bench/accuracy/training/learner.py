@@ -6,7 +6,6 @@ learners do not change the result, and neither does an interruption.
 
 import json
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,14 +13,13 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from accelerate import Accelerator
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.accuracy.inputs.batches import Inputs
+from bench.accuracy.inputs.feed import Inputs
 from bench.accuracy.run import ModelConfig
-from bench.accuracy.training.model import EmotionModel, build
+from bench.accuracy.training.model import build
 from bench.accuracy.training.replay import Gradients, Replayed
 from bench.files import write_atomically
 from mixers.support.errors import UserError
@@ -58,9 +56,9 @@ class Learner:
         learning_rate: float,
         precision: str,
         class_weights: Float[Tensor, " C"] | None,
-        accelerator: Accelerator,
+        device: torch.device,
     ) -> None:
-        """Build it with seeded weights, on the accelerator's device.
+        """Build it with seeded weights.
 
         Args:
             config: The configuration of the classifier.
@@ -68,31 +66,21 @@ class Learner:
             learning_rate: At the beginning.
             precision: ``bfloat16`` (bfloat16 products, float32 weights) or ``float32``.
             class_weights: The weights of the classes in the loss; None for equal weights.
-            accelerator: Distributes the work over its processes.
+            device: Where it computes.
         """
         self.name = f"{config.mixer}-{seed}"
         self.config = config
         self.seed = seed
         self.progress = Progress()
-        self._accelerator = accelerator
-        self._autocast = partial(
-            torch.autocast, accelerator.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"
-        )
-        self._weights = None if class_weights is None else class_weights.to(accelerator.device)
-        model = build(config, seed=seed)
-        on_gpu = accelerator.device.type == "cuda"
+        self._autocast = partial(torch.autocast, device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+        self._weights = None if class_weights is None else class_weights.to(device)
+        self.model = build(config, seed=seed).to(device)
+        on_gpu = device.type == "cuda"
         # On a GPU, fused saves the host hundreds of launches a step.
-        optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=on_gpu)
-        self._model, self._optimizer = accelerator.prepare(model, optimizer)
-        # With several processes, gradients are averaged during the backward pass, which no graph here captures.
-        one_process = accelerator.num_processes == 1
-        self._replayed = Replayed(self.name) if on_gpu and one_process else None
-
-    @property
-    def model(self) -> EmotionModel:
-        """The classifier itself, without the accelerator's wrapper."""
-        model: EmotionModel = self._accelerator.unwrap_model(self._model)
-        return model
+        self._optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=on_gpu
+        )
+        self._replayed = Replayed(self.name) if on_gpu else None
 
     @property
     def learning_rate(self) -> float:
@@ -103,55 +91,35 @@ class Learner:
         """Take one optimiser step and return the loss before it.
 
         Args:
-            inputs: Features and labels; each process has its share.
+            inputs: Features and labels.
             moment: The name of the step. Dropout depends only on it and the seed.
-
-        Raises:
-            UserError: The loss is not finite.
         """
-        process = self._accelerator.process_index
-        torch.manual_seed(random.Random(f"{self.seed}/{moment}/{process}").getrandbits(63))
-        self._model.train()
-        if self._replayed is None:
-            loss = self._forward(inputs)
-            self._accelerator.backward(loss)
-        else:
-            loss, gradients = self._replayed(self._differentiate, inputs)
-            for parameter, gradient in zip(self._model.parameters(), gradients, strict=True):
-                parameter.grad = gradient
+        torch.manual_seed(random.Random(f"{self.seed}/{moment}").getrandbits(63))
+        self.model.train()
+        run = self._differentiate if self._replayed is None else partial(self._replayed, self._differentiate)
+        loss, gradients = run(inputs)
+        for parameter, gradient in zip(self.model.parameters(), gradients, strict=True):
+            parameter.grad = gradient
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-        return loss.detach().clone()
+        return loss.clone()
 
-    def _forward(self, inputs: Inputs) -> Tensor:
-        """Return the loss."""
+    def _forward(self, inputs: Inputs) -> Float[Tensor, "B C"]:
+        """Return the logits, in float32."""
         with self._autocast():
-            logits = self._model(inputs.speech, inputs.text, inputs.text_mask)
-        return self._loss(logits.float(), inputs.labels)
+            logits: Tensor = self.model(inputs.speech, inputs.text, inputs.text_mask, inputs.speech_mask)
+        return logits.float()
 
     def _differentiate(self, inputs: Inputs) -> tuple[Tensor, Gradients]:
         """Return the loss and the gradients of all parameters; None for parameters that the loss does not depend on."""
-        loss = self._forward(inputs)
-        return loss.detach(), torch.autograd.grad(loss, list(self._model.parameters()), allow_unused=True)
-
-    def check(self, losses: Mapping[str, float], *, epoch: int) -> None:
-        """Check that the loss has not diverged.
-
-        Raises:
-            UserError: The loss is not finite.
-        """
-        loss = losses[self.name]
-        if not loss < float("inf"):
-            hint = "Begin a new run with a lower --learning-rate, in --precision float32, or without this mixer."
-            raise UserError(f"the loss of {self.name} is {loss} in epoch {epoch + 1}", hint=hint)
+        loss = F.cross_entropy(self._forward(inputs), inputs.labels, weight=self._weights)  # a weighted mean
+        return loss.detach(), torch.autograd.grad(loss, list(self.model.parameters()), allow_unused=True)
 
     @torch.no_grad()
-    def predict(self, speech: Float[Tensor, "B *Z M D"], text: Float[Tensor, "B N D"] | None) -> Float[Tensor, "B C"]:
+    def predict(self, inputs: Inputs) -> Float[Tensor, "B C"]:
         """Return the probability of each class, in float32."""
         self.model.eval()
-        with self._autocast():
-            logits: Tensor = self.model(speech, text)
-        return logits.float().softmax(-1)
+        return self._forward(inputs).softmax(-1)
 
     def record_score(self, score: float, *, epoch: int) -> bool:
         """Record a macro-F on the development set; halve the learning rate after `PATIENCE` epochs without a better.
@@ -221,17 +189,6 @@ class Learner:
             ) from None
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-
-    def _loss(self, logits: Float[Tensor, "B C"], labels: Int[Tensor, " B"]) -> Tensor:
-        """Return this process's share of the class-weighted mean over the utterances of all processes.
-
-        Gradients are averaged over processes, so the share is multiplied by their number.
-        """
-        total = F.cross_entropy(logits, labels, weight=self._weights, reduction="sum")
-        weight = torch.ones_like(labels, dtype=logits.dtype) if self._weights is None else self._weights[labels]
-        total_weight: Tensor = self._accelerator.reduce(weight.sum(), reduction="sum")
-        share: Tensor = total * self._accelerator.num_processes / total_weight
-        return share
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

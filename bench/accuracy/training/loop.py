@@ -1,4 +1,4 @@
-"""Trains many learners on one pass of the encoders: each batch is encoded once, and every learner takes a step on it.
+"""The epochs of a run: its steps, the scores on the development set, and its files.
 
 A killed run resumes from its last checkpoint and gives the same result as an uninterrupted one. Order and crops depend
 only on seed and epoch, dropout only on seed and step, and nothing else is random.
@@ -12,19 +12,21 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from jaxtyping import Float
 from torch import Tensor
 
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, Utterance
 from bench.accuracy.evaluation.metrics import macro_f
 from bench.accuracy.evaluation.scoring import predict
-from bench.accuracy.inputs.batches import Crops, Inputs, Order, encode, load
 from bench.accuracy.inputs.features import SpeechFeatures, TextFeatures
+from bench.accuracy.inputs.feed import Feed
 from bench.accuracy.run import Run
 from bench.accuracy.training import checkpoints
 from bench.accuracy.training.checkpoints import Place
 from bench.accuracy.training.events import Scored, Stepped
 from bench.accuracy.training.learner import Learner
+from bench.accuracy.training.steps import Steps, build_learners, gather, groups
 from bench.files import resume_command, write_atomically
 from mixers.support.errors import UserError
 
@@ -66,25 +68,18 @@ class Training:
         self._train = corpus.split(TRAIN)
         self._development = corpus.split(DEVELOPMENT)
         weights = class_weights(self._train, corpus.classes) if run.class_weights else None
-        self.learners = [
-            Learner(
-                config,
-                seed=seed,
-                learning_rate=run.learning_rate,
-                precision=run.precision,
-                class_weights=weights,
-                accelerator=accelerator,
-            )
-            for config, seed in run.models()
-        ]
+        self._learners = build_learners(run, class_weights=weights, precision=run.precision, accelerator=accelerator)
+        self._groups = groups(run, self._learners)
+        self._names = [f"{config.mixer}-{seed}" for config, seed in run.models()]
         self._begin = checkpoints.last_place(folder)
         if self._begin != checkpoints.BEGINNING:
-            for learner in self.learners:
+            for learner in self._learners:
                 learner.load(checkpoints.checkpoint(self._begin, folder))
         if accelerator.is_main_process:
             with self._writing():
                 checkpoints.remove_metrics_after(self._begin, folder)
         self._epoch_steps = len(self._train) // run.batch
+        self._rates = self._learning_rates()
 
     @property
     def total_steps(self) -> int:
@@ -102,77 +97,72 @@ class Training:
         Raises:
             UserError: A loss is not finite, audio cannot be read, or a file cannot be written.
         """
-        if self._text is not None:
-            self._text.prepare([each.text for each in (*self._train, *self._development)])
+        train = self._feed(self._train, crop_seconds=self._run.crop_seconds)
+        steps = Steps(self._groups, train, count=len(self._train), batch=self._run.batch)
+        development = self._feed(self._development, crop_seconds=None)
         for epoch in range(self._begin.epoch, self._run.epochs):
             first = self._begin.step if epoch == self._begin.epoch else 0
-            yield from self._epoch(epoch, first)
-            yield self._score(epoch)
+            yield from self._epoch(steps, epoch, first)
+            yield self._score(development, epoch)
             self._save_checkpoint(Place(epoch=epoch + 1, step=0))
 
-    def _epoch(self, epoch: int, first: int) -> Iterator[Stepped]:
-        run, accelerator = self._run, self._accelerator
-        crops = Crops(self._train, seconds=run.crop_seconds, seed=run.data_seed, epoch=epoch)
-        order = Order(
-            len(self._train),
-            batch=run.batch,
-            seed=run.data_seed,
-            epoch=epoch,
-            rank=accelerator.process_index,
-            world=accelerator.num_processes,
+    def _feed(self, utterances: Sequence[Utterance], *, crop_seconds: float | None) -> Feed:
+        return Feed(
+            utterances,
+            classes=self._corpus.classes,
+            encoders=(self._speech, self._text),
+            accelerator=self._accelerator,
+            workers=self._workers,
+            crop_seconds=crop_seconds,
+            keep=True,
         )
-        order.skip(first)
-        loader = load(crops, order, classes=self._corpus.classes, workers=self._workers)
-        for step, batch in enumerate(loader, start=first):
-            inputs = encode(batch, speech=self._speech, text=self._text, device=accelerator.device)
-            losses = self._step(inputs, moment=f"{epoch}/{step}")
-            for learner in self.learners:
-                learner.check(losses, epoch=epoch)
+
+    def _epoch(self, steps: Steps, epoch: int, first: int) -> Iterator[Stepped]:
+        for step, own in enumerate(steps.epoch(epoch, first=first), start=first):
+            losses = gather(own, names=self._names, accelerator=self._accelerator)
+            _check(losses, epoch=epoch)
             place = Place(epoch=epoch, step=step + 1)
-            rates = {learner.name: learner.learning_rate for learner in self.learners}
-            self._append_metrics(place, {"loss": losses, "learning_rate": rates})
+            self._append_metrics(place, {"loss": losses, "learning_rate": self._rates})
             yield Stepped(place=place, done_steps=self._done(place), losses=losses)
             if place.step % self._checkpoint_steps == 0 and place.step < self._epoch_steps:
                 self._save_checkpoint(place)
 
-    def _step(self, inputs: Inputs, *, moment: str) -> dict[str, float]:
-        """Take a step with every learner and return its loss, averaged over all processes."""
-        losses = torch.stack([learner.step(inputs, moment=moment) for learner in self.learners])
-        losses = self._accelerator.reduce(losses, reduction="mean")  # one transfer for all
-        return dict(zip((learner.name for learner in self.learners), losses.tolist(), strict=True))
-
-    def _score(self, epoch: int) -> Scored:
-        found = predict(
-            self.learners,
-            self._development,
-            classes=self._corpus.classes,
-            speech=self._speech,
-            text=self._text,
-            accelerator=self._accelerator,
-            workers=self._workers,
-        )
+    def _score(self, development: Feed, epoch: int) -> Scored:
+        found = predict(self._learners, development, development.batches(), accelerator=self._accelerator)
         classes = self._corpus.classes
         labels = [classes.index(each.label) for each in self._development]
         every = range(len(classes))
-        scores = {name: macro_f(labels, each.argmax(-1).tolist(), classes=every) for name, each in found.items()}
-        better = tuple(each.name for each in self.learners if each.record_score(scores[each.name], epoch=epoch))
-        if self._accelerator.is_main_process:
-            with self._writing():
-                for learner in self.learners:
-                    if learner.name in better:
-                        _save_best(learner, self._folder / learner.name)
+        scores = {name: macro_f(labels, found[name].argmax(-1).tolist(), classes=every) for name in self._names}
+        own = [each for each in self._learners if each.record_score(scores[each.name], epoch=epoch)]
+        with self._writing():
+            for learner in own:
+                _save_best(learner, self._folder / learner.name)
+        better = {learner.name for learner in own}
+        if self._accelerator.num_processes > 1:
+            better = set().union(*gather_object([better]))
+        self._rates = self._learning_rates()
         place = Place(epoch=epoch + 1, step=0)
         self._append_metrics(place, {"development_macro_f": scores})
-        return Scored(epoch=epoch, done_steps=self._done(place), scores=scores, better=better)
+        in_order = tuple(name for name in self._names if name in better)
+        return Scored(epoch=epoch, done_steps=self._done(place), scores=scores, better=in_order)
+
+    def _learning_rates(self) -> dict[str, float]:
+        """Return the learning rate of the learners of all processes."""
+        own = {learner.name: learner.learning_rate for learner in self._learners}
+        every = gather_object([own]) if self._accelerator.num_processes > 1 else [own]
+        found = {name: rate for each in every for name, rate in each.items()}
+        return {name: found[name] for name in self._names}
 
     def _save_checkpoint(self, place: Place) -> None:
         """Write a checkpoint, then make it the one to resume from."""
+        folder = checkpoints.checkpoint(place, self._folder)
+        with self._writing():
+            folder.mkdir(exist_ok=True)
+            for learner in self._learners:
+                learner.save(folder)
+        self._accelerator.wait_for_everyone()
         if self._accelerator.is_main_process:
             with self._writing():
-                folder = checkpoints.checkpoint(place, self._folder)
-                folder.mkdir(exist_ok=True)
-                for learner in self.learners:
-                    learner.save(folder)
                 checkpoints.save_place(place, self._folder)
         self._accelerator.wait_for_everyone()
 
@@ -193,6 +183,18 @@ class Training:
         except OSError as error:
             hint = f"Free some space, then continue with: {resume_command('train', self._folder)}"
             raise UserError(f"{self._folder} cannot be written: {error.strerror}", hint=hint) from None
+
+
+def _check(losses: Mapping[str, float], *, epoch: int) -> None:
+    """Check that no loss has diverged.
+
+    Raises:
+        UserError: One is not finite.
+    """
+    for name, loss in losses.items():
+        if not loss < float("inf"):
+            hint = "Begin a new run with a lower --learning-rate, in --precision float32, or without this mixer."
+            raise UserError(f"the loss of {name} is {loss} in epoch {epoch + 1}", hint=hint)
 
 
 def class_weights(utterances: Sequence[Utterance], classes: Sequence[str]) -> Float[Tensor, " C"]:

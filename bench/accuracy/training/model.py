@@ -13,7 +13,6 @@ import math
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bench.accuracy.run import ModelConfig
 from mixers import stack
@@ -81,22 +80,25 @@ class EmotionModel(nn.Module):
         speech: Float[Tensor, "B *Z M D"],
         text: Float[Tensor, "B N D"] | None = None,
         text_mask: Bool[Tensor, "B N"] | None = None,
+        speech_mask: Bool[Tensor, "B M"] | None = None,
     ) -> Float[Tensor, "B C"]:
-        """Return the logits of utterances whose speech is equally long.
+        """Return the logits of utterances.
 
-        The mixer sees speech, then text, then padding of the text, whatever its direction.
+        The mixer sees the real frames of speech, then those of text, then padding, whatever its direction.
 
         Args:
             speech: Features of one layer, (B, M, D), or, if their sum is trained, of all layers, (B, Z, M, D).
             text: Features of the text; None for speech alone.
-            text_mask: True on real tokens; None if all are real.
+            text_mask: True on real tokens, which come first; None if all are real.
+            speech_mask: True on real frames, which come first; None if all are real.
         """
-        s = self.speech_norm(self.layers(speech))  # (B, M, D)
-        if text is None:
-            u, mask = s, None
-        else:
-            u = torch.cat((s, self.text_norm(text)), dim=1)  # (B, L, D)
-            mask = None if text_mask is None else F.pad(text_mask, (s.shape[1], 0), value=True)  # (B, L)
+        u = self.speech_norm(self.layers(speech))  # (B, M, D)
+        mask = speech_mask
+        if text is not None:
+            mask = _joined(speech_mask, u, text_mask, text)  # (B, L)
+            u = torch.cat((u, self.text_norm(text)), dim=1)  # (B, L, D)
+            if mask is not None and speech_mask is not None:
+                u, mask = _real_first(u, mask)
         u = u.to(self.pooling.query.dtype)  # sums stay in the weights' precision; products follow autocast
         h = self.mixer(self.dropout(u), mask)
         logits: Tensor = self.classifier(self.pooling(h, mask))
@@ -107,14 +109,34 @@ class EmotionModel(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
 
+def _joined(
+    speech_mask: Tensor | None, speech: Tensor, text_mask: Tensor | None, text: Tensor
+) -> Bool[Tensor, "B L"] | None:
+    """Return the mask of speech and text together; None if all is real."""
+    if speech_mask is None and text_mask is None:
+        return None
+    masks = zip((speech_mask, text_mask), (speech, text), strict=True)
+    return torch.cat(
+        [each.new_ones(each.shape[:2], dtype=torch.bool) if mask is None else mask for mask, each in masks], 1
+    )
+
+
+def _real_first(
+    u: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"]
+) -> tuple[Float[Tensor, "B L D"], Bool[Tensor, "B L"]]:
+    """Move the padding between speech and text behind the text."""
+    order = mask.logical_not().to(torch.uint8).argsort(dim=1, stable=True)  # (B, L)
+    return u.gather(1, order[..., None].expand_as(u)), mask.gather(1, order)
+
+
 def build(config: ModelConfig, *, seed: int) -> EmotionModel:
-    """Build a classifier with seeded weights; the global random state is not changed.
+    """Build a classifier on the CPU with seeded weights; the global random state is not changed.
 
     Raises:
         UserError: There is no such mixer or implementation, or the mixer cannot be causal.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the GPUs' generators
         return EmotionModel(config)
 
 

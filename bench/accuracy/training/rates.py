@@ -1,17 +1,18 @@
-"""Times training steps: how many utterances per second some learners train on, and where the time goes."""
+"""Times training and scoring: how many utterances per second some learners take, and where the time goes."""
 
-import itertools
 import statistics
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from accelerate import Accelerator
 from torch.utils.benchmark import timer  # waits for the GPU, then returns seconds
 
-from bench.accuracy.inputs.batches import Batch, Inputs, encode
-from bench.accuracy.inputs.features import Encoders
+from bench.accuracy.evaluation.scoring import predict
+from bench.accuracy.inputs.feed import Feed, Inputs
 from bench.accuracy.training.learner import Learner
+from bench.accuracy.training.steps import Group, Steps, gather
 
 WARM_UP_STEPS = 4
 PART_STEPS = 5  # in which each part is timed by itself
@@ -23,13 +24,15 @@ class Rate:
     """The speed of one way of training.
 
     Attributes:
-        utterances_per_s: All learners together, in the median step, including the wait for audio. The median excludes
-            steps that compile something, as in the first minutes of a training.
-        load_ms: Median wait for a batch in these steps.
-        encode_ms: Both encoders. Like the next, it is from further steps, in which each part waits for the one before.
-        step_ms: Forward, backward and optimiser of each learner.
+        utterances_per_s: All learners and processes together, in the median step, including the wait for audio. With
+            several seeds, each of which draws its own batch, an utterance counts once for each seed. The median
+            excludes steps that compile something, as in the first minutes of a training.
+        load_ms: Mean wait for audio in these steps.
+        encode_ms: Both encoders, for all seeds. Like the next, it is from further steps, in which each part waits for
+            the one before.
+        step_ms: Forward, backward and optimiser of each learner of the first process.
         gpu_busy: Share of the time in which a kernel ran, as NVML samples it; None on a CPU.
-        peak_memory_gib: The allocator's peak, including weights; None on a CPU.
+        peak_memory_gib: The allocator's peak in the first process, including weights; None on a CPU.
     """
 
     utterances_per_s: float
@@ -40,87 +43,105 @@ class Rate:
     peak_memory_gib: float | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScoringRate:
+    """The speed of one way of scoring whole recordings with all learners.
+
+    Attributes:
+        utterances_per_s: Encoding, all learners and processes together, including the wait for audio.
+        first_utterances_per_s: The first time, in which kernels are compiled for the lengths that occur.
+        utterances: How many were scored.
+        gpu_busy: As in `Rate`.
+    """
+
+    utterances_per_s: float
+    first_utterances_per_s: float
+    utterances: int
+    gpu_busy: float | None
+
+
 class TimedTraining:
     """Some learners behind the encoders, trained to be timed."""
 
     def __init__(
-        self, learners: Sequence[Learner], encoders: Encoders, *, device: torch.device, encode_texts_again: bool
+        self, groups: Sequence[Group], feed: Feed, *, count: int, batch: int, accelerator: Accelerator
     ) -> None:
-        """Prepare to train.
+        """Prepare to train; the arguments are those of `Steps`, and what distributes the work."""
+        self._groups, self._feed, self._accelerator = groups, feed, accelerator
+        self._steps = Steps(groups, feed, count=count, batch=batch)
+        self._utterances = batch * len(groups)  # of a step
+        self._names = [name for group in groups for name in group.names]
 
-        Args:
-            learners: All are trained on each batch.
-            encoders: Of speech and text.
-            device: The device of the learners.
-            encode_texts_again: Whether to encode a text each time it occurs, as the paper's code does.
-        """
-        self._learners = learners
-        self._speech, self._text = encoders
-        self._device, self._encode_texts_again = device, encode_texts_again
-
-    def rate(self, batches: Iterator[Batch], *, steps: int) -> Rate:
-        """Train on batches: `WARM_UP_STEPS` for warm-up, then the timed steps, then `PART_STEPS` to time each part."""
-        on_gpu = self._device.type == "cuda"
+    def rate(self, *, steps: int) -> Rate:
+        """Train: `WARM_UP_STEPS` for warm-up, then the timed steps, then `PART_STEPS` to time each part."""
+        on_gpu = self._accelerator.device.type == "cuda"
         if on_gpu:
             torch.cuda.reset_peak_memory_stats()
+        inputs = self._steps.inputs(0)
         busy: list[int] = []
-        for _ in self._steps(itertools.islice(batches, WARM_UP_STEPS)):
-            pass
-        waits: list[float] = []
-        began, rates = time.perf_counter(), []  # every step ends with the losses on the host
-        for step, batch in enumerate(self._steps(_time_waits(itertools.islice(batches, steps), waits))):
-            now = time.perf_counter()
-            rates.append(len(batch.names) / (now - began))
-            began = now
-            if on_gpu and step % _UTILISATION_STEPS == _UTILISATION_STEPS - 1:
-                busy.append(torch.cuda.utilization(self._device))
-                began = time.perf_counter()
-        encode_ms, step_ms = self._time_parts(batches)
+        rates: list[float] = []
+        waited = 0.0
+        for step in range(WARM_UP_STEPS + steps):
+            if step == WARM_UP_STEPS:
+                waited = self._feed.waited_s
+            began = time.perf_counter()
+            losses: dict[str, torch.Tensor] = {}
+            for group in self._groups:
+                losses |= self._steps.take(group, next(inputs), moment=f"0/{step}")
+            gather(losses, names=self._names, accelerator=self._accelerator)  # every step ends with them on the host
+            rates.append(self._utterances / (time.perf_counter() - began))
+            if on_gpu and step % _UTILISATION_STEPS == _UTILISATION_STEPS - 1 and step >= WARM_UP_STEPS:
+                busy.append(torch.cuda.utilization(self._accelerator.device))
+        waited = self._feed.waited_s - waited
+        encode_ms, step_ms = self._time_parts(inputs)
         return Rate(
-            utterances_per_s=statistics.median(rates),
-            load_ms=1e3 * statistics.median(waits),
+            utterances_per_s=statistics.median(rates[WARM_UP_STEPS:]),
+            load_ms=1e3 * waited / steps,
             encode_ms=encode_ms,
             step_ms=step_ms,
             gpu_busy=statistics.fmean(busy) / 100 if busy else None,
             peak_memory_gib=torch.cuda.max_memory_allocated() / 2**30 if on_gpu else None,
         )
 
-    def _steps(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """Train on the batches; yield each batch after all learners have taken their step on it."""
-        for step, batch in enumerate(batches):
-            inputs = self._encode(batch)
-            losses = torch.stack([learner.step(inputs, moment=f"0/{step}") for learner in self._learners])
-            losses.tolist()  # as in training, which checks that they are finite
-            yield batch
-
-    def _encode(self, batch: Batch) -> Inputs:
-        if self._text is not None:
-            if self._encode_texts_again:
-                self._text.forget()
-            self._text.prepare(batch.texts)
-        return encode(batch, speech=self._speech, text=self._text, device=self._device)
-
-    def _time_parts(self, batches: Iterable[Batch]) -> tuple[float, dict[str, float]]:
-        """Return the median ms of encoding a batch, and of each learner's step."""
+    def _time_parts(self, inputs: Iterator[Inputs]) -> tuple[float, dict[str, float]]:
+        """Return the median ms of encoding the batches of a step, and of each learner's step."""
         encode_s: list[float] = []
-        step_s: dict[str, list[float]] = {learner.name: [] for learner in self._learners}
-        for step, batch in enumerate(batches):
+        step_s: dict[str, list[float]] = {each.name: [] for group in self._groups for each in group.learners}
+        for step in range(PART_STEPS):
             began = timer()
-            inputs = self._encode(batch)
+            encoded = [next(inputs) for _ in self._groups]
             ended = timer()
             encode_s.append(ended - began)
-            for learner in self._learners:
-                began = ended
-                learner.step(inputs, moment=f"1/{step}")
-                ended = timer()
-                step_s[learner.name].append(ended - began)
+            for group, each in zip(self._groups, encoded, strict=True):
+                staged = self._steps.stage(each)
+                for learner in group.learners:
+                    began = timer()
+                    learner.step(staged, moment=f"1/{step}")
+                    ended = timer()
+                    step_s[learner.name].append(ended - began)
         return 1e3 * statistics.median(encode_s), {name: 1e3 * statistics.median(each) for name, each in step_s.items()}
 
 
-def _time_waits(batches: Iterator[Batch], waits: list[float]) -> Iterator[Batch]:
-    """Yield the batches, and append the seconds that each was waited for."""
-    began = time.perf_counter()
-    for batch in batches:
-        waits.append(time.perf_counter() - began)
-        yield batch
+def scoring_rate(
+    learners: Sequence[Learner], feed: Feed, batches: Sequence[Sequence[int]], *, accelerator: Accelerator
+) -> ScoringRate:
+    """Score recordings twice, and return the rates."""
+    count = sum(map(len, batches))
+    busy: list[int] = []
+
+    def read_utilisation(_: int) -> None:
+        if accelerator.device.type == "cuda":
+            busy.append(torch.cuda.utilization(accelerator.device))
+
+    def score(done: Callable[[int], None]) -> float:
         began = time.perf_counter()
+        predict(learners, feed, batches, accelerator=accelerator, done=done)  # ends with the scores on the host
+        return count / (time.perf_counter() - began)
+
+    first, later = score(lambda _: None), score(read_utilisation)
+    return ScoringRate(
+        utterances_per_s=later,
+        first_utterances_per_s=first,
+        utterances=count,
+        gpu_busy=statistics.fmean(busy) / 100 if busy else None,
+    )

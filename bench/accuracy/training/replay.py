@@ -1,7 +1,8 @@
 """A learner's forward and backward pass as CUDA graphs: one launch instead of hundreds.
 
-Without them, the host's launches limit the speed of steps on small batches. One graph is captured for each shape of the
-inputs. There are few shapes, since texts are padded to a multiple of some tokens.
+Without them, the host's launches limit the speed of steps on small batches. A graph reads its inputs from the places in
+memory where they were when it was captured. `Stage` gives inputs of one shape the same places, once for all learners.
+There are few shapes, since texts and whole recordings are padded to multiples.
 """
 
 import dataclasses
@@ -13,26 +14,45 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.accuracy.inputs.batches import Inputs
+from bench.accuracy.inputs.feed import Inputs
 
 Gradients = tuple[Tensor | None, ...]
 Pass = Callable[[Inputs], tuple[Tensor, Gradients]]  # returns the loss and the parameters' gradients
 
 
+class Stage:
+    """Fixed places in memory for the inputs of steps."""
+
+    def __init__(self) -> None:
+        self._places: dict[object, Tensor] = {}
+
+    def __call__(self, inputs: Inputs) -> Inputs:
+        """Return the inputs at their places; they are valid until the next call. On a CPU they stay where they are."""
+        if inputs.labels.device.type != "cuda":
+            return inputs
+        tensors = _tensors(inputs)
+        return dataclasses.replace(inputs, **{name: self._put(name, tensor) for name, tensor in tensors.items()})
+
+    def _put(self, name: str, tensor: Tensor) -> Tensor:
+        key = name, tensor.shape, tensor.dtype
+        if key not in self._places:
+            self._places[key] = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+        return self._places[key].copy_(tensor, non_blocking=True)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Captured:
-    """A graph, the inputs that it reads and the loss that it writes."""
+    """A graph and the loss that it writes."""
 
     graph: torch.cuda.CUDAGraph
-    inputs: Inputs
     loss: Tensor
 
 
 class Replayed:
-    """A pass that is captured when a shape of its inputs occurs for the second time; the first time compiles kernels.
+    """A pass that is captured when inputs of one shape come from the same places for the second time.
 
-    All captures share their working memory, since learners take their steps one after another. The captures of one pass
-    also share the memory of its gradients.
+    The first time compiles kernels. All captures share their working memory, since learners take their steps one after
+    another. The captures of one pass also share the memory of its gradients.
     """
 
     def __init__(self, name: str) -> None:
@@ -49,27 +69,26 @@ class Replayed:
             run: The pass, always the same.
             inputs: Its inputs.
         """
-        tensors = _tensors(inputs)
-        shape = tuple((name, tensor.shape, tensor.dtype) for name, tensor in tensors.items())
-        if shape not in self._seen:
-            self._seen.add(shape)
+        places = tuple(
+            (name, tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+            for name, tensor in _tensors(inputs).items()
+        )
+        if places not in self._seen:
+            self._seen.add(places)
             return run(inputs)
-        if shape not in self._captured:
+        if places not in self._captured:
             random_state = torch.cuda.get_rng_state()
-            self._captured[shape] = self._capture(run, inputs)
+            self._captured[places] = self._capture(run, inputs)
             torch.cuda.set_rng_state(random_state)  # so that dropout is the same as without a capture
-        captured = self._captured[shape]
+        captured = self._captured[places]
         if captured is None:
             return run(inputs)
-        for name, target in _tensors(captured.inputs).items():
-            target.copy_(tensors[name], non_blocking=True)
         captured.graph.replay()
         return captured.loss, self._gradients
 
     def _capture(self, run: Pass, inputs: Inputs) -> _Captured | None:
-        static = dataclasses.replace(inputs, **{name: tensor.clone() for name, tensor in _tensors(inputs).items()})
         try:
-            rehearsed = _rehearse(run, static)
+            rehearsed = _rehearse(run, inputs)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
@@ -82,9 +101,9 @@ class Replayed:
         graph = torch.cuda.CUDAGraph()
         # Other threads may read and pin batches during the capture.
         with torch.cuda.graph(graph, pool=_memory().pool(), capture_error_mode="thread_local"):
-            loss, gradients = run(static)
+            loss, gradients = run(inputs)
             torch._foreach_copy_(_present(self._gradients), _present(gradients))
-        return _Captured(graph=graph, inputs=static, loss=loss)
+        return _Captured(graph=graph, loss=loss)
 
 
 def _rehearse(run: Pass, inputs: Inputs) -> Gradients:

@@ -40,8 +40,9 @@ class Request:
     epochs: int
     batch: int
     learning_rate: float
-    crop_seconds: float
+    crop_seconds: float | None
     data_seed: int
+    shared_data: bool
     missing_text: str
     demo: bool = False
 
@@ -54,7 +55,8 @@ def prepare(request: Request, *, precision: str, device: str) -> tuple[Run, Corp
     """
     if not 0 < request.learning_rate < 1:
         raise UserError(f"--learning-rate {request.learning_rate} is invalid", hint="Give a fraction such as 1e-4.")
-    check_seconds([request.crop_seconds])
+    if request.crop_seconds is not None:
+        check_seconds([request.crop_seconds])
     check_mixers(request.mixers, request.preset, request.direction, device=device)  # so that an error comes at once
     request = _with_absolute_paths(request)
     corpus = corpora.load(request.corpus, missing_text=request.missing_text)

@@ -1,10 +1,10 @@
-"""How fast a row of the table is trained: six mixers on one pass of the encoders, compared with one after another.
+"""How fast a row of the table is trained and scored: six mixers on one pass of the encoders, and one after another.
 
-One after another is how the paper's code trains: everything in float32, and the encoders run again for each mixer. Both
-are measured in one process, on the same batches, after a warm-up that compiles. The same learners serve both, so they
-share CUDA graphs.
+One after another is how the paper's code trains: everything in float32, and the encoders run again for each mixer. All
+is measured in one run, on the same batches, after a warm-up that compiles.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -16,19 +16,27 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from bench.accuracy.corpora.base import TRAIN, Corpus
+from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, Utterance
 from bench.accuracy.corpora.demo import write_demo_corpus
-from bench.accuracy.inputs.batches import Batch, Crops, Order, load
 from bench.accuracy.inputs.features import Encoders, open_encoders
+from bench.accuracy.inputs.feed import Feed
 from bench.accuracy.parts import DEFAULT_LAYER
-from bench.accuracy.run import Direction, ModelConfig, Run
+from bench.accuracy.run import Direction, Run
 from bench.accuracy.training.compiling import compiling_ahead
-from bench.accuracy.training.computing import choose_precision, start_accelerator
+from bench.accuracy.training.computing import choose_precision, share_folder
 from bench.accuracy.training.events import Preparing
 from bench.accuracy.training.implementations import check_mixers
 from bench.accuracy.training.learner import Learner
-from bench.accuracy.training.rates import PART_STEPS, WARM_UP_STEPS, Rate, TimedTraining
+from bench.accuracy.training.rates import (
+    PART_STEPS,
+    WARM_UP_STEPS,
+    Rate,
+    ScoringRate,
+    TimedTraining,
+    scoring_rate,
+)
 from bench.accuracy.training.setup import Request, prepare
+from bench.accuracy.training.steps import build_learners, groups
 from bench.environment import environment
 from bench.files import write_atomically
 from bench.speech import samples_of
@@ -38,8 +46,12 @@ from mixers.support.precision import use_precision
 
 TOGETHER = "together"
 
-# The paper's table: encoders, seeds as requested, training utterances of release 1.11, epochs.
-TABLE_ENCODERS, TABLE_SEEDS, TABLE_UTTERANCES, TABLE_EPOCHS = 4, 3, 84_030, 20
+# The paper's table: encoders, seeds as requested, epochs, and the utterances of release 1.11: of training and
+# development in each epoch, of both tests in the end.
+TABLE_ENCODERS, TABLE_SEEDS, TABLE_EPOCHS = 4, 3, 20
+TABLE_UTTERANCES, TABLE_DEVELOPMENT, TABLE_TESTS = 84_030, 19_815, 30_647 + 14_815
+
+_ALONE = 64  # recordings that are scored one at a time, for comparison
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,23 +61,29 @@ class Throughput:
     Attributes:
         environment: The machine, as `bench.environment.environment` returns it.
         speech, text: The encoders.
+        processes: How many work together, each on a GPU of its own.
+        seeds: Of each mixer; each draws its own batches.
         batch: Utterances in a step.
-        crop_seconds: Length of each utterance.
+        crop_seconds: Length of each training utterance. Recordings are half to one and a half times as long.
         precision: The precision of the training together.
         direction: Which frames a frame sees in every way of training.
         mixers: With their implementations.
         rates: The rate of all mixers together, then of each alone.
+        scoring: The rate of scoring whole recordings with all mixers: in batches, then one at a time.
     """
 
     environment: dict[str, Any]
     speech: str
     text: str
+    processes: int
+    seeds: int
     batch: int
     crop_seconds: float
     precision: str
     direction: Direction
     mixers: tuple[str, ...]
     rates: dict[str, Rate]
+    scoring: dict[str, ScoringRate]
 
     @property
     def times_faster(self) -> float | None:
@@ -73,15 +91,24 @@ class Throughput:
         together, *alone = self.rates.values()
         if not alone:
             return None
-        share = len(alone) / len(together.step_ms)
+        share = len(alone) / len(self.mixers)
         alone_s = sum(1 / rate.utterances_per_s for rate in alone) / share  # one utterance, every mixer
         return together.utterances_per_s * alone_s
 
     @property
-    def hours_of_the_table(self) -> float:
-        """An estimate for the whole table, from the rate of one row with one seed; further seeds may cost less."""
+    def hours_of_training(self) -> float:
+        """An estimate of all steps of the whole table."""
         utterances = TABLE_ENCODERS * TABLE_SEEDS * TABLE_EPOCHS * TABLE_UTTERANCES
         return utterances / self.rates[TOGETHER].utterances_per_s / 3600
+
+    @property
+    def hours_of_scoring(self) -> float | None:
+        """An estimate of all scoring of the whole table; None before it was measured."""
+        if TOGETHER not in self.scoring:
+            return None
+        rounds = TABLE_ENCODERS * TABLE_SEEDS / self.seeds  # each scores all seeds that were measured
+        utterances = TABLE_EPOCHS * TABLE_DEVELOPMENT + TABLE_TESTS
+        return rounds * utterances / self.scoring[TOGETHER].utterances_per_s / 3600
 
     def write(self, path: Path) -> None:
         """Write everything as JSON.
@@ -92,8 +119,10 @@ class Throughput:
         content = {
             **vars(self),
             "rates": {name: vars(rate) for name, rate in self.rates.items()},
+            "scoring": {name: vars(rate) for name, rate in self.scoring.items()},
             "times_faster": self.times_faster,
-            "hours_of_the_table": self.hours_of_the_table,
+            "hours_of_training": self.hours_of_training,
+            "hours_of_scoring": self.hours_of_scoring,
         }
         try:
             write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
@@ -103,16 +132,16 @@ class Throughput:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One way of training was measured.
+    """One way of training or scoring was measured.
 
     Attributes:
-        name: ``together``, or the mixer that was trained alone.
+        name: What it was, in words.
         rate: Its rate.
         throughput: All that has been measured so far.
     """
 
     name: str
-    rate: Rate
+    rate: Rate | ScoringRate
     throughput: Throughput
 
 
@@ -121,137 +150,176 @@ def measure(
     speech: str,
     text: str,
     mixers: Sequence[str],
+    seeds: int,
     direction: Direction,
     batch: int,
     crop_seconds: float,
     utterances: int,
     steps: int,
-    device: str,
+    accelerator: Accelerator,
     workers: int,
 ) -> Iterator[Preparing | Measured]:
-    """Measure the rate of all mixers together, then of each alone as the paper's code trains it.
+    """Measure the rates of all mixers together, then of each alone as the paper's code trains it.
+
+    Several processes measure only the first.
 
     Args:
         speech: The speech encoder.
         text: The text encoder.
         mixers: With or without implementations.
+        seeds: Of each mixer.
         direction: Which frames a frame may see.
         batch: Utterances in a step.
-        crop_seconds: Length of each utterance.
+        crop_seconds: Length of each training utterance.
         utterances: The size of the synthetic corpus that is made for this.
         steps: Timed steps of each way of training.
-        device: ``cuda`` or ``cpu``.
-        workers: Additional processes that read audio.
+        accelerator: Distributes the work over its processes.
+        workers: Additional processes that read audio, for each process.
 
     Raises:
         UserError: A choice is unknown, or the corpus is too small.
     """
+    device = accelerator.device.type
     precision = choose_precision(None, device=device)
     check_mixers(mixers, "matched", direction, device=device)
-    with tempfile.TemporaryDirectory(prefix="sbench-") as scratch:
+    with _scratch(accelerator) as scratch:
         yield Preparing(task="Making a corpus")
-        folder = Path(scratch) / "corpus"
-        write_demo_corpus(folder, utterances=utterances, speakers=40, seed=0, seconds=(crop_seconds, crop_seconds))
+        folder = scratch / "corpus"
+        if accelerator.is_main_process:
+            seconds = crop_seconds / 2, 1.5 * crop_seconds
+            write_demo_corpus(folder, utterances=utterances, speakers=40, seed=0, seconds=seconds)
+        accelerator.wait_for_everyone()
         yield Preparing(task="Loading the encoders")
-        request = _request(
-            folder,
+        request = Request(
+            corpus=f"msp-podcast:{folder}",
             speech=speech,
             text=text,
             mixers=tuple(mixers),
+            seeds=seeds,
+            preset="matched",
             direction=direction,
+            layer=DEFAULT_LAYER,
+            epochs=1,
             batch=batch,
+            learning_rate=1e-4,
             crop_seconds=crop_seconds,
+            data_seed=0,
+            shared_data=False,
+            missing_text="error",
         )
-        run, corpus, encoders = prepare(request, precision=precision, device=device)
+        run, corpus, encoders = prepare(request, precision=precision, device=str(accelerator.device))
         throughput = Throughput(
             environment=environment(device),
             speech=speech,
             text=text,
+            processes=accelerator.num_processes,
+            seeds=seeds,
             batch=batch,
             crop_seconds=crop_seconds,
             precision=precision,
             direction=run.direction,
             mixers=run.mixers,
             rates={},
+            scoring={},
         )
         yield Preparing(task="Training together, then one after another")
-        accelerator = start_accelerator(device)
-        measured = _rates(run, corpus, encoders, accelerator=accelerator, steps=steps, workers=workers)
+        measured = _Ways(run, corpus, accelerator=accelerator, steps=steps, workers=workers).measure(encoders)
         del encoders  # so that their memory is free once others replace them
-        for name, rate in measured:
-            throughput = dataclasses.replace(throughput, rates=throughput.rates | {name: rate})
-            yield Measured(name=name, rate=rate, throughput=throughput)
+        for kind, name, rate in measured:
+            known = getattr(throughput, kind)
+            throughput = dataclasses.replace(throughput, **{kind: known | {name: rate}})
+            words = {"rates": "training", "scoring": "scoring"}[kind]
+            yield Measured(name=f"{words}, {name}", rate=rate, throughput=throughput)
 
 
-def _request(
-    corpus: Path,
-    *,
-    speech: str,
-    text: str,
-    mixers: tuple[str, ...],
-    direction: Direction,
-    batch: int,
-    crop_seconds: float,
-) -> Request:
-    return Request(
-        corpus=f"msp-podcast:{corpus}",
-        speech=speech,
-        text=text,
-        mixers=mixers,
-        seeds=1,
-        preset="matched",
-        direction=direction,
-        layer=DEFAULT_LAYER,
-        epochs=1,
-        batch=batch,
-        learning_rate=1e-4,
-        crop_seconds=crop_seconds,
-        data_seed=0,
-        missing_text="error",
-    )
+@contextlib.contextmanager
+def _scratch(accelerator: Accelerator) -> Iterator[Path]:
+    """Yield one temporary folder to all processes; the main process removes it."""
+    if accelerator.is_main_process:
+        with tempfile.TemporaryDirectory(prefix="sbench-") as folder:
+            yield share_folder(Path(folder), accelerator)
+            accelerator.wait_for_everyone()
+    else:
+        yield share_folder(Path(), accelerator)
+        accelerator.wait_for_everyone()
 
 
-def _rates(
-    run: Run, corpus: Corpus, encoders: Encoders, *, accelerator: Accelerator, steps: int, workers: int
-) -> Iterator[tuple[str, Rate]]:
-    """Yield the name and the rate of each way of training."""
-    needed_steps = WARM_UP_STEPS + steps + PART_STEPS
-    _check_size(corpus, needed=needed_steps * run.batch)
-    use_precision("native")  # in float32 every library then computes by its own default, as in the paper's code
-    configs = [config for config, seed in run.models() if seed == run.seeds[0]]
-    ways: dict[str, tuple[str, list[ModelConfig]]] = {TOGETHER: (run.precision, configs)}
-    ways |= {config.mixer: ("float32", [config]) for config in configs}
-    loaded = run.precision
-    with compiling_ahead(
-        configs,
-        precisions=[precision for precision, _ in ways.values()],
-        products="native",
-        batch=run.batch,
-        frames=encoders[0].frames(samples_of(run.crop_seconds)),
-        text=run.text is not None,
-        device=accelerator.device,
-    ):
-        if encoders[1] is not None:  # as in every epoch but the first, texts are encoded already
-            encoders[1].prepare([each.text for each in corpus.split(TRAIN)])
-    for name, (precision, chosen) in ways.items():
-        learners = [
-            Learner(
-                config,
-                seed=run.seeds[0],
-                learning_rate=run.learning_rate,
-                precision=precision,
-                class_weights=None,
-                accelerator=accelerator,
-            )
-            for config in chosen
-        ]
-        if precision != loaded:
-            encoders = open_encoders(dataclasses.replace(run, precision=precision), device=str(accelerator.device))
-            loaded = precision
-        batches = _batches(run, corpus, steps=needed_steps, workers=workers)
-        training = TimedTraining(learners, encoders, device=accelerator.device, encode_texts_again=name != TOGETHER)
+class _Ways:
+    """The ways of training and scoring, one after another."""
+
+    def __init__(self, run: Run, corpus: Corpus, *, accelerator: Accelerator, steps: int, workers: int) -> None:
+        self._run, self._corpus, self._accelerator = run, corpus, accelerator
+        self._steps, self._workers = steps, workers
+        needed = (WARM_UP_STEPS + steps + PART_STEPS) * run.batch
+        _check_size(corpus, needed=needed)
+        self._train = corpus.split(TRAIN)[:needed]
+
+    def measure(self, encoders: Encoders) -> Iterator[tuple[str, str, Rate | ScoringRate]]:
+        """Yield kind, name and rate of each way."""
+        run, accelerator = self._run, self._accelerator
+        use_precision("native")  # in float32 every library then computes by its own default, as in the paper's code
+        alone = run.mixers if accelerator.num_processes == 1 else ()
+        with self._compiling(encoders, precisions=[run.precision, *(["float32"] if alone else [])]):
+            pass
+        accelerator.wait_for_everyone()
+        learners = self._learners(run)
         with autotuning.compiling_side_by_side(settling=True):
-            yield name, training.rate(batches, steps=steps)
+            yield "rates", TOGETHER, self._rate(run, learners, encoders)
+            feed = self._feed(self._corpus.split(DEVELOPMENT), encoders)
+            batches = feed.batches()
+            yield "scoring", TOGETHER, scoring_rate(learners, feed, batches, accelerator=accelerator)
+            if alone:
+                few = [[index] for index in range(min(_ALONE, len(self._corpus.split(DEVELOPMENT))))]
+                yield "scoring", "one recording at a time", scoring_rate(learners, feed, few, accelerator=accelerator)
+        del learners, feed
+        for name in alone:
+            single = dataclasses.replace(run, mixers=(name,), seeds=run.seeds[:1], precision="float32")
+            if name == alone[0] and run.precision != "float32":
+                encoders = open_encoders(single, device=str(accelerator.device))
+            with autotuning.compiling_side_by_side(settling=True):
+                rate = self._rate(single, self._learners(single), encoders, as_the_paper=True)
+            yield "rates", name.partition("/")[0], rate
+
+    def _learners(self, run: Run) -> list[Learner]:
+        return build_learners(run, class_weights=None, precision=run.precision, accelerator=self._accelerator)
+
+    def _rate(self, run: Run, learners: Sequence[Learner], encoders: Encoders, *, as_the_paper: bool = False) -> Rate:
+        feed = self._feed(self._train, encoders, crop_seconds=run.crop_seconds, encode_texts_again=as_the_paper)
+        count, batch = len(self._train), run.batch
+        timed = TimedTraining(groups(run, learners), feed, count=count, batch=batch, accelerator=self._accelerator)
+        return timed.rate(steps=self._steps)
+
+    def _feed(
+        self,
+        utterances: Sequence[Utterance],
+        encoders: Encoders,
+        *,
+        crop_seconds: float | None = None,
+        encode_texts_again: bool = False,
+    ) -> Feed:
+        return Feed(
+            utterances,
+            classes=self._corpus.classes,
+            encoders=encoders,
+            accelerator=self._accelerator,
+            workers=self._workers,
+            crop_seconds=crop_seconds,
+            encode_texts_again=encode_texts_again,
+        )
+
+    def _compiling(self, encoders: Encoders, *, precisions: Sequence[str]) -> contextlib.AbstractContextManager[None]:
+        run, accelerator = self._run, self._accelerator
+        configs = [config for config, seed in run.models() if seed == run.seeds[0]]
+        assert run.crop_seconds is not None
+        return compiling_ahead(
+            configs if accelerator.is_local_main_process else [],
+            precisions=precisions,
+            products="native",
+            batch=run.batch,
+            frames=encoders[0].frames(samples_of(run.crop_seconds)),
+            text=run.text is not None,
+            device=accelerator.device,
+        )
 
 
 def _check_size(corpus: Corpus, *, needed: int) -> None:
@@ -260,10 +328,3 @@ def _check_size(corpus: Corpus, *, needed: int) -> None:
     if available < needed:
         hint = f"Give --utterances {math.ceil(1.05 * needed * len(corpus.utterances) / available)}, or fewer --steps."
         raise UserError(f"{available} training utterances are too few: {needed} are needed", hint=hint)
-
-
-def _batches(run: Run, corpus: Corpus, *, steps: int, workers: int) -> Iterator[Batch]:
-    train = corpus.split(TRAIN)[: steps * run.batch]
-    crops = Crops(train, seconds=run.crop_seconds, seed=run.data_seed, epoch=0)
-    order = Order(len(train), batch=run.batch, seed=run.data_seed, epoch=0)
-    yield from load(crops, order, classes=corpus.classes, workers=workers)

@@ -18,6 +18,8 @@ from bench.files import check_new
 from bench.speech import frames_of, samples_of
 from mixers.autotuning import compiling_side_by_side
 
+_USUAL_SECONDS = 5.0  # of a whole recording, for compiling: kernels hardly depend on it
+
 
 def train(request: Request, folder: Path, *, precision: str | None, resources: Resources) -> Iterator[Event]:
     """Train a new run.
@@ -114,14 +116,16 @@ def _train(
         [config for config, _ in run.models()] if accelerator.is_local_main_process else [],
         precisions=[run.precision],
         products=run.precision,
-        batch=run.batch // accelerator.num_processes,
-        frames=frames(samples_of(run.crop_seconds)),
+        batch=run.batch,
+        frames=frames(samples_of(run.crop_seconds or _USUAL_SECONDS)),
         text=run.text is not None,
+        whole=run.crop_seconds is None,
         device=accelerator.device,
     )
     yield Preparing(task="Compiling" if encoders else "Loading the encoders and compiling")
     with ahead:
         speech, text = encoders or open_encoders(run, device=str(accelerator.device))
+    accelerator.wait_for_everyone()
     yield Preparing(task="Building the models")
     training = Training(
         run,

@@ -25,17 +25,34 @@ def config(mixer: str, preset: Preset, direction: Direction, layer: Layer = "wei
     )
 
 
+PLAIN: dict[str, Any] = {"products": "float32", "whole": False, "device": "cpu"}
+
+
 @pytest.mark.parametrize("tokens", [0, 32])
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("layer", ["last", "weighted", 2])
 def test_a_step_of_every_kind_runs(layer: Layer, preset: Preset, precision: str, tokens: int) -> None:
-    step_once(config("sa", preset, "paper", layer), precision, products="float32", size=(2, 12, tokens), device="cpu")
+    step_once(
+        config("sa", preset, "paper", layer),
+        precision,
+        products="float32",
+        size=(2, 12, tokens),
+        whole=False,
+        device="cpu",
+    )
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_a_step_in_every_direction_runs(direction: Direction) -> None:
-    step_once(config("retnet", "matched", direction), "bfloat16", products="float32", size=(2, 12, 32), device="cpu")
+    step_once(
+        config("retnet", "matched", direction),
+        "bfloat16",
+        products="float32",
+        size=(2, 12, 32),
+        whole=False,
+        device="cpu",
+    )
 
 
 def test_on_a_cpu_there_is_nothing_to_compile() -> None:
