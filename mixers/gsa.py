@@ -81,7 +81,7 @@ def _run_both_ways(
     # (B, L, H, K), V for the values
     inputs = [in_heads(F.silu(p(x)), num_heads) for p in (layer.q_proj, layer.k_proj, layer.v_proj)]
     log_keep = in_heads(F.logsigmoid(layer.f_proj(x)) / _GATE_LOGIT_NORMALIZER, num_heads)  # (B, L, H, M)
-    inputs += [1 - log_keep.exp(), log_keep]
+    inputs += [(1 - log_keep.exp()).to(log_keep.dtype), log_keep]  # autocast computes exp in float32
     del log_keep  # it is freed once it is used
     outputs = mix_both_ways(lambda *inputs: mixer.operator(*inputs, scale=1.0)[0], inputs, mask)
     norm = fla.function("modules.layernorm", "rms_norm")

@@ -1,5 +1,6 @@
 """The models that are measured: the matched stack, in which all mixers have equal size, and the bare layers."""
 
+import contextlib
 import dataclasses
 
 import torch
@@ -140,7 +141,7 @@ def build(
     Raises:
         UserError: There is no such mixer, implementation, preset or direction, or the mixer cannot be causal.
     """
-    with torch.random.fork_rng():
+    with _fork():
         torch.manual_seed(seed)
         model = assemble(name, implementation=implementation, preset=preset, width=width, direction=direction)
         return model.eval()
@@ -183,6 +184,12 @@ def assemble(
     )
 
 
+def _fork() -> contextlib.AbstractContextManager[None]:
+    """Keep the random state of the CPU and of the default device. Without devices, torch would start all GPUs."""
+    default = torch.get_default_device()
+    return torch.random.fork_rng(devices=[default] if default.type == "cuda" else [])
+
+
 def count_parameters(name: str, *, preset: str, direction: str = "paper") -> int:
     """Return the exact number of parameters of a model, the same in every direction, without allocating it.
 
@@ -200,6 +207,6 @@ def matched_feed_forward_width(name: str) -> int:
         UserError: There is no such mixer.
     """
     mixer = mixers.load(name)
-    with torch.device("meta"), torch.random.fork_rng():
+    with torch.device("meta"), _fork():
         layers = [mixer(sizes(mixer, "matched")) for _ in range(DEPTH)]
     return feed_forward_width(layers, target_parameters=TARGET_PARAMETERS)

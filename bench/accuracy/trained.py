@@ -21,6 +21,7 @@ from bench.accuracy.run import Run
 from bench.accuracy.training.computing import choose_precision, start_accelerator
 from bench.accuracy.training.implementations import choose_implementation
 from bench.accuracy.training.learner import Learner, read_tensors
+from bench.accuracy.training.steps import deal
 from bench.audio import read_encodable
 from bench.files import write_atomically
 from mixers import autotuning
@@ -89,9 +90,7 @@ def open_run(folder: Path, *, device: str) -> Trained:
     accelerator = start_accelerator(device)
     speech, text = open_encoders(run, device=str(accelerator.device))
     learners = []
-    for number, (config, seed) in enumerate(run.models()):
-        if number % accelerator.num_processes != accelerator.process_index:
-            continue
+    for config, seed in deal(run, accelerator):
         learner = Learner(
             config,
             seed=seed,
@@ -164,7 +163,7 @@ def evaluate(
             utterances,
             classes=corpus.classes,
             encoders=(trained.speech, trained.text),
-            accelerator=trained.accelerator,
+            device=trained.accelerator.device,
             workers=workers,
         )
         with autotuning.compiling_side_by_side(settling=True):

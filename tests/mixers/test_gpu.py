@@ -216,7 +216,7 @@ def test_memory_of_each_direction(name: str, implementation: str, training: bool
         f"alternating {alternating / causal:.2f}, both {both / causal:.2f} of causal"
     )
     # FoX's peak is between the blocks of the backward pass, where the gradient is there in both orders.
-    assert alternating <= (1.03 if training else 1.01) * causal
+    assert alternating <= (1.04 if training else 1.01) * causal
     assert both <= 1.35 * causal
 
 

@@ -37,7 +37,7 @@ def predict(
         learners: Those of this process.
         feed: The utterances, as whole recordings.
         batches: All of them, each once: `Feed.batches`.
-        accelerator: Its processes share the encoding.
+        accelerator: Its processes share the learners.
         done: Called with the number of utterances predicted so far.
 
     Raises:

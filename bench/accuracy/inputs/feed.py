@@ -1,7 +1,6 @@
 """What classifiers learn from and are scored on: the features of any batches of some utterances, and their labels.
 
-Each batch is encoded once for all classifiers. With several processes, each encodes its share of a batch and gets the
-features of the others, so the classifiers of every process see whole batches.
+Each batch is encoded once for all classifiers of a process.
 
 Letters: B batch, Z layers, M frames of speech, N tokens of text, D width.
 """
@@ -12,8 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import gather_object
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
@@ -65,7 +62,7 @@ class Feed:
         *,
         classes: Sequence[str],
         encoders: Encoders,
-        accelerator: Accelerator,
+        device: torch.device,
         workers: int,
         crop_seconds: float | None = None,
         keep: bool = False,
@@ -77,14 +74,14 @@ class Feed:
             utterances: Of a split.
             classes: The classes of the corpus.
             encoders: Of speech and, unless it is None, of text.
-            accelerator: Its processes share the encoding.
+            device: The device of the classifiers.
             workers: Additional processes that read audio.
             crop_seconds: The length of crops; None for whole recordings.
             keep: Whether the features of whole recordings are needed again, and are kept if they fit.
             encode_texts_again: Whether to encode a text each time it occurs, as the paper's code does.
         """
         self._speech, self._text = encoders
-        self._accelerator, self._workers = accelerator, workers
+        self._device, self._workers = device, workers
         self._names = [each.name for each in utterances]
         self._texts = [each.text for each in utterances]
         self._labels = torch.tensor([list(classes).index(each.label) for each in utterances])
@@ -103,7 +100,7 @@ class Feed:
         return by_length(self._lengths)
 
     def __call__(self, batches: Sequence[Drawn]) -> Iterator[Inputs]:
-        """Yield the inputs of each batch, on the device; every process must ask for the same ones.
+        """Yield the inputs of each batch, on the device.
 
         Raises:
             UserError: A recording cannot be read, or its features are not finite.
@@ -113,7 +110,7 @@ class Feed:
             self._kept = KeptFeatures(order, self._encode([("", batch) for batch in order]))
         kept = self._kept
         features = self._encode(batches) if kept is None else (kept(indices) for _, indices in batches)
-        device = self._accelerator.device
+        device = self._device
         for _, indices in batches:
             tokens = text_mask = None
             if self._text is not None:
@@ -129,62 +126,48 @@ class Feed:
             yield Inputs(speech=speech, speech_mask=mask, text=tokens, text_mask=text_mask, labels=labels)
 
     def _encode(self, batches: Sequence[Drawn]) -> Iterator[Features]:
-        """Yield the features of each batch, from the shares of all processes."""
-        alone = self._whole and self._speech.hears_padding
-        own = [self._share(seed, indices, padded=len(indices) > 1 and not alone) for seed, indices in batches]
-        loading = [[draw] for draws in own for draw in draws] if alone else own
-        loaded = self._timed(load(self._dataset, loading, workers=self._workers))
-        for (_, indices), draws in zip(batches, own, strict=True):
-            frames = self._frames(indices)
-            if alone:
-                speech, mask = self._encode_alone(itertools.islice(loaded, len(draws)), frames)
-            else:
-                speech, mask = self._encode_together(next(loaded), padded=frames is not None)
-            if self._accelerator.num_processes > 1:
-                speech = self._gather(speech)[: len(indices)]
-                mask = None if mask is None else self._gather(mask)[: len(indices)]
-            yield speech, mask
+        """Yield the features of each batch."""
+        padded = [self._padded(indices) for _, indices in batches]
+        if self._whole and self._speech.hears_padding:
+            yield from self._encode_alone([indices for _, indices in batches], padded)
+            return
+        draws = [
+            [Draw(index, seed, samples or 0) for index in indices]
+            for (seed, indices), samples in zip(batches, padded, strict=True)
+        ]
+        for batch, samples in zip(self._load(draws), padded, strict=True):
+            speech = self._speech(batch.waveforms, batch.names, batch.lengths if samples else None)
+            counts = [self._speech.frames(length) for length in batch.lengths]
+            yield speech, real(counts, speech.shape[-2], device=speech.device) if samples else None
 
-    def _timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+    def _encode_alone(self, batches: Sequence[Sequence[int]], padded: Sequence[int | None]) -> Iterator[Features]:
+        """Encode recordings one by one, then pad their features."""
+        loaded = self._load([[Draw(index)] for indices in batches for index in indices])
+        for indices, samples in zip(batches, padded, strict=True):
+            recordings = itertools.islice(loaded, len(indices))
+            encoded = [self._speech(each.waveforms, each.names) for each in recordings]  # (1, Z, M, D) each
+            if samples is None:
+                yield torch.cat(encoded), None
+                continue
+            frames, counts = self._speech.frames(samples), [each.shape[-2] for each in encoded]
+            rows = [F.pad(each, (0, 0, 0, frames - count)) for each, count in zip(encoded, counts, strict=True)]
+            yield torch.cat(rows), real(counts, frames, device=rows[0].device)
+
+    def _load(self, draws: Sequence[Sequence[Draw]]) -> Iterator[Batch]:
+        """Yield the waveforms of batches, and count the time that they are waited for."""
         began = time.perf_counter()
-        for batch in batches:
+        for batch in load(self._dataset, draws, workers=self._workers):
             self.waited_s += time.perf_counter() - began
             yield batch
             began = time.perf_counter()
 
-    def _frames(self, indices: Sequence[int]) -> int | None:
-        """Return how many frames a batch of recordings is padded to; None if it is not padded."""
+    def _padded(self, indices: Sequence[int]) -> int | None:
+        """Return how many samples a batch of whole recordings is padded to; None if it is not padded."""
         if not self._whole or len(indices) == 1:
             return None
-        return self._speech.frames(padded_length(max(self._lengths[index] for index in indices)))
-
-    def _share(self, seed: str, indices: Sequence[int], *, padded: bool) -> list[Draw]:
-        """Return what this process encodes of a batch: as many for each process, the last ones again if need be."""
-        world, rank = self._accelerator.num_processes, self._accelerator.process_index
-        share = -(-len(indices) // world)
-        filled = [*indices, *[indices[-1]] * (share * world - len(indices))]
-        samples = padded_length(max(self._lengths[index] for index in indices)) if self._whole and padded else 0
-        return [Draw(index, seed, samples) for index in filled[rank * share : (rank + 1) * share]]
-
-    def _encode_together(self, batch: Batch, *, padded: bool) -> Features:
-        speech = self._speech(batch.waveforms, batch.names, batch.lengths if padded else None)
-        counts = [self._speech.frames(length) for length in batch.lengths]
-        return speech, real(counts, speech.shape[-2], device=speech.device) if padded else None
-
-    def _encode_alone(self, batches: Iterator[Batch], frames: int | None) -> Features:
-        """Encode recordings one by one, then pad their features."""
-        encoded = [self._speech(batch.waveforms, batch.names) for batch in batches]  # (1, Z, M, D) each
-        if frames is None:
-            return torch.cat(encoded), None
-        padded = [F.pad(each, (0, 0, 0, frames - each.shape[-2])) for each in encoded]
-        return torch.cat(padded), real([each.shape[-2] for each in encoded], frames, device=padded[0].device)
-
-    def _gather(self, share: Tensor) -> Tensor:
-        gathered: Tensor = self._accelerator.gather(share.contiguous())
-        return gathered
+        return padded_length(max(self._lengths[index] for index in indices))
 
     def _fits(self) -> bool:
-        """Tell whether every process has room for all features."""
+        """Tell whether there is room for all features."""
         frames = sum(self._speech.frames(length) for length in self._lengths)
-        own = fits(frames * self._speech.bytes_per_frame, self._accelerator.device)
-        return all(gather_object([own])) if self._accelerator.num_processes > 1 else own
+        return fits(frames * self._speech.bytes_per_frame, self._device)

@@ -111,7 +111,7 @@ class Training:
             utterances,
             classes=self._corpus.classes,
             encoders=(self._speech, self._text),
-            accelerator=self._accelerator,
+            device=self._accelerator.device,
             workers=self._workers,
             crop_seconds=crop_seconds,
             keep=True,

@@ -11,8 +11,9 @@ from torch.utils.benchmark import timer  # waits for the GPU, then returns secon
 
 from bench.accuracy.evaluation.scoring import predict
 from bench.accuracy.inputs.feed import Feed, Inputs
+from bench.accuracy.run import Run
 from bench.accuracy.training.learner import Learner
-from bench.accuracy.training.steps import Group, Steps, gather
+from bench.accuracy.training.steps import Steps, gather, groups
 
 WARM_UP_STEPS = 4
 PART_STEPS = 5  # in which each part is timed by itself
@@ -28,8 +29,8 @@ class Rate:
             several seeds, each of which draws its own batch, an utterance counts once for each seed. The median
             excludes steps that compile something, as in the first minutes of a training.
         load_ms: Mean wait for audio in these steps.
-        encode_ms: Both encoders, for all seeds. Like the next, it is from further steps, in which each part waits for
-            the one before.
+        encode_ms: Both encoders, for the seeds of the first process. Like the next, it is from further steps, in which
+            each part waits for the one before.
         step_ms: Forward, backward and optimiser of each learner of the first process.
         gpu_busy: Share of the time in which a kernel ran, as NVML samples it; None on a CPU.
         peak_memory_gib: The allocator's peak in the first process, including weights; None on a CPU.
@@ -64,13 +65,21 @@ class TimedTraining:
     """Some learners behind the encoders, trained to be timed."""
 
     def __init__(
-        self, groups: Sequence[Group], feed: Feed, *, count: int, batch: int, accelerator: Accelerator
+        self, run: Run, learners: Sequence[Learner], feed: Feed, *, count: int, accelerator: Accelerator
     ) -> None:
-        """Prepare to train; the arguments are those of `Steps`, and what distributes the work."""
-        self._groups, self._feed, self._accelerator = groups, feed, accelerator
-        self._steps = Steps(groups, feed, count=count, batch=batch)
-        self._utterances = batch * len(groups)  # of a step
-        self._names = [name for group in groups for name in group.names]
+        """Prepare to train.
+
+        Args:
+            run: What is trained.
+            learners: Those of this process.
+            feed: The training utterances.
+            count: Their number.
+            accelerator: Knows the other processes.
+        """
+        self._groups, self._feed, self._accelerator = groups(run, learners), feed, accelerator
+        self._steps = Steps(self._groups, feed, count=count, batch=run.batch)
+        self._utterances = run.batch * (1 if run.shared_data else len(run.seeds))  # of a step
+        self._names = [f"{config.mixer}-{seed}" for config, seed in run.models()]
 
     def rate(self, *, steps: int) -> Rate:
         """Train: `WARM_UP_STEPS` for warm-up, then the timed steps, then `PART_STEPS` to time each part."""

@@ -3,8 +3,8 @@
 A seed draws its own order and crops, and all mixers with that seed share its batches. So a step encodes a batch for
 each seed. If a run shares its data, all seeds have the same batches, and a step encodes one.
 
-With several processes, learners are dealt to them like cards, and each process trains its own on whole batches. The
-processes share only the encoding, so a learner learns what it learns with one process.
+Several processes share the learners, those of a seed together as far as possible. Each process encodes what its own
+need. So a learner learns the same with any number of processes, and they exchange only losses and scores.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,31 +16,30 @@ from torch import Tensor
 
 from bench.accuracy.inputs.feed import Drawn, Feed, Inputs
 from bench.accuracy.inputs.orders import shuffled
-from bench.accuracy.run import Run
+from bench.accuracy.run import ModelConfig, Run
 from bench.accuracy.training.learner import Learner
 from bench.accuracy.training.replay import Stage
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Learners that draw the same batches.
-
-    Attributes:
-        seed: Of order and crops.
-        names: The learners, in all processes.
-        learners: Those of this process.
-    """
+    """Learners of this process that draw the same batches: the seed of order and crops, and at least one learner."""
 
     seed: str
-    names: tuple[str, ...]
     learners: tuple[Learner, ...]
+
+
+def deal(run: Run, accelerator: Accelerator) -> list[tuple[ModelConfig, int]]:
+    """Return the learners of this process: their configurations and seeds."""
+    by_seed = sorted(run.models(), key=lambda model: run.seeds.index(model[1]))
+    world, rank = accelerator.num_processes, accelerator.process_index
+    return [model for number, model in enumerate(by_seed) if number * world // len(by_seed) == rank]
 
 
 def build_learners(
     run: Run, *, class_weights: Tensor | None, precision: str, accelerator: Accelerator
 ) -> list[Learner]:
     """Build the learners of this process."""
-    world, rank = accelerator.num_processes, accelerator.process_index
     return [
         Learner(
             config,
@@ -50,22 +49,17 @@ def build_learners(
             class_weights=class_weights,
             device=accelerator.device,
         )
-        for number, (config, seed) in enumerate(run.models())
-        if number % world == rank
+        for config, seed in deal(run, accelerator)
     ]
 
 
 def groups(run: Run, learners: Sequence[Learner]) -> list[Group]:
-    """Return who draws the same batches; the learners are those of this process."""
-    every = [(config.mixer, seed) for config, seed in run.models()]
-    return [
-        Group(
-            seed=str(run.data_seed) if run.shared_data else f"{run.data_seed}.{seeds[0]}",
-            names=tuple(f"{mixer}-{seed}" for mixer, seed in every if seed in seeds),
-            learners=tuple(each for each in learners if each.seed in seeds),
-        )
-        for seeds in ([run.seeds] if run.shared_data else [(seed,) for seed in run.seeds])
-    ]
+    """Return which learners draw the same batches."""
+    found: dict[str, list[Learner]] = {}
+    for learner in learners:
+        seed = str(run.data_seed) if run.shared_data else f"{run.data_seed}.{learner.seed}"
+        found.setdefault(seed, []).append(learner)
+    return [Group(seed=seed, learners=tuple(each)) for seed, each in found.items()]
 
 
 class Steps:
@@ -79,7 +73,7 @@ class Steps:
         """Prepare to train.
 
         Args:
-            groups: All learners.
+            groups: The learners of this process.
             feed: The training utterances.
             count: Their number.
             batch: Utterances in one step.
@@ -89,7 +83,7 @@ class Steps:
         self.stage = Stage()
 
     def epoch(self, epoch: int, *, first: int) -> Iterator[dict[str, Tensor]]:
-        """Take the steps of an epoch from one on; yield the loss of each learner of this process before each step."""
+        """Take the steps of an epoch from one on; yield the loss of each learner before each step."""
         inputs = self.inputs(epoch, first=first)
         for step in range(first, self._count // self._batch):
             losses: dict[str, Tensor] = {}
@@ -107,7 +101,7 @@ class Steps:
         return [(seed, each) for each in shuffled(self._count, batch=self._batch, seed=seed)]
 
     def take(self, group: Group, inputs: Inputs, *, moment: str) -> dict[str, Tensor]:
-        """Take a step with every learner of a group in this process, and return its loss before it."""
+        """Take a step with every learner of a group, and return its loss before it."""
         staged = self.stage(inputs)
         return {learner.name: learner.step(staged, moment=moment) for learner in group.learners}
 

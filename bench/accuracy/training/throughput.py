@@ -36,7 +36,7 @@ from bench.accuracy.training.rates import (
     scoring_rate,
 )
 from bench.accuracy.training.setup import Request, prepare
-from bench.accuracy.training.steps import build_learners, groups
+from bench.accuracy.training.steps import build_learners
 from bench.environment import environment
 from bench.files import write_atomically
 from bench.speech import samples_of
@@ -285,8 +285,8 @@ class _Ways:
 
     def _rate(self, run: Run, learners: Sequence[Learner], encoders: Encoders, *, as_the_paper: bool = False) -> Rate:
         feed = self._feed(self._train, encoders, crop_seconds=run.crop_seconds, encode_texts_again=as_the_paper)
-        count, batch = len(self._train), run.batch
-        timed = TimedTraining(groups(run, learners), feed, count=count, batch=batch, accelerator=self._accelerator)
+        count = len(self._train)
+        timed = TimedTraining(run, learners, feed, count=count, accelerator=self._accelerator)
         return timed.rate(steps=self._steps)
 
     def _feed(
@@ -301,7 +301,7 @@ class _Ways:
             utterances,
             classes=self._corpus.classes,
             encoders=encoders,
-            accelerator=self._accelerator,
+            device=self._accelerator.device,
             workers=self._workers,
             crop_seconds=crop_seconds,
             encode_texts_again=encode_texts_again,

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate import Accelerator
 from transformers import HubertConfig, HubertModel, WavLMConfig, WavLMModel
 
 from bench.accuracy.corpora.base import Corpus
@@ -53,13 +52,13 @@ def any_encoder(request: pytest.FixtureRequest, tmp_path: Path, encoders: tuple[
 
 
 @pytest.fixture
-def feed(corpus: Corpus, accelerator: Accelerator) -> Callable[..., Feed]:
+def feed(corpus: Corpus) -> Callable[..., Feed]:
     def make(speech: SpeechFeatures, text: TextFeatures | None, **options: Any) -> Feed:
         return Feed(
             corpus.split("train"),
             classes=corpus.classes,
             encoders=(speech, text),
-            accelerator=accelerator,
+            device=torch.device("cpu"),
             workers=0,
             **options,
         )

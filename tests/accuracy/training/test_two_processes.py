@@ -1,4 +1,4 @@
-"""Two processes, which share the encoding and deal the learners, train and score what one process does."""
+"""Two processes, which share the learners, train and score what one process does."""
 
 import json
 import subprocess
