@@ -99,6 +99,24 @@ def test_a_captured_learner_learns_what_an_uncaptured_one_does(mixer: str, direc
     assert len(captured._replayed._captured) == 2
 
 
+@pytest.mark.parametrize("mixer", mixers.names())
+def test_scoring_longer_recordings_leaves_captured_steps_as_they_were(mixer: str) -> None:
+    """Modules then replace what they keep for their longest sequence, and memory is used for other things."""
+    captured, plain = (learner(mixer, precision="bfloat16") for _ in range(2))
+    plain._replayed = None
+    stage, generator = Stage(), torch.Generator().manual_seed(0)
+    with compiling_side_by_side(settling=True):
+        for step in range(6):
+            inputs = stage(batch_of(16, generator))
+            first, second = (each.step(inputs, moment=str(step)) for each in (captured, plain))
+            assert torch.equal(first, second), step
+            if step > 1:
+                longer = batch_of(2**step * 100, generator)
+                for each in (captured, plain):
+                    each.predict(longer)
+                torch.full((2**22,), float("nan"), device="cuda")  # takes memory that was freed
+
+
 def test_a_learner_that_waits_for_the_gpu_learns_without_a_graph() -> None:
     waiting, plain = (learner("sa", precision="bfloat16") for _ in range(2))
     waiting.model.register_forward_hook(lambda *given: print(float(given[-1].sum())))

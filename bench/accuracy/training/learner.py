@@ -80,7 +80,7 @@ class Learner:
         self._optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=on_gpu
         )
-        self._replayed = Replayed(self.name) if on_gpu else None
+        self._replayed = Replayed(self.name, self.model) if on_gpu else None
 
     @property
     def learning_rate(self) -> float:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.accuracy.inputs.feed import Inputs
 
@@ -42,10 +42,11 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class _Captured:
-    """A graph and the loss that it writes."""
+    """A graph, the loss that it writes, and what it reads besides inputs and parameters."""
 
     graph: torch.cuda.CUDAGraph
     loss: Tensor
+    tables: list[Tensor]
 
 
 class Replayed:
@@ -55,9 +56,14 @@ class Replayed:
     another. The captures of one pass also share the memory of its gradients.
     """
 
-    def __init__(self, name: str) -> None:
-        """Begin without captures; the name is for messages."""
-        self._name = name
+    def __init__(self, name: str, model: nn.Module) -> None:
+        """Begin without captures.
+
+        Args:
+            name: For messages.
+            model: What the pass runs through.
+        """
+        self._name, self._model = name, model
         self._seen: set[object] = set()
         self._captured: dict[object, _Captured | None] = {}  # None where capture failed
         self._gradients: Gradients = ()
@@ -103,7 +109,14 @@ class Replayed:
         with torch.cuda.graph(graph, pool=_memory().pool(), capture_error_mode="thread_local"):
             loss, gradients = run(inputs)
             torch._foreach_copy_(_present(self._gradients), _present(gradients))
-        return _Captured(graph=graph, loss=loss)
+        return _Captured(graph=graph, loss=loss, tables=self._tables())
+
+    def _tables(self) -> list[Tensor]:
+        """Return the tensors that modules keep besides parameters and buffers, such as angles of rotary positions.
+
+        A longer sequence makes a module replace them. The graph still reads the old ones, so they must live as long.
+        """
+        return [value for module in self._model.modules() for value in vars(module).values() if torch.is_tensor(value)]
 
 
 def _rehearse(run: Pass, inputs: Inputs) -> Gradients:
