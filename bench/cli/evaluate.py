@@ -91,7 +91,9 @@ def predict(
 @app.command(rich_help_panel="Train")
 def table(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `sbench evaluate` has scored.")],
-    output: Annotated[Path, typer.Option(help="Folder for the table as CSV, Markdown and LaTeX.")] = Path("table"),
+    output: Annotated[
+        Path, typer.Option(help="Folder for the table as CSV, Markdown and LaTeX, and its pictures.")
+    ] = Path("table"),
     costs: Annotated[list[Path] | None, typer.Option(metavar="SWEEP", help=_COSTS, show_default=False)] = None,
 ) -> None:
     """Make the accuracy table of runs: every mixer, direction, encoder and split with intervals, all folds together."""
@@ -194,7 +196,9 @@ def write_table(runs: Sequence[Path], output: Path, *, sweeps: Sequence[Path] = 
     from rich.console import Console
 
     from bench.reporting.accuracy import files, terminal
+    from bench.reporting.accuracy.pictures import write_pictures
 
     made = files.write(runs, output, sweeps=sweeps)
+    write_pictures(made, output)
     Console().print(terminal.render(made))
     print(output)
