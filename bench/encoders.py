@@ -268,7 +268,8 @@ def _check_config(name: str, config: Any, *, width: int | None) -> None:
     if config.model_type != "whisper":  # whose frames follow from its feature extractor
         _check_convolutions(name, config)
     if width is not None and config.hidden_size != width:
-        raise UserError(f"{name} has {config.hidden_size} features per frame, the mixers {width}", hint=_HINT)
+        message = f"{name} has {config.hidden_size} features per frame, the mixers {width}"
+        raise UserError(message, hint=f"Measure at its width: --width {config.hidden_size}. {_HINT}")
 
 
 def _check_convolutions(name: str, config: Any) -> None:

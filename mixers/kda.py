@@ -74,6 +74,10 @@ def _fla_layer(config: KimiDeltaConfig) -> nn.Module:
     return layer
 
 
+def _fla_unavailable(config: KimiDeltaConfig, device_type: str) -> str:
+    return fla.unavailable_for_keys(config.key_width or config.head_width, device_type)
+
+
 def _run_both_ways(
     mixer: "KimiDeltaAttention", x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None
 ) -> Float[Tensor, "B L D"]:
@@ -117,7 +121,7 @@ class KimiDeltaAttention(Mixer):
             operator=lambda: fla.function("ops.kda", "chunk_kda"),
             run=fla.run,
             run_both_ways=_run_both_ways,
-            unavailable=fla.unavailable,
+            unavailable=_fla_unavailable,
             default=True,
         ),
     }

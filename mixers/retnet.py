@@ -61,7 +61,7 @@ def _fla_layer(config: RetNetConfig) -> nn.Module:
 
 
 def _fla_unavailable(config: RetNetConfig, device_type: str) -> str:
-    reason = fla.unavailable(config, device_type)
+    reason = fla.unavailable_for_keys(config.head_width, device_type)
     if not reason and config.head_width < _FLA_NARROWEST_HEAD and _is_miscompiled():
         return f"miscompiled by this Triton at fewer than {_FLA_NARROWEST_HEAD} a head"
     return reason

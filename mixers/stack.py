@@ -104,9 +104,13 @@ def feed_forward_width(layers: list[Mixer], *, target_parameters: int) -> int:
     return _WIDTH_MULTIPLE * max(1, round((target_parameters - without) / per_multiple))
 
 
-def sizes(mixer: type[Mixer], preset: str) -> MixerConfig:
-    """Return the sizes of a mixer in one of `PRESETS`."""
-    return mixer.presets[_SIZES_OF[preset]]
+def sizes(mixer: type[Mixer], preset: str, *, width: int | None = None) -> MixerConfig:
+    """Return the sizes of a mixer in one of `PRESETS`, at a width D; None for that of the preset.
+
+    The number of heads does not depend on the width. So their width does, unless the preset states it.
+    """
+    config = mixer.presets[_SIZES_OF[preset]]
+    return config if width is None else dataclasses.replace(config, width=width)
 
 
 def view(mixer: type[Mixer], direction: str) -> View:
@@ -168,9 +172,8 @@ def assemble(
         raise unknown_name("preset", preset, PRESETS)
     if direction not in DIRECTIONS:
         raise unknown_name("direction", direction, DIRECTIONS)
-    config = sizes(mixer, preset)
-    share = 1.0 if width is None else width / config.width
-    config = config if width is None else dataclasses.replace(config, width=width)
+    config = sizes(mixer, preset, width=width)
+    share = config.width / sizes(mixer, preset).width
     depth = DEPTH if preset == "matched" else 1
     layers = [mixer(config, implementation=implementation) for _ in range(depth)]
     for layer in layers:

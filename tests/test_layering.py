@@ -96,7 +96,13 @@ def test_the_rules_see_imports() -> None:
             ),
         ),
         ("bench.reporting.efficiency", ("bench.reporting", "bench.efficiency", "bench.files", "mixers.support.errors")),
-        ("bench.reporting.accuracy", ("bench.reporting", "bench.accuracy", "bench.files", "mixers.support.errors")),
+        (
+            "bench.reporting.accuracy",
+            (
+                *("bench.reporting", "bench.accuracy", "bench.files", "mixers.support.errors"),
+                *("bench.efficiency.records", "bench.efficiency.settings", "bench.efficiency.store"),  # GPU times
+            ),
+        ),
         (
             "bench.accuracy.corpora.readers",
             ("bench.accuracy.corpora.base", "bench.accuracy.corpora.files", "mixers.support.errors"),

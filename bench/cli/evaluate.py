@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     Checks = Mapping[str, Mapping[str, object]]
 
 
+_COSTS = (
+    "Folder of a sweep whose GPU times stand beside the scores: of the same mixer, direction, width and preset. Can be "
+    "given several times."
+)
 _OVERLAP = "Recordings or speakers that training heard: refuse, leave-out or accept."
 
 
@@ -89,10 +93,13 @@ def predict(
 @app.command(rich_help_panel="Train")
 def table(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `sbench evaluate` has scored.")],
-    output: Annotated[Path, typer.Option(help="Folder for the table as CSV, Markdown and LaTeX.")] = Path("table"),
+    output: Annotated[
+        Path, typer.Option(help="Folder for the table as CSV, Markdown and LaTeX, and its pictures.")
+    ] = Path("table"),
+    costs: Annotated[list[Path] | None, typer.Option(metavar="SWEEP", help=_COSTS, show_default=False)] = None,
 ) -> None:
     """Make the accuracy table of runs: every mixer, direction, encoder and split with intervals, all folds together."""
-    write_table(runs, output)
+    write_table(runs, output, sweeps=costs or ())
 
 
 def _separate(
@@ -192,12 +199,14 @@ def _show_scores(scored: "LearnerScored", console: "Console") -> None:
     console.print(f"{line}recall {summary.average_recall.value:.1%}", highlight=False)
 
 
-def write_table(runs: Sequence[Path], output: Path) -> None:
-    """Write and print the accuracy table of some runs."""
+def write_table(runs: Sequence[Path], output: Path, *, sweeps: Sequence[Path] = ()) -> None:
+    """Write and print the accuracy table of some runs, with the GPU times of sweeps."""
     from rich.console import Console
 
     from bench.reporting.accuracy import files, terminal
+    from bench.reporting.accuracy.pictures import write_pictures
 
-    made = files.write(runs, output)
+    made = files.write(runs, output, sweeps=sweeps)
+    write_pictures(made, output)
     Console().print(terminal.render(made))
     print(output)

@@ -41,6 +41,7 @@ def sweep(
     pass_: options.Pass = "inference",
     execution: options.Execution = "eager",
     batch: options.Batch = "1",
+    width: options.Width = None,
     text_tokens: options.TextTokens = None,
     cold_cache: options.ColdCache = False,
     processes: options.Processes = 1,
@@ -72,6 +73,7 @@ def sweep(
     if allow_mixed:
         raise UserError("--allow-mixed is for a sweep that continues", hint="Give it with --resume.")
     device_type = choose_device(device)
+    widths = options.parse_widths(width)
     settings = selection.choose_settings(
         device_type=device_type,
         presets=split_names(preset),
@@ -80,6 +82,7 @@ def sweep(
         passes=split_names(pass_),
         executions=split_names(execution),
         batches=options.parse_batches(batch),
+        widths=widths,
         text_tokens=text_tokens,
         cold_cache=cold_cache,
     )
@@ -91,7 +94,7 @@ def sweep(
         device_type=device_type,
         seed=seed,
         time_budget_s=options.check_time_budget(time_budget, device_type=device_type, processes=processes),
-        audio=options.check_audio(audio, encoder),
+        audio=options.check_audio(audio, encoder, widths=widths),
         encoder=encoder,
         processes=options.check_processes(processes),
     )

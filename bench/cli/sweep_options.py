@@ -1,5 +1,6 @@
 """The options of the command sweep, and what their values mean."""
 
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,7 @@ MaxSeconds = Annotated[
     float | None, typer.Option(help="Longest audio; default: 400 on a GPU, 5 on a CPU.", show_default=False)
 ]
 Lengths = Annotated[str | None, typer.Option(help="Lengths of audio in seconds: 10,20,40", show_default=False)]
-Preset = Annotated[str, typer.Option(help=f"{PRESETS} This and the next five take one or several: matched,released")]
+Preset = Annotated[str, typer.Option(help=f"{PRESETS} This and the next six take one or several: matched,released")]
 Precision = Annotated[
     str | None,
     typer.Option(
@@ -34,6 +35,14 @@ Execution = Annotated[
     str, typer.Option(help="eager, graph (replay of a CUDA graph) or compile (through torch.compile).")
 ]
 Batch = Annotated[str, typer.Option(help="Sequences in one call.")]
+Width = Annotated[
+    str | None,
+    typer.Option(
+        help="Features per frame; default: 1024. Stacks have 20 M parameters there, and at other widths in proportion "
+        "to their square: 5 M at 512. An encoder of this width fits --audio.",
+        show_default=False,
+    ),
+]
 TextTokens = Annotated[
     int | None,
     typer.Option(
@@ -86,9 +95,21 @@ def parse_batches(text: str) -> tuple[int, ...]:
     """Return the numbers of sequences that --batch lists."""
     from bench.efficiency.selection import batch_error
 
+    return _whole_numbers(text, batch_error)
+
+
+def parse_widths(text: str | None) -> tuple[int, ...]:
+    """Return the widths that --width lists, by default that of the presets."""
+    from bench.efficiency.selection import width_error
+    from bench.efficiency.settings import WIDTH
+
+    return (WIDTH,) if text is None else _whole_numbers(text, width_error)
+
+
+def _whole_numbers(text: str, error: Callable[[str], UserError]) -> tuple[int, ...]:
     names = split_names(text)
     if not all(name.isdecimal() for name in names):
-        raise batch_error(text)
+        raise error(text)
     return tuple(int(name) for name in names)
 
 
@@ -120,9 +141,12 @@ def check_time_budget(seconds: float | None, *, device_type: str, processes: int
     return processes * CPU_BUDGET_S if seconds is None and device_type == "cpu" else seconds
 
 
-def check_audio(audio: Path | None, encoder: str | None) -> str | None:
+def check_audio(audio: Path | None, encoder: str | None, *, widths: Collection[int]) -> str | None:
     """Return the folder of recordings; None for random features."""
     if (audio is None) != (encoder is None):
         missing, given = ("--encoder", "--audio") if encoder is None else ("--audio", "--encoder")
         raise UserError(f"{given} needs {missing}", hint="For instance --audio recordings --encoder xlsr-random.")
+    if audio is not None and len(widths) > 1:
+        message = f"--encoder {encoder} has one width, --width {','.join(map(str, widths))} asks for {len(widths)}"
+        raise UserError(message, hint="Measure each width in a sweep of its own, or without --audio.")
     return None if audio is None else str(audio)

@@ -71,6 +71,7 @@ class ModelUnderTest:
                 contestant.mixer,
                 implementation=contestant.implementation,
                 preset=setting.preset,
+                width=setting.width,
                 direction=setting.direction,
                 seed=task.plan.seed,
             )

@@ -4,7 +4,7 @@ They are never zeros, which a GPU multiplies faster than real data.
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,6 @@ from bench.efficiency import isolation
 from bench.efficiency.settings import RANDOM_INPUT, Plan
 from bench.encoders import SpeechEncoder, load_encoder
 from bench.speech import crop_or_repeat, frames_of, samples_of
-from mixers.base import MixerConfig
 from mixers.support.errors import UserError
 from mixers.support.precision import DTYPES
 
@@ -142,8 +141,8 @@ class StoredFeatures:
         return stored
 
 
-def prepare(plan: Plan, scratch: Path) -> RandomFeatures | StoredFeatures:
-    """Return the input of a sweep.
+def prepare(plan: Plan, scratch: Path) -> Mapping[int, RandomFeatures | StoredFeatures]:
+    """Return the input of a sweep for each width D of its settings. With recordings there is only one.
 
     Recordings are encoded at all lengths here, in a process of its own, so that the encoder costs neither time nor
     memory while the mixers are measured.
@@ -156,7 +155,7 @@ def prepare(plan: Plan, scratch: Path) -> RandomFeatures | StoredFeatures:
         UserError: The recordings or the encoder are missing, or a recording cannot be read.
     """
     if plan.audio is None:
-        return RandomFeatures(width=MixerConfig().width, seed=plan.seed, device=plan.device_type)
+        return {width: RandomFeatures(width=width, seed=plan.seed, device=plan.device_type) for width in plan.widths}
     description = ""
     encoding = isolation.run(
         partial(store, make=partial(_encoded_speech, plan), folder=scratch), plan.seconds, limit_s=_ENCODING_LIMIT_S
@@ -166,7 +165,9 @@ def prepare(plan: Plan, scratch: Path) -> RandomFeatures | StoredFeatures:
             torch.save(f"the encoder failed: {outcome.reason}", stored_at(scratch, seconds))
         else:
             description = outcome
-    return StoredFeatures(folder=scratch, description=description or f"{plan.audio} through {plan.encoder}")
+    (width,) = plan.widths
+    description = description or f"{plan.audio} through {plan.encoder}"
+    return {width: StoredFeatures(folder=scratch, description=description)}
 
 
 def _encoded_speech(plan: Plan) -> EncodedSpeech:
@@ -175,9 +176,10 @@ def _encoded_speech(plan: Plan) -> EncodedSpeech:
     precisions = {contestant.setting.precision for contestant in plan.contestants}
     recordings = find_recordings(Path(plan.audio))
     check_recordings(recordings)
+    (width,) = plan.widths
     encoder = load_encoder(
         plan.encoder,
-        width=MixerConfig().width,
+        width=width,
         device=plan.device_type,
         dtype=DTYPES[precisions.pop() if len(precisions) == 1 else "float32"],
         seed=plan.seed,

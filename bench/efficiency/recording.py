@@ -91,7 +91,7 @@ class Recorder:
             error=error,
             causal=stack.is_causal(mixer, setting.direction, preset=setting.preset),
             reach=mixer.reach,
-            state_numbers=mixer.state_numbers(stack.sizes(mixer, setting.preset)),
+            state_numbers=mixer.state_numbers(stack.sizes(mixer, setting.preset, width=setting.width)),
             input=self.task.source.description,
             seed=plan.seed,
             device=self.device,

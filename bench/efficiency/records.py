@@ -4,11 +4,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.efficiency.settings import Case, Setting
+from bench.efficiency.settings import WIDTH, Case, Setting
 from bench.validation import STRICT
 
-SCHEMA_VERSION = 5
-READABLE_VERSIONS = (3, 4, 5)  # 3 lacks gpu_clock: its gpu_ms is of calls behind a full queue. 3 and 4 are of 1 process
+SCHEMA_VERSION = 6
+# 3 lacks gpu_clock: its gpu_ms is of calls behind a full queue. 3 and 4 are of 1 process, 3 to 5 of the presets' width.
+READABLE_VERSIONS = (3, 4, 5, 6)
 
 
 def _column(field: str) -> str:
@@ -73,6 +74,8 @@ class Record:
         text_tokens: Frames of text appended to each sequence within the call.
         direction: Which frames a frame may see: ``causal``, ``alternating``, ``both`` or ``paper``, as
             ``sbench sweep --help`` explains. Before schema version 5: ``paper``.
+        width: Features per frame, D: 1,024 unless ``sbench sweep --width`` says otherwise. A matched stack has about
+            20 M parameters at 1,024, and at other widths in proportion to their square. Before schema version 6: 1,024.
         paper_ms: Mean over utterances of one call each, after one warm-up call, as the paper timed it. Only for the
             preset ``released``.
         void_samples: Samples thrown away because something disturbed their window; the next columns say what.
@@ -168,6 +171,7 @@ class Record:
     cache: str = "warm"
     text_tokens: int = 0
     direction: str = "paper"
+    width: int = WIDTH
     paper_ms: float | None = None
     void_samples: int = 0
     compilations: int = 0

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import mixers
 from bench.efficiency.measurement.execution import EXECUTIONS, PASSES
-from bench.efficiency.settings import RELEASED_TEXT_TOKENS, Contestant, Setting
+from bench.efficiency.settings import RELEASED_TEXT_TOKENS, WIDTH, Contestant, Setting
 from bench.speech import check_seconds, frames_of, samples_of
 from mixers import stack
 from mixers.base import Mixer
@@ -17,6 +17,10 @@ GPU_SECONDS = (10.0, 25.0, 50.0, 75.0, 100.0, 150.0, 200.0, 250.0, 300.0, 350.0,
 CPU_SECONDS = (1.0, 2.0, 3.0, 5.0)  # take plain PyTorch about two minutes on two cores
 
 MOST_FRAMES = 10_000_000  # of a call, 56 hours: the square of more gives more operations than 64 bits count
+
+# Every mixer's heads divide by 32. The widest encoder of speech, XLS-R 2B, has 1,920, and 64 bits count no call of
+# `MOST_FRAMES` that is much wider.
+WIDTH_STEP, MOST_WIDTH = 32, 2048
 
 Value = TypeVar("Value")
 
@@ -32,6 +36,7 @@ def choose_settings(
     text_tokens: int | None = None,
     cold_cache: bool = False,
     directions: Sequence[str] | None = None,
+    widths: Sequence[int] = (WIDTH,),
 ) -> tuple[Setting, ...]:
     """Return every combination of the values given for each axis.
 
@@ -45,6 +50,7 @@ def choose_settings(
         text_tokens: By default ``RELEASED_TEXT_TOKENS`` in ``released``, otherwise none.
         cold_cache: Whether the L2 cache is overwritten before each call, which needs a GPU.
         directions: Of `mixers.stack.DIRECTIONS`; by default that of `default_direction` for each preset.
+        widths: D, multiples of ``WIDTH_STEP`` up to ``MOST_WIDTH``.
 
     Raises:
         UserError: A value is unknown, given twice, or not for this device.
@@ -55,10 +61,13 @@ def choose_settings(
         raise UserError(f"--text-tokens {text_tokens} is less than none", hint="Give a whole number from 0.")
     if min(batches) < 1:
         raise batch_error(",".join(map(str, batches)))
+    if not all(0 < width <= MOST_WIDTH and width % WIDTH_STEP == 0 for width in widths):
+        raise width_error(",".join(map(str, widths)))
     settings = []
     for preset in _checked("preset", presets, stack.PRESETS):
         chosen = precisions or (default_precision(preset, device_type=device_type),)
-        for direction, precision, execution, pass_, batch in itertools.product(
+        for width, direction, precision, execution, pass_, batch in itertools.product(
+            _without_repetition("width", widths),
             _checked("direction", directions or (default_direction(preset),), stack.DIRECTIONS),
             _checked("precision", chosen, tuple(DTYPES)),
             _checked("execution", executions, EXECUTIONS),
@@ -77,6 +86,7 @@ def choose_settings(
                     text_tokens=appended if text_tokens is None else text_tokens,
                     cache="cold" if cold_cache else "warm",
                     direction=direction,
+                    width=width,
                 )
             )
     return tuple(settings)
@@ -97,6 +107,12 @@ def default_direction(preset: str) -> str:
 def batch_error(text: str) -> UserError:
     """Return the error for a value of --batch that is no list of whole numbers from 1."""
     return UserError(f"--batch {text} is not a number of sequences", hint="Give whole numbers from 1: --batch 1,8")
+
+
+def width_error(text: str) -> UserError:
+    """Return the error for a value of --width that is no list of widths."""
+    hint = f"Give multiples of {WIDTH_STEP} up to {MOST_WIDTH}, such as an encoder's: --width 512,1024"
+    return UserError(f"--width {text} is not a width of the mixers", hint=hint)
 
 
 def _checked(axis: str, values: Sequence[str], known: Sequence[str]) -> Sequence[str]:
@@ -185,7 +201,7 @@ def choose_contestants(
             raise UserError(f"{mixer_name} is unavailable: {error}", hint="Install what it needs.") from None
         if slash and implementation not in mixer.implementations:
             raise unknown_name(f"implementation of {mixer_name}", implementation, mixer.implementations)
-        by_default = measured(mixer, preset=setting.preset, device_type=device_type)
+        by_default = measured(mixer, preset=setting.preset, width=setting.width, device_type=device_type)
         for each in (implementation,) if implementation else by_default:
             chosen[Contestant(mixer=mixer_name, implementation=each, setting=setting)] = None
     return tuple(chosen)
@@ -201,6 +217,6 @@ def available() -> list[str]:
     return sorted((name for name in mixers.names() if name not in missing), key=lambda name: mixers.load(name).arxiv)
 
 
-def measured(mixer: type[Mixer], *, preset: str, device_type: str) -> tuple[str, ...]:
-    """Return the implementations that are measured when only the mixer is named."""
-    return mixer.defaults(stack.sizes(mixer, preset)) if device_type == "cuda" else ("reference",)
+def measured(mixer: type[Mixer], *, preset: str, width: int | None = None, device_type: str) -> tuple[str, ...]:
+    """Return the implementations that are measured when only the mixer is named, at a width or that of the preset."""
+    return mixer.defaults(stack.sizes(mixer, preset, width=width)) if device_type == "cuda" else ("reference",)

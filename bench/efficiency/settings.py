@@ -7,6 +7,8 @@ from bench.validation import STRICT
 
 RANDOM_INPUT = "random features"
 
+WIDTH = 1024  # D of every preset, and of XLS-R 300M
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
@@ -26,6 +28,8 @@ class Setting:
             forward and backward in time. ``both``: each block mixes in both directions with the same weights and
             averages. ``paper``: softmax attention sees the whole clip, the others the past. Softmax attention sees the
             whole clip in all but ``causal``.
+        width: Features per frame, D. A stack has about 20 M parameters at 1,024, and at other widths in proportion to
+            their square.
     """
 
     __pydantic_config__ = STRICT
@@ -38,12 +42,14 @@ class Setting:
     text_tokens: int = 0
     cache: str = "warm"
     direction: str = "paper"
+    width: int = WIDTH
 
     @property
     def label(self) -> str:
         """In words. Precision, preset and pass are always named, the other axes if they differ from the simplest."""
         parts = [self.precision, f"{self.preset} preset", self.pass_]
         parts += [] if self.direction == "paper" else [f"{self.direction} direction"]
+        parts += [] if self.width == WIDTH else [f"width {self.width}"]
         parts += [] if self.execution == "eager" else [f"{self.execution} execution"]
         parts += [] if self.batch == 1 else [f"batch {self.batch}"]
         parts += [f"{self.text_tokens} text tokens"] if self.text_tokens else []
@@ -119,6 +125,11 @@ class Plan:
     audio: str | None = None
     encoder: str | None = None
     processes: int = 1
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The widths D of its settings, each once."""
+        return tuple(dict.fromkeys(contestant.setting.width for contestant in self.contestants))
 
     def parts(self) -> "list[Plan]":
         """Split the plan by setting, in the order of first appearance. A part has the time budget of one process."""

@@ -143,10 +143,10 @@ def run(plan: Plan, folder: Path, *, interrupted: Interrupted | None = None) -> 
     progress = _Progress(interrupted)
     rounds = range(1, plan.processes + 1)
     with tempfile.TemporaryDirectory(prefix="sbench-") as scratch, Processes() as processes:
-        source = inputs.prepare(plan, Path(scratch))
+        sources = inputs.prepare(plan, Path(scratch))
         for process, part in itertools.product(rounds, plan.parts()):
             began_s = time.perf_counter()
-            missing = _missing(part, process, source, Path(scratch), progress)
+            missing = _missing(part, process, sources, Path(scratch), progress)
             if process > 1 and not missing:
                 continue
             if plan.device_type == "cuda":
@@ -155,10 +155,11 @@ def run(plan: Plan, folder: Path, *, interrupted: Interrupted | None = None) -> 
                 header = Header(plan=plan, environment=isolation.call(environment, plan.device_type))
                 start(header, folder)
                 yield FolderMade()
+            setting = part.contestants[0].setting
             yield SettingStarted(
-                setting=part.contestants[0].setting,
+                setting=setting,
                 process=process,
-                input=source.description,
+                input=sources[setting.width].description,
                 contestants=tuple(task.contestant.name for task in missing),
             )
             for task, answer in processes.wait_until_prepared():
@@ -211,11 +212,11 @@ class _Progress:
 
 
 def _missing(
-    plan: Plan, process: int, source: Input, shared: Path, progress: _Progress
+    plan: Plan, process: int, sources: Mapping[int, Input], shared: Path, progress: _Progress
 ) -> dict[Task, tuple[float, ...]]:
     """Return the lengths that a process of each contestant has to measure, for those that have any."""
     lengths = {
-        Task(contestant=each, plan=plan, source=source, shared=shared, process=process): tuple(
+        Task(contestant=each, plan=plan, source=sources[each.setting.width], shared=shared, process=process): tuple(
             seconds
             for seconds in plan.seconds
             if progress.is_missing(Case(name=each.name, setting=each.setting, seconds=seconds), process)

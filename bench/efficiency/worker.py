@@ -35,8 +35,9 @@ def measure(
     """
     recorder = Recorder(task=task, device=processor_name(task.plan.device_type))
     mixer = mixers.load(task.contestant.mixer)
-    preset = stack.sizes(mixer, task.contestant.setting.preset)
-    reason = mixer.unavailable(task.contestant.implementation, preset, device_type=task.plan.device_type)
+    setting = task.contestant.setting
+    config = stack.sizes(mixer, setting.preset, width=setting.width)
+    reason = mixer.unavailable(task.contestant.implementation, config, device_type=task.plan.device_type)
     if reason:
         yield from [Ready()] if prepare else []
         for length in lengths:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from mixers.autotuning import use_prepared_configurations
 from mixers.support import patches
 
+_WIDEST_KEY = 256  # of a head: where MultiScaleRetention and chunk_kda of version 0.6.0 end
+
 
 @functools.cache
 def layers() -> ModuleType:
@@ -37,6 +39,12 @@ def unavailable(_: object, device_type: str) -> str:
     if importlib.util.find_spec("fla") is None:
         return "flash-linear-attention is not installed"
     return "" if device_type == "cuda" else "needs a CUDA GPU"
+
+
+def unavailable_for_keys(key_width: int, device_type: str) -> str:
+    """Return why a layer whose kernels keep whole keys cannot run with keys of this width; empty if it can."""
+    too_wide = f"supports no keys of width {key_width}" if key_width > _WIDEST_KEY else ""
+    return unavailable(None, device_type) or too_wide
 
 
 def run(mixer: nn.Module, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None) -> Float[Tensor, "B L D"]:

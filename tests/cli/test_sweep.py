@@ -14,6 +14,7 @@ from bench.efficiency.store import read_records, read_samples
 from mixers import stack
 from tests.cli.commands import FAST
 from tests.conftest import Sbench
+from tests.tiny_whisper import WIDTH, save_tiny_whisper
 
 
 def test_a_sweep_leaves_records_table_and_figure(sbench: Sbench, tmp_path: Path) -> None:
@@ -209,3 +210,37 @@ def test_the_default_direction_lets_every_frame_of_a_stack_see_the_clip(sbench: 
     sbench("sweep", "retnet", "--preset", "matched,layer", "--lengths", "0.1", "--device", "cpu", "--output", "run")
     found = [(record.preset, record.direction, record.causal) for record in read_records(tmp_path / "run")]
     assert found == [("matched", "alternating", False), ("layer", "paper", True)]
+
+
+def test_stacks_of_every_width_are_measured(sbench: Sbench, tmp_path: Path) -> None:
+    sweep = ("sweep", "kda", "--lengths", "0.2", "--device", "cpu", "--time-budget", "600")
+    code, _, err = sbench(*sweep, "--width", "64,128", "--output", "run")
+    assert code == 0
+    assert "alternating direction, width 64, random features" in " ".join(err.split())
+    records = {record.width: record for record in read_records(tmp_path / "run")}
+    assert list(records) == [64, 128]
+    for width, record in records.items():
+        model = stack.build("kda", implementation="reference", preset="matched", width=width, direction="alternating")
+        assert isinstance(model, stack.MixerStack)
+        assert record.parameters == model.parameter_count()
+        assert record.feed_forward_width == model.feed_forward_width
+        assert record.flops == model.flops(batch=1, frames=record.frames)
+        assert record.minimum_bytes == 4 * (2 * record.frames * width + model.parameter_count())
+        assert record.input_gib is not None
+        assert record.input_gib * 2**30 == record.frames * width * 4
+    assert [record.state_numbers for record in records.values()] == [4 * 16**2, 4 * 32**2]
+    assert {path.name for path in (tmp_path / "run").glob("figure2*")} == {
+        f"figure2-width-{width}.png" for width in (64, 128)
+    }
+
+
+def test_an_encoder_of_the_width_makes_the_input(sbench: Sbench, tmp_path: Path, recordings: Path) -> None:
+    whisper = save_tiny_whisper(tmp_path / "whisper")
+    sweep = ("sweep", "sa/sdpa", "--lengths", "0.5", "--device", "cpu", "--audio", recordings, "--encoder", whisper)
+    assert sbench(*sweep, "--width", WIDTH, "--output", "run")[0] == 0
+    (record,) = read_records(tmp_path / "run")
+    assert (record.width, record.input) == (WIDTH, f"1 recording through {whisper}")
+    code, _, err = sbench(*sweep, "--output", "other")
+    assert code == 2
+    assert f"has {WIDTH} features per frame, the mixers 1024" in err
+    assert f"--width {WIDTH}" in err

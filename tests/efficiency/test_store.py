@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.efficiency.records import SCHEMA_VERSION, Record, Samples, Status
-from bench.efficiency.settings import Contestant, Plan
+from bench.efficiency.records import READABLE_VERSIONS, SCHEMA_VERSION, Record, Samples, Status
+from bench.efficiency.settings import WIDTH, Contestant, Plan
 from bench.efficiency.store import (
     RECORDS_FILE,
     SAMPLES_FILE,
@@ -24,6 +24,7 @@ from bench.efficiency.store import (
     repair,
     start,
 )
+from mixers.base import MixerConfig
 from mixers.support.errors import UserError
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -144,7 +145,15 @@ def test_damaged_json_names_the_line(record: Record, line: str, refused: Callabl
 
 def test_another_schema_names_both_versions(record: Record, refused: Callable[[str], str]) -> None:
     row = record.to_row() | {"schema_version": 999}
-    assert f"line 1: schema version 999, this sbench reads 3, 4, {SCHEMA_VERSION}" in refused(json.dumps(row) + "\n")
+    assert f"line 1: schema version 999, this sbench reads 3, 4, 5, {SCHEMA_VERSION}" in refused(json.dumps(row) + "\n")
+
+
+@pytest.mark.parametrize("version", READABLE_VERSIONS[:-1])
+def test_older_records_are_of_the_presets_width(record: Record, tmp_path: Path, version: int) -> None:
+    row = record.to_row() | {"schema_version": version}
+    del row["width"]
+    (tmp_path / RECORDS_FILE).write_text(json.dumps(row) + "\n", encoding="utf-8")
+    assert [read.width for read in read_records(tmp_path)] == [WIDTH] == [MixerConfig().width]
 
 
 def test_missing_and_unknown_columns_are_named(record: Record, refused: Callable[[str], str]) -> None:

@@ -1,6 +1,7 @@
 """Every case becomes a record, whatever comes of it."""
 
 import dataclasses
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +115,15 @@ def test_every_record_says_how_it_was_measured() -> None:
         assert record.weights_gib == pytest.approx(4 * (4 * 1024**2 + 1024) / 2**30)
         assert record.input_gib == pytest.approx(4 * record.frames * 1024 / 2**30)
         assert record.void_samples == 0 or record.garbage_collections + record.compilations > 0
+
+
+def test_an_implementation_without_kernels_of_the_width_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "processor_name", lambda _: "NVIDIA H200")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: object())  # as if the library were installed
+    setting = Setting(preset="matched", precision="bfloat16", width=1280)
+    contestant = Contestant(mixer="kda", implementation="fla", setting=setting)
+    plan = dataclasses.replace(PLAN, contestants=(contestant,), device_type="cuda")
+    (result,) = worker.measure([10.0], task=dataclasses.replace(TASK, contestant=contestant, plan=plan))
+    assert not isinstance(result, Ready)
+    assert (result.record.status, result.record.width) == ("unavailable", 1280)
+    assert result.record.error == "supports no keys of width 320"

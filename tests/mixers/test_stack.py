@@ -18,6 +18,14 @@ def test_matched_size(name: str) -> None:
     assert stack.count_parameters(name, preset="matched") == pytest.approx(20e6, rel=0.01)
 
 
+@pytest.mark.parametrize("width", [256, 512, 768])
+@pytest.mark.parametrize("name", mixers.names())
+def test_matched_size_follows_the_square_of_the_width(name: str, width: int) -> None:
+    with torch.device("meta"):
+        model = stack.build(name, implementation="reference", preset="matched", width=width)
+    assert model.parameter_count() == pytest.approx(20e6 * (width / 1024) ** 2, rel=0.015)
+
+
 @pytest.mark.parametrize(("name", "millions"), RELEASED.items())
 def test_released_size(name: str, millions: float) -> None:
     assert stack.count_parameters(name, preset="released") / 1e6 == pytest.approx(millions, abs=0.005)

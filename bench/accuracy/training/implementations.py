@@ -1,6 +1,5 @@
 """Chooses the implementation that a mixer is trained in, and checks choices before anything is loaded."""
 
-import dataclasses
 from collections.abc import Sequence
 
 import mixers
@@ -56,8 +55,7 @@ def choose_implementation(name: str, preset: Preset, *, device: str, width: int 
         mixer = mixers.load(mixer_name)
     except ImportError as error:
         raise UserError(f"{mixer_name} is unavailable: {error}", hint="Install what it needs.") from None
-    config = stack.sizes(mixer, preset)
-    configs = [dataclasses.replace(config, width=each) for each in ((width,) if width else _ANY_WIDTH)]
+    configs = [stack.sizes(mixer, preset, width=each) for each in ((width,) if width else _ANY_WIDTH)]
     device_type = device.partition(":")[0]
     known = tuple(mixer.implementations)
     if implementation and implementation not in known:

@@ -1,26 +1,37 @@
-"""The confusion matrix as CSV and as a picture.
+"""The confusion matrix as CSV and as a picture, and many of them in a grid.
 
 A corpus has ten times as many neutral utterances as fearful ones. So the colour of a cell is its share of the
-utterances of the true class, which is its row. The numbers are utterances.
+utterances of the true class, which is its row.
 """
 
 import csv
 import io
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
 
 from bench.accuracy.evaluation.metrics import Summary
+from bench.accuracy.run import DIRECTIONS
 from bench.files import write_atomically
+from bench.reporting.accuracy.evaluations import Row
+from bench.reporting.accuracy.published import MIXERS
 from bench.reporting.figures import save
 
 _CELL = 0.75  # inches: fits a count of five digits with its share below
+_SMALL_CELL = 0.28  # inches: fits a share
 _MARGIN = 2.2  # inches: for the names of the classes and the scale
 _DARK = 0.55  # a cell with a larger share is so dark that its text must be white
+
+Confusion = Sequence[Sequence[int]]
 
 
 def write_confusion(summary: Summary, stem: Path, *, title: str) -> None:
@@ -43,24 +54,82 @@ def write_confusion(summary: Summary, stem: Path, *, title: str) -> None:
     save(_draw(summary, names, title=title), stem, formats=("png",))
 
 
-def _draw(summary: Summary, names: list[str], *, title: str) -> Figure:
-    counts = np.array(summary.confusion)
-    totals = counts.sum(1, keepdims=True)
-    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+def draw_confusions(matrices: Mapping[Row, Confusion], stem: Path, *, classes: Sequence[str], title: str) -> None:
+    """Draw a small matrix for each row of a table: a column for each mixer, a line for each direction.
 
+    The numbers are per cent of the true class. A row without a direction stands in the first line.
+
+    Args:
+        matrices: Utterances of each row, a line for each true class, a column for each predicted one.
+        stem: The path without an ending.
+        classes: Their names.
+        title: The title of the picture.
+
+    Raises:
+        OSError: A file cannot be written; the old file is still there.
+    """
+    mixers = list(dict.fromkeys(row.mixer for row in matrices))
+    directions = [each for each in DIRECTIONS if any(row.direction == each for row in matrices)]
+    side = max(_SMALL_CELL * len(classes), 1.4)
+    size = ((side + 0.15) * len(mixers) + _MARGIN, (side + 0.4) * max(len(directions), 1) + 1.6)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine())
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(max(len(directions), 1), len(mixers), squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    places = {
+        row: (directions.index(row.direction) if row.direction in directions else 0, mixers.index(row.mixer))
+        for row in matrices
+    }
+    for row, (line, column) in places.items():
+        axes = grid[line, column]
+        axes.set_axis_on()
+        image = _paint(axes, np.array(matrices[row]), _per_cent, fontsize=6)
+        named = f" ({row.direction})" if len(directions) > 1 and row.direction in directions else ""
+        axes.set_title(f"{MIXERS.get(row.mixer, row.mixer)}{named}", fontsize="small")
+        is_lowest = line == max(other for other, its in places.values() if its == column)
+        is_first = column == min(its for other, its in places.values() if other == line)
+        _name_classes(axes, classes if is_lowest else [], classes if is_first else [], fontsize=7)
+    figure.supxlabel("Predicted", fontsize="medium")
+    figure.supylabel("True", fontsize="medium")
+    figure.suptitle(title, weight="bold", fontsize="medium", wrap=True)
+    figure.colorbar(image, ax=grid, shrink=0.6, format=PercentFormatter(1), label="Share of the true class")
+    save(figure, stem)
+
+
+def _draw(summary: Summary, names: list[str], *, title: str) -> Figure:
     side = max(_CELL * len(names), 3.0)
     figure = Figure(figsize=(side + _MARGIN, side + _MARGIN - 0.8), layout=ConstrainedLayoutEngine())
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), share in np.ndenumerate(shares):
-        text = f"{counts[row, column]}\n{share:.0%}" if totals[row] else "-"
-        axes.text(column, row, text, ha="center", va="center", fontsize=9, color="white" if share > _DARK else "black")
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), [f"{one.name} ({one.support})" for one in summary.classes])
+    image = _paint(axes, np.array(summary.confusion), lambda count, share: f"{count}\n{share:.0%}", fontsize=9)
+    _name_classes(axes, names, [f"{one.name} ({one.support})" for one in summary.classes])
     axes.set_xlabel("Predicted")
     axes.set_ylabel("True (utterances)")
     axes.set_title(f"macro-F {summary.macro_f.value:.1%}, {summary.utterances} utterances", fontsize=10)
     figure.suptitle(title, weight="bold", wrap=True)
     figure.colorbar(image, ax=axes, shrink=0.8, format=PercentFormatter(1), label="Share of the true class")
     return figure
+
+
+def _paint(axes: Axes, counts: NDArray[np.int64], text: Callable[[int, float], str], *, fontsize: float) -> AxesImage:
+    """Paint the shares of a matrix (C, C), with a text in each cell; a dash where the true class has no utterance."""
+    totals = counts.sum(1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), share in np.ndenumerate(shares):
+        written = text(int(counts[row, column]), float(share)) if totals[row] else "-"
+        colour = "white" if share > _DARK else "black"
+        axes.text(column, row, written, ha="center", va="center", fontsize=fontsize, color=colour)
+    return image
+
+
+def _per_cent(_: int, share: float) -> str:
+    return f"{100 * share:.0f}"
+
+
+def _name_classes(axes: Axes, predicted: Sequence[str], true: Sequence[str], *, fontsize: float | None = None) -> None:
+    """Write the names of the classes below and beside a matrix; none where there are none."""
+    rotation: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(len(predicted)), predicted, fontsize=fontsize, **rotation)
+    axes.set_yticks(range(len(true)), true, fontsize=fontsize)

@@ -10,7 +10,7 @@ from bench.files import write_atomically
 from bench.reporting.accuracy import paper_layout
 from bench.reporting.accuracy.differing import differing
 from bench.reporting.accuracy.table import AccuracyTable, Cell, Key, read
-from bench.reporting.accuracy.words import DEMONSTRATION, ends, escape, mixer_name, signed, split_name, spread
+from bench.reporting.accuracy.words import DEMONSTRATION, ends, escape, gpu_ms, mixer_name, signed, split_name, spread
 from bench.reporting.formats import millions, span, two_decimals
 from bench.reporting.table_files import write_table
 from mixers.support.errors import UserError
@@ -19,7 +19,7 @@ TABLE_FILES = "accuracy"
 PAIRS_FILES = "pairs"
 
 
-def write(runs: Sequence[Path], output: Path) -> AccuracyTable:
+def write(runs: Sequence[Path], output: Path, *, sweeps: Sequence[Path] = ()) -> AccuracyTable:
     """Write the table of some runs, and a second one of all pairs of mixers, as CSV, Markdown and LaTeX (booktabs).
 
     The paper's Table 1 in its own layout is a third one, if any figure of the paper stands beside ours. Files of a
@@ -28,6 +28,7 @@ def write(runs: Sequence[Path], output: Path) -> AccuracyTable:
     Args:
         runs: Folders that `sbench train` made, evaluated.
         output: A folder; made if needed.
+        sweeps: Folders that `sbench sweep` made, whose GPU times stand beside the scores.
 
     Returns:
         The table.
@@ -35,7 +36,7 @@ def write(runs: Sequence[Path], output: Path) -> AccuracyTable:
     Raises:
         UserError: `read` cannot make the table, or a file cannot be written.
     """
-    table = read(runs)
+    table = read(runs, sweeps=sweeps)
     own = {"csv": _csv(table), "md": _markdown(table), "tex": _latex(table)}
     texts = {f"{TABLE_FILES}.{suffix}": text for suffix, text in own.items()} | paper_layout.texts(table)
     try:
@@ -81,9 +82,28 @@ def _csv(table: AccuracyTable) -> str:
                 "difference_points": cell.difference,
                 "preset": table.preset,
                 "demonstration": table.demo,
+                **_costs(table, key),
             }
         )
     return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
+
+
+def _costs(table: AccuracyTable, key: Key) -> dict[str, object]:
+    """Return the columns of what a row costs; none without a sweep."""
+    if table.costs is None:
+        return {}
+    found = table.costs.of(key.row, key.column)
+    first = next(filter(None, found), None)
+    return {
+        **{
+            f"gpu_ms_at_{seconds:g}_s": record and record.gpu_ms
+            for seconds, record in zip(table.costs.seconds, found, strict=True)
+        },
+        "gpu_ms_implementation": first and first.implementation,
+        "gpu_ms_width": first and str(first.width),  # a number would become 1024.0 beside an empty field
+        "gpu_ms_precision": first and first.precision,
+        "gpu_ms_device": first and first.device,
+    }
 
 
 def _lines(table: AccuracyTable) -> tuple[list[str], list[list[str]]]:
@@ -91,6 +111,7 @@ def _lines(table: AccuracyTable) -> tuple[list[str], list[list[str]]]:
     beside = any(cell.paper is not None for cell in table.cells.values())
     heads = ["Encoder", "Split", "Mechanism", "Direction", "Parameters (M)", "Macro-F (%)", "Spread (seeds)", "95 %"]
     heads += ["UAR (%)", *(["Paper (%)", "Difference"] if beside else [])]
+    heads += [f"GPU ms, {seconds:g} s" for seconds in (table.costs.seconds if table.costs else ())]
     return heads, [_line(table, key, cell, beside=beside) for key, cell in table.cells.items()]
 
 
@@ -106,6 +127,7 @@ def _line(table: AccuracyTable, key: Key, cell: Cell, *, beside: bool) -> list[s
         ends(cell.low, cell.high),
         two_decimals(cell.recall),
         *([two_decimals(cell.paper), signed(cell.difference)] if beside else []),
+        *(gpu_ms(each) for each in (table.costs.of(key.row, key.column) if table.costs else ())),
     ]
 
 

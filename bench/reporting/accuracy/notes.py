@@ -101,4 +101,8 @@ def _training(run: Run) -> dict[str, str]:
         "learning rate": str(run.learning_rate),
         "seconds of a crop": str(run.crop_seconds),
         "precision": run.precision,
+        "layer of the speech encoder": str(run.layer),
+        "norms of speech and text": "trained" if run.stream_norms else "none",
+        "hidden layers of the classifier": str(run.classifier_layers),
+        "weights of the classes": "by frequency" if run.class_weights else "equal",
     }

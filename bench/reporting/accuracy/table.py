@@ -20,6 +20,7 @@ from bench.accuracy.evaluation.intervals import FEWEST_SPEAKERS
 from bench.accuracy.evaluation.predictions import Predictions
 from bench.accuracy.run import DIRECTIONS, Direction
 from bench.reporting.accuracy import published
+from bench.reporting.accuracy.costs import Costs, read_costs
 from bench.reporting.accuracy.evaluations import Encoders, EvaluatedRun, Row, read_runs
 from bench.reporting.accuracy.folds import Measured, SplitReader, join_folds
 from bench.reporting.accuracy.notes import notes
@@ -48,6 +49,8 @@ class Cell:
         folds: How many folds were pooled; 0 if the split is of no fold.
         corpus: The name of the corpus that was tested.
         paper: The paper's macro-F; None if it has none, or none that is comparable.
+        confusion: Utterances of all seeds together, a row for each true class, a column for each predicted one; None
+            for a mean of encoders.
     """
 
     ours: float
@@ -63,6 +66,7 @@ class Cell:
     folds: int
     corpus: str
     paper: float | None
+    confusion: tuple[tuple[int, ...], ...] | None = None
 
     @property
     def difference(self) -> float | None:
@@ -95,6 +99,9 @@ class AccuracyTable:
         preset: The preset of all runs.
         demo: Whether any run is a demonstration.
         notes: What a reader must know.
+        runs: The runs that it is made from.
+        names: The column of each pair of encoders.
+        costs: What the rows cost; None if no sweep was given.
     """
 
     cells: dict[Key, Cell]
@@ -103,6 +110,9 @@ class AccuracyTable:
     preset: str
     demo: bool
     notes: tuple[str, ...]
+    runs: tuple[EvaluatedRun, ...]
+    names: dict[Encoders, str]
+    costs: Costs | None = None
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -125,12 +135,12 @@ class AccuracyTable:
         return tuple(each for each in DIRECTIONS if any(row.direction == each for row in self.rows))
 
 
-def read(folders: Sequence[Path]) -> AccuracyTable:
-    """Return the table that the evaluations of some runs make.
+def read(folders: Sequence[Path], *, sweeps: Sequence[Path] = ()) -> AccuracyTable:
+    """Return the table that the evaluations of some runs make, with the GPU times of sweeps beside them.
 
     Raises:
         UserError: A folder is no run or has no evaluation, a file is damaged, runs differ in classes or preset, the
-            same was measured twice or on different utterances, or no mixer has all folds.
+            same was measured twice or on different utterances, or no mixer has all folds. Or as `read_costs`.
     """
     if not folders:
         raise UserError("a table needs runs", hint="Give folders that `sbench train` made.")
@@ -141,13 +151,18 @@ def read(folders: Sequence[Path]) -> AccuracyTable:
     cells, pairs = _score(measured, names, classes=classes)
     if demo or set(classes) != set(CLASSES.values()):
         cells = {key: replace(cell, paper=None) for key, cell in cells.items()}
+    costs = read_costs(sweeps, runs, {key.row for key in cells}, columns=names) if sweeps else None
+    told = notes(runs, measured, comparisons=len(pairs), beside=_beside(cells))
     return AccuracyTable(
         cells=cells,
         parameters={key.row.mixer: _parameters(key.row.mixer, runs) for key in cells},
         pairs=tuple(_controlled(pairs)),
         preset=runs[0].run.preset,
         demo=demo,
-        notes=(*missing, *notes(runs, measured, comparisons=len(pairs), beside=_beside(cells))),
+        notes=(*missing, *told, *(costs.notes if costs else ())),
+        runs=tuple(runs),
+        names=names,
+        costs=costs,
     )
 
 
@@ -174,6 +189,7 @@ def _score(
     rows = _ordered_rows(each.row for each in measured)
     scores: dict[Key, MixerScore] = {}
     parts: dict[Key, Measured] = {}
+    confusions: dict[Key, tuple[tuple[int, ...], ...]] = {}
     pairs: list[MixerPair] = []
     for split in _ordered_splits(each.split for each in measured):
         reader = SplitReader(classes)
@@ -182,6 +198,7 @@ def _score(
             found = reader.read(here)
             for row in sorted(found, key=rows.index):
                 scores[Key(row, column, split)] = comparison.score_mixer([*found[row].values()])
+                confusions[Key(row, column, split)] = _confusion(found[row].values())
             parts |= {Key(each.row, column, split): each for each in here}
             enough = all(scores[Key(row, column, split)].speakers >= FEWEST_SPEAKERS for row in found)
             if enough and split not in (TRAIN, DEVELOPMENT):  # the weights were chosen on these
@@ -191,7 +208,14 @@ def _score(
             parts[mean] = parts[four[0]]
     columns = [*published.COLUMNS, *names.values(), published.MEAN]
     ordered = sorted(scores, key=lambda key: columns.index(key.column))
-    return {key: _cell(key, scores[key], parts[key]) for key in ordered}, pairs
+    cells = {key: _cell(key, scores[key], parts[key]) for key in ordered}
+    return {key: replace(cell, confusion=confusions.get(key)) for key, cell in cells.items()}, pairs
+
+
+def _confusion(seeds: Iterable[Predictions]) -> tuple[tuple[int, ...], ...]:
+    """Return the confusion matrix of all seeds together."""
+    total = sum(each.speaker_confusions.sum(0) for each in seeds)  # (C, C)
+    return tuple(tuple(row) for row in total.tolist())
 
 
 def _name_columns(encoders: Iterable[Encoders]) -> dict[Encoders, str]:

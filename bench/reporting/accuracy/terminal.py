@@ -9,8 +9,10 @@ from rich.text import Text
 
 from bench.reporting.accuracy.differing import differing
 from bench.reporting.accuracy.table import AccuracyTable, Cell, Key
-from bench.reporting.accuracy.words import DEMONSTRATION, ends, mixer_name, signed, split_name, spread
+from bench.reporting.accuracy.words import DEMONSTRATION, ends, gpu_ms, mixer_name, signed, split_name, spread
 from bench.reporting.formats import millions, span, two_decimals
+
+_LENGTHS = 7  # of audio, in one block
 
 
 def render(table: AccuracyTable) -> Group:
@@ -20,9 +22,31 @@ def render(table: AccuracyTable) -> Group:
         for split in table.splits:
             cells = {key: cell for key, cell in table.cells.items() if (key.column, key.split) == (column, split)}
             parts += [_title(cells), _block(table, cells), Text()] if cells else []
+        parts += _cost_blocks(table, column)
     parts += [Text(line) for line in differing(table)]
     parts += [Text(note, style="dim") for note in table.notes]
     return Group(*parts)
+
+
+def _cost_blocks(table: AccuracyTable, column: str) -> list[Text | Table]:
+    """Return what the rows of an encoder cost: a block for every few lengths, to fit 80 characters."""
+    if table.costs is None:
+        return []
+    costs, parts = table.costs, list[Text | Table]()
+    directions = len(table.directions) > 1
+    rows = dict.fromkeys(key.row for key in table.cells if key.column == column)
+    for start in range(0, len(costs.seconds), _LENGTHS):
+        chosen = slice(start, start + _LENGTHS)
+        block = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)
+        for name in ("mixer", *(("direction",) if directions else ())):
+            block.add_column(name, no_wrap=True)
+        for seconds in costs.seconds[chosen]:
+            block.add_column(f"{seconds:g} s", justify="right", no_wrap=True)
+        for row in rows:
+            times = map(gpu_ms, costs.of(row, column)[chosen])
+            block.add_row(mixer_name(row), *([row.direction] if directions else []), *times)
+        parts += [block, Text()]
+    return [Text(f"{column}: GPU ms by length of audio", style="bold"), *parts]
 
 
 def _title(cells: Mapping[Key, Cell]) -> Text:

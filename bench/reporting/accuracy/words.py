@@ -2,10 +2,11 @@
 
 import re
 
+from bench.efficiency.records import Record
 from bench.reporting.accuracy import published
 from bench.reporting.accuracy.evaluations import Row
 from bench.reporting.accuracy.table import AccuracyTable, Cell
-from bench.reporting.formats import NOTHING, interval, two_decimals
+from bench.reporting.formats import NOTHING, interval, significant, two_decimals
 
 DEMONSTRATION = "DEMONSTRATION: a synthetic corpus and random encoders; these figures say nothing about the mixers."
 
@@ -40,6 +41,12 @@ def spread(cell: Cell) -> str:
 def seeds(count: int) -> str:
     """Return ``1 seed`` or ``3 seeds``."""
     return "1 seed" if count == 1 else f"{count} seeds"
+
+
+def gpu_ms(record: Record | None) -> str:
+    """Return a GPU time in ms, with ``~`` if it is less precise than asked for; a dash if there is none."""
+    mark = "~" if record and record.converged is False else ""
+    return f"{mark}{significant(record.gpu_ms if record else None)}"
 
 
 def ends(low: float, high: float) -> str:

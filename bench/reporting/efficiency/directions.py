@@ -1,5 +1,6 @@
 """A figure that sets the directions side by side: what each mixer costs if a frame may see more or less."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from bench.efficiency.records import Record
+from bench.efficiency.settings import WIDTH
 from bench.reporting.efficiency.overview import BASELINES, CPU_NOTICE, names_of
 from bench.reporting.efficiency.quantities import Quantity, main_time, measured
 from bench.reporting.figures import save, style_of
@@ -26,7 +28,7 @@ _PANEL = (4.2, 3.6)  # inches
 def can_be_drawn(records: Sequence[Record]) -> bool:
     """Tell whether the records have several directions and agree in all else but the pass."""
     directions = {each.direction for each in records}
-    rest = {(each.preset, each.precision, each.execution, each.batch, each.text_tokens, each.cache) for each in records}
+    rest = {dataclasses.replace(each.setting, direction="", pass_="") for each in records}
     return len(directions) > 1 and len(rest) == 1
 
 
@@ -60,7 +62,8 @@ def draw_directions(records: Sequence[Record], stem: Path) -> None:
     handles = [Line2D([], [], color=colour, marker=marker) for colour, marker in styles]
     first = records[0]
     notice = f"\n{CPU_NOTICE}" if first.device_type == "cpu" else ""
-    figure.suptitle(f"{first.device}, {first.precision}, {first.preset} preset{notice}", weight="bold")
+    width = "" if first.width == WIDTH else f", width {first.width}"
+    figure.suptitle(f"{first.device}, {first.precision}, {first.preset} preset{width}{notice}", weight="bold")
     figure.legend(handles=handles, labels=names, loc="outside lower center", ncols=len(names))
     save(figure, stem)
 

@@ -14,6 +14,7 @@ from bench.accuracy.run import DIRECTIONS, PRESETS, Direction, ModelConfig, Pres
 from bench.accuracy.training.differences import DIFFERENCES
 from bench.accuracy.training.implementations import choose_implementation
 from bench.accuracy.training.model import AttentionPooling, EmotionModel, build
+from mixers import stack
 from mixers.support.errors import UserError
 
 WIDTH, CLASSES, LAYERS = 64, 8, 3
@@ -161,6 +162,19 @@ def test_layer_norms_and_depth_are_independent_of_the_preset(preset: Preset) -> 
     assert len(sizes) == 2
 
 
+@pytest.mark.parametrize("width", [256, 512])
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("mixer", mixers.names())
+def test_the_mixer_in_training_is_the_one_that_a_sweep_of_its_width_measures(
+    mixer: str, preset: Preset, width: int
+) -> None:
+    with torch.device("meta"):
+        trained = EmotionModel(config(mixer, preset, width=width)).mixer
+        measured = stack.build(mixer, implementation="reference", preset=preset, width=width, direction="alternating")
+    sizes = [{name: each.shape for name, each in one.named_parameters()} for one in (trained, measured)]
+    assert sizes[0] == sizes[1]
+
+
 def test_every_part_is_stated_with_its_source() -> None:
     assert all(part.name and part.matched and part.released for part in DIFFERENCES)
     assert {part.source for part in DIFFERENCES} == {"text", "code", "ours"}
@@ -178,6 +192,9 @@ def test_every_part_is_stated_with_its_source() -> None:
         ("fox", 1024, (9, 0), "3.6.0", "fox/triton"),
         ("fox", 768, (9, 0), "3.6.0", "fox/triton"),
         ("fox", 2048, (9, 0), "3.6.0", "fox/flex"),  # our kernels know no heads of 512
+        ("retnet", 1280, (9, 0), "3.6.0", "retnet/reference"),  # the library's know no keys of 320
+        ("kda", 1280, (9, 0), "3.6.0", "kda/reference"),
+        ("kda", 512, (9, 0), "3.6.0", "kda/fla"),
     ],
 )
 def test_the_implementation_is_one_for_the_width_of_the_encoders(
@@ -188,7 +205,7 @@ def test_the_implementation_is_one_for_the_width_of_the_encoders(
     monkeypatch.setattr(importlib.metadata, "version", lambda _: triton)
     assert choose_implementation(mixer, "matched", device="cuda", width=width) == chosen
     assert choose_implementation(chosen, "matched", device="cuda") == chosen  # which is right at some width
-    if chosen == "retnet/reference":
+    if (chosen, width) == ("retnet/reference", 64):
         with pytest.raises(UserError, match="retnet/fla cannot be trained here: miscompiled by this Triton at fewer"):
             choose_implementation("retnet/fla", "matched", device="cuda", width=width)
 

@@ -280,6 +280,24 @@ def test_runs_that_were_not_trained_alike_are_said_to_differ(tmp_path: Path) -> 
     assert "in utterances of training or development (aaaaaaaaaaaa and bbbbbbbbbbbb)" in utterances
 
 
+@pytest.mark.parametrize(
+    ("field", "values", "said"),
+    [
+        ("layer", (4, "weighted"), "layer of the speech encoder (4 and weighted)"),
+        ("stream_norms", (True, False), "norms of speech and text (trained and none)"),
+        ("classifier_layers", (5, 1), "hidden layers of the classifier (5 and 1)"),
+        ("class_weights", (False, True), "weights of the classes (equal and by frequency)"),
+    ],
+)
+def test_models_and_losses_that_differ_are_told(tmp_path: Path, field: str, values: tuple[Any, Any], said: str) -> None:
+    runs = [
+        write_run(tmp_path / mixer, results(mixer), **{field: value})
+        for mixer, value in zip(("sa", "kda"), values, strict=True)
+    ]
+    notes = [note for note in table.read(runs).notes if "NOT ALIKE" in note]
+    assert notes == [f"NOT ALIKE: the runs differ in {said}, not only in their mixers."]
+
+
 def test_other_classes_are_not_compared_with_the_papers(tmp_path: Path) -> None:
     made = draw(truth_seed=0, seed=0, classes=("calm", *EMOTIONS[1:]))
     found = table.read([write_run(tmp_path / "run", {("test1", "sa", 0): made})])

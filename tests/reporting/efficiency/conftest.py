@@ -22,7 +22,7 @@ COSTS = {
 MakeRecord = Callable[..., Record]
 
 
-def _make_record(name: str = "sa/eager", seconds: float = 10.0, **changes: object) -> Record:
+def make_up_record(name: str = "sa/eager", seconds: float = 10.0, **changes: object) -> Record:
     """Return the record of one case; ``changes`` replace fields, and a status other than ok takes the figures away."""
     mixer, implementation = name.split("/")
     overhead, linear, square, linear_gib, square_gib = COSTS.get(name, COSTS["kda/fla"])
@@ -76,16 +76,16 @@ def gpu_times(name: str, seconds: float) -> dict[str, object]:
 
 @pytest.fixture(scope="session")
 def make_record() -> MakeRecord:
-    return _make_record
+    return make_up_record
 
 
 @pytest.fixture(scope="session")
 def sweep() -> Sequence[Record]:
     """Return a whole sweep on a GPU in the order in which it runs: all lengths of one mixer after the other."""
-    return [_make_record(name, seconds) for name in COSTS for seconds in LENGTHS]
+    return [make_up_record(name, seconds) for name in COSTS for seconds in LENGTHS]
 
 
 @pytest.fixture(scope="session")
 def gpu_sweep() -> Sequence[Record]:
     """Return the same sweep with the GPU's own times: sa/eager is launch-bound up to 25 s, kda/fla throughout."""
-    return [_make_record(name, seconds, **gpu_times(name, seconds)) for name in COSTS for seconds in LENGTHS]
+    return [make_up_record(name, seconds, **gpu_times(name, seconds)) for name in COSTS for seconds in LENGTHS]

@@ -132,6 +132,20 @@ def test_cases_pair_by_name_and_seconds(write_sweep: WriteSweep, make_record: Ma
     assert [judgement and judgement.ratio for judgement in judgements] == pytest.approx([2, 2], rel=0.01)
 
 
+def test_widths_pair_each_with_its_own_and_two_sweeps_of_one_width_with_a_warning(
+    write_sweep: WriteSweep, make_record: MakeRecord
+) -> None:
+    narrow, wide = (make_record("kda/fla", latency_ms=time, width=width) for time, width in ((1.0, 512), (4.0, 1024)))
+    both = write_sweep("both", narrow, wide)
+    comparison = compare(both, write_sweep("narrow", narrow))
+    assert [(pair.before.width, pair.after.width) for pair in comparison.pairs] == [(512, 512)]
+    assert comparison.warnings == ()
+    assert [comparison.name(each.case) for each in comparison.unpaired] == ["kda/fla width 1024"]
+    assert compare(write_sweep("one", narrow), write_sweep("other", wide)).warnings == (
+        "the sweeps differ in width: 512 -> 1024",
+    )
+
+
 def test_the_gate_names_what_is_slower_than_its_fraction(write_sweep: WriteSweep, make_record: MakeRecord) -> None:
     before = write_sweep("before", make_record("sa/eager", latency_ms=2.0), make_record("kda/fla", latency_ms=2.0))
     after = write_sweep("after", make_record("sa/eager", latency_ms=2.4), make_record("kda/fla", latency_ms=2.1))

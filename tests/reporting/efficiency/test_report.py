@@ -12,6 +12,7 @@ import bench.reporting
 from bench.efficiency.records import Record
 from bench.efficiency.settings import Contestant, Plan
 from bench.efficiency.store import RECORDS_FILE, Header, append_record, start
+from bench.reporting.efficiency.directions import can_be_drawn
 from bench.reporting.efficiency.figure2 import draw_figure2
 from bench.reporting.efficiency.frame import write_csv
 from bench.reporting.efficiency.report import write_figures, write_report
@@ -159,6 +160,12 @@ def test_a_report_needs_neither_torch_nor_pyplot(folder: Path) -> None:
     root = Path(str(bench.reporting.__file__)).parents[2]
     subprocess.run([sys.executable, "-W", "error", "-c", WITHOUT_TORCH, str(folder)], check=True, cwd=root)
     assert names(folder) == {RECORDS_FILE, "results.csv", "figure2.png", "whole"}
+
+
+def test_directions_stand_side_by_side_at_one_width_only(make_record: MakeRecord) -> None:
+    records = [make_record(direction=direction, width=512) for direction in ("causal", "both")]
+    assert can_be_drawn(records)
+    assert not can_be_drawn([*records, make_record(direction="both", width=1024)])
 
 
 @pytest.mark.parametrize("blocked", ["results.csv", "figure2.png"])

@@ -230,12 +230,11 @@ def test_the_title_states_the_setting_and_a_cpu_is_no_gpu(make_record: MakeRecor
         ({"execution": "graph"}, "inference, graph execution"),
         ({"execution": "compile", "cache": "cold"}, "inference, compile execution, cold cache"),
         ({"cache": "cold"}, "inference, cold cache"),
+        ({"direction": "both", "width": 512}, "inference, both direction, width 512"),
         ({"input": "3 recordings through xlsr-random"}, "inference, 3 recordings through xlsr-random"),
     ],
 )
-def test_the_title_names_execution_cache_and_input_where_they_are_unusual(
-    make_record: MakeRecord, change: dict[str, object], said: str
-) -> None:
+def test_the_title_names_what_is_unusual(make_record: MakeRecord, change: dict[str, object], said: str) -> None:
     assert title_of([make_record(**change)]) == f"NVIDIA H200, bfloat16, matched preset, {said}"
 
 
