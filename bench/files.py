@@ -32,6 +32,11 @@ def resume_command(command: str, folder: Path) -> str:
     return f"sbench {command} --resume {shlex.quote(str(folder))}"
 
 
+def absolute_folder(name: str) -> str:
+    """Return the absolute path of a folder. Any other name, such as an id on the Hugging Face hub, stays as it is."""
+    return str(Path(name).absolute()) if Path(name).is_dir() else name
+
+
 @contextlib.contextmanager
 def whole(folder: Path) -> Iterator[Path]:
     """Yield a temporary path for a new folder. It gets its name after the block, and is removed if the block fails.
