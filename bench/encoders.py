@@ -37,7 +37,7 @@ _HINT = (
     f"or {XLSR_RANDOM}, which needs no download."
 )
 
-EncoderLayer = int | Literal["last", "all"]
+EncoderLayer = int | Literal["last", "all", "every"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +101,10 @@ class SpeechEncoder:
                 variance if the encoder `normalises`.
             layer: ``last``: the last layer, after the encoder's final normalisation. N: the output of hidden layer N,
                 before that normalisation; 0 is what enters the first layer. ``all``: those of the layers 1 to Z.
+                ``every``: the same and then ``last``.
 
         Returns:
-            (B, L, D), or of all layers (B, Z, L, D).
+            (B, L, D); of all layers (B, Z, L, D), of every one (B, Z + 1, L, D).
 
         Raises:
             UserError: The encoder does not return `frames` frames.
@@ -111,11 +112,12 @@ class SpeechEncoder:
         """
         if not self.log_mel:
             waveforms = waveforms.to(next(self.model.parameters()).dtype)
-        if layer == "last":
-            features: Tensor = self.model(waveforms).last_hidden_state  # (B, L, D)
+        output = self.model(waveforms, output_hidden_states=layer != "last")
+        last, hidden = output.last_hidden_state, output.hidden_states  # (B, L, D), and Z + 1 times that
+        if layer == "last" or isinstance(layer, int):
+            features: Tensor = last if layer == "last" else hidden[layer]
         else:
-            hidden = self.model(waveforms, output_hidden_states=True).hidden_states  # Z + 1 times (B, L, D)
-            features = torch.stack(hidden[1:], dim=1) if layer == "all" else hidden[layer]
+            features = torch.stack([*hidden[1:], *([last] if layer == "every" else [])], dim=1)
         expected = (*features.shape[:-2], self.frames(waveforms.shape[1]), self.width)
         if features.shape != expected:
             message = f"{self.name} returns features of shape {tuple(features.shape)} instead of {expected}"

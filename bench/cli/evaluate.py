@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from bench.accuracy.evaluation.writing import Checks
     from bench.accuracy.run import Run as TrainedRun
 
+_SCORED = "Folders that `sbench evaluate` has scored, and those of `sbench probe`."
+
 
 @app.command(rich_help_panel="Train")
 def evaluate(
@@ -82,7 +84,7 @@ def predict(
 
 @app.command(rich_help_panel="Train")
 def table(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `sbench evaluate` has scored.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help=_SCORED)],
     output: Annotated[Path, typer.Option(help="Folder for the table as CSV, Markdown and LaTeX.")] = Path("table"),
 ) -> None:
     """Make the accuracy table of runs: every mixer, direction, encoder and split with intervals, all folds together."""

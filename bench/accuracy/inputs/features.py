@@ -4,7 +4,7 @@ They stay in evaluation mode, have no gradients, and are in no optimiser. Their 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -35,18 +35,20 @@ _TEXT_BATCH = 64
 class SpeechFeatures:
     """Encodes batches of equally long waveforms with a frozen encoder."""
 
-    def __init__(self, encoder: SpeechEncoder, *, scale: WaveformScale | None, layer: Layer) -> None:
+    def __init__(self, encoder: SpeechEncoder, *, scale: WaveformScale | None, layer: Layer | Literal["every"]) -> None:
         """Wrap an encoder.
 
         Args:
             encoder: In evaluation mode.
             scale: The scale of the training set. None to normalise each waveform by itself, if the encoder needs it.
-            layer: The layer to return; ``weighted`` for all hidden ones, of which the classifier makes a sum.
+            layer: The layer to return; ``weighted`` for all hidden ones, of which the classifier makes a sum; ``every``
+                for all hidden ones and then the last, (B, Z + 1, M, D).
 
         Raises:
             UserError: The encoder has no such layer.
         """
-        check_layer(layer, encoder)
+        if layer != "every":
+            check_layer(layer, encoder)
         self._encoder = encoder
         self._scale = scale
         self._layer: EncoderLayer = "all" if layer == "weighted" else layer

@@ -19,10 +19,12 @@ from bench.accuracy.evaluation.comparison import MixerScore, PairedComparison
 from bench.accuracy.evaluation.intervals import FEWEST_SPEAKERS
 from bench.accuracy.evaluation.predictions import Predictions
 from bench.accuracy.run import DIRECTIONS, Direction
+from bench.reporting.accuracy import probes as linear
 from bench.reporting.accuracy import published
-from bench.reporting.accuracy.evaluations import Encoders, EvaluatedRun, Row, read_runs
+from bench.reporting.accuracy.evaluations import NO_DIRECTION, Encoders, Evaluated, EvaluatedRun, Row
 from bench.reporting.accuracy.folds import Measured, SplitReader, join_folds
 from bench.reporting.accuracy.notes import notes
+from bench.reporting.formats import NOTHING
 from mixers.support.errors import UserError
 
 
@@ -41,7 +43,7 @@ class Cell:
     Attributes:
         ours: Macro-F, the mean over seeds.
         spread: Its standard deviation over seeds; None for one seed.
-        seeds: Number of seeds.
+        seeds: Number of seeds; 0 for the linear probe, which has none.
         low, high: The 95 % interval of that mean, over speakers.
         recall, recall_low, recall_high: The same of the unweighted average recall (UAR).
         utterances, speakers: What was tested; unknown speakers count as in the intervals.
@@ -72,7 +74,10 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class MixerPair:
-    """Two rows on the same utterances, over the seeds that both have: two mixers, or one in two directions."""
+    """Two rows on the same utterances, over the seeds that both have: two mixers, or one in two directions.
+
+    The linear probe is compared with every row, over all seeds of that row.
+    """
 
     column: str
     split: str
@@ -92,7 +97,7 @@ class AccuracyTable:
         parameters: Number of trainable parameters of each mixer; several if runs differ, none if not known.
         pairs: Every two mixers of an encoder, test split and direction, and every mixer in two directions. p-values and
             verdicts take the number of all of them into account.
-        preset: The preset of all runs.
+        preset: The preset of all runs; a dash if there are only probes.
         demo: Whether any run is a demonstration.
         notes: What a reader must know.
     """
@@ -126,28 +131,33 @@ class AccuracyTable:
 
 
 def read(folders: Sequence[Path]) -> AccuracyTable:
-    """Return the table that the evaluations of some runs make.
+    """Return the table that the evaluations of some runs and probes make.
 
     Raises:
-        UserError: A folder is no run or has no evaluation, a file is damaged, runs differ in classes or preset, the
-            same was measured twice or on different utterances, or no mixer has all folds.
+        UserError: A folder is no run and no probe, or has no evaluation. Or a file is damaged, runs differ in classes
+            or preset, the same was measured twice or on different utterances, or no mixer has all folds.
     """
     if not folders:
         raise UserError("a table needs runs", hint="Give folders that `sbench train` made.")
-    runs = read_runs(folders)
-    measured, missing = join_folds([each for one in runs for each in one.evaluations])
-    classes, names = runs[0].run.classes, _name_columns(one.encoders for one in runs)
+    runs, probes = linear.read_folders(folders)
+    every: list[Evaluated] = [*runs, *probes]
+    measured, missing = join_folds([each for one in every for each in one.evaluations])
+    classes, names = every[0].classes, _name_columns(one.encoders for one in every)
     demo = any(one.run.demo for one in runs)
     cells, pairs = _score(measured, names, classes=classes)
     if demo or set(classes) != set(CLASSES.values()):
         cells = {key: replace(cell, paper=None) for key, cell in cells.items()}
     return AccuracyTable(
         cells=cells,
-        parameters={key.row.mixer: _parameters(key.row.mixer, runs) for key in cells},
+        parameters={key.row.mixer: _parameters(key.row.mixer, runs) for key in cells} | linear.parameters(probes),
         pairs=tuple(_controlled(pairs)),
-        preset=runs[0].run.preset,
+        preset=runs[0].run.preset if runs else NOTHING,
         demo=demo,
-        notes=(*missing, *notes(runs, measured, comparisons=len(pairs), beside=_beside(cells))),
+        notes=(
+            *missing,
+            *notes(runs, probes, measured, comparisons=len(pairs), beside=_beside(cells)),
+            *linear.notes(probes, paired=any(linear.ROW in (pair.first, pair.second) for pair in pairs)),
+        ),
     )
 
 
@@ -159,7 +169,8 @@ def _beside(cells: dict[Key, Cell]) -> bool:
 def _ordered_rows(rows: Iterable[Row]) -> tuple[Row, ...]:
     distinct = dict.fromkeys(rows)
     mixers = list(dict.fromkeys([*published.MIXERS, *(row.mixer for row in distinct)]))
-    return tuple(sorted(distinct, key=lambda row: (mixers.index(row.mixer), DIRECTIONS.index(row.direction))))
+    directions = [*DIRECTIONS, NO_DIRECTION]
+    return tuple(sorted(distinct, key=lambda row: (mixers.index(row.mixer), directions.index(row.direction))))
 
 
 def _ordered_splits(splits: Iterable[str]) -> tuple[str, ...]:
@@ -220,9 +231,10 @@ def _compare(
 ) -> Iterator[MixerPair]:
     """Yield the pairs of a column and split, over the seeds that both have; no pair differs in mixer and direction."""
     for first, second in itertools.combinations(sorted(found, key=order.index), 2):
-        common = sorted(found[first].keys() & found[second].keys())
-        if common and (first.mixer == second.mixer or first.direction == second.direction):
-            one, other = ([found[row][seed] for seed in common] for row in (first, second))
+        sets = linear.by_seed(found, first, beside=second), linear.by_seed(found, second, beside=first)
+        common = sorted(sets[0].keys() & sets[1].keys())
+        if common and linear.may_be_paired(first, second):
+            one, other = ([each[seed] for seed in common] for each in sets)
             yield MixerPair(
                 column=column,
                 split=split,
@@ -250,7 +262,7 @@ def _cell(key: Key, score: MixerScore, measured: Measured) -> Cell:
     return Cell(
         ours=100 * spread.mean,
         spread=None if spread.deviation is None else 100 * spread.deviation,
-        seeds=spread.seeds,
+        seeds=0 if key.row == linear.ROW else spread.seeds,
         low=100 * score.estimate.low,
         high=100 * score.estimate.high,
         recall=100 * score.recall.value,
