@@ -86,7 +86,7 @@ def notes(probes: Sequence[EvaluatedProbe], *, paired: bool) -> Iterator[str]:
         return
     first = probes[0].probe
     learned = "train and development, the mixers from train alone" if first.with_development else "train"
-    chosen = ", each chosen on development" if first.layer_chosen else ""
+    chosen = ", chosen on development" if first.layer_chosen else ""
     layers = enumeration(dict.fromkeys(str(each.probe.layer) for each in probes))
     yield (
         f"{NAME}: logistic regression on mean and standard deviation over time of one layer of the speech encoder "

@@ -1,5 +1,7 @@
 """Whole recordings become mean and deviation over time, one recording at a time, of every layer at once."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -49,8 +51,9 @@ def test_every_layer_and_the_last_are_those_of_the_encoder(
     for utterance in utterances:
         alone = read_recording(utterance.audio)[None]
         names = [utterance.name]
-        for index, layer in enumerate([*range(1, encoder.num_layers + 1), "last"]):
-            one = SpeechFeatures(encoder, scale=None, layer=layer)  # type: ignore[arg-type]
+        layers: list[Any] = [*range(1, encoder.num_layers + 1), "last"]
+        for index, layer in enumerate(layers):
+            one = SpeechFeatures(encoder, scale=None, layer=layer)
             frames = one(alone, names)[0].numpy()  # (M, D)
             expected = np.concatenate([frames.mean(0), frames.std(0)])
             np.testing.assert_allclose(found[utterance.name][index], expected, rtol=1e-4, atol=1e-5)

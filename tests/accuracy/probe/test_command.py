@@ -198,8 +198,8 @@ def test_anger_is_told_from_sadness_in_real_speech(sbench: Sbench, tmp_path: Pat
     lines = []
     for split, actors, takes in (("train", (1, 2, 3, 4, 5, 6), "01-01"), ("test1", (7, 8, 9, 10), "02-01")):
         for actor in actors:
-            for code, label in emotions.items():
-                audio = REAL / "ravdess" / f"Actor_{actor:02d}" / f"03-01-{code}-02-{takes}-{actor:02d}.flac"
+            for emotion, label in emotions.items():
+                audio = REAL / "ravdess" / f"Actor_{actor:02d}" / f"03-01-{emotion}-02-{takes}-{actor:02d}.flac"
                 lines.append({"audio": str(audio), "text": "", "label": label, "speaker": str(actor), "split": split})
     (tmp_path / "real.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     options = ("--corpus", "manifest:real.jsonl", "--speech", REAL / "whisper-base-encoder", "--layer", "4", *HERE)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bench.accuracy.corpora.base import Corpus, Utterance
 from bench.accuracy.evaluation.predictions import Predictions, read_predictions
 from bench.accuracy.probe import probing, record
+from bench.accuracy.probe.linear import fit
 from bench.accuracy.probe.probing import Fitted, Request, Task
 from bench.accuracy.probe.record import Probe
 from tests.accuracy.conftest import WIDTH
@@ -95,7 +96,6 @@ def test_a_class_that_training_lacks_is_said(corpus: Corpus, run: Run, tmp_path:
 
 
 def test_a_fit_that_does_not_converge_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    fit = probing.fit
     monkeypatch.setattr(probing, "fit", lambda *given, **named: fit(*given, **named, steps=1))
     telling: Telling = {"train": [3, 3, 3], "development": [3, 3, 3], "test1": [3, 3, 3]}
     probe, warnings = run(telling)
