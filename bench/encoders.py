@@ -8,8 +8,7 @@ transformers is imported where it is used: the import takes seconds, and most sw
 
 import math
 import warnings
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from bench import whisper
+from bench.hub import hub_answers, one_line
 from bench.speech import FRAME_SAMPLES, HOP_SAMPLES, SAMPLE_RATE, frames_of
 from mixers.support.errors import UserError
 
@@ -26,9 +26,6 @@ XLSR_RANDOM = "xlsr-random"
 
 # What transformers' Wav2Vec2FeatureExtractor adds to the variance. It also avoids 0 / 0 for silence.
 _VARIANCE_FLOOR = 1e-7
-
-# The hub must answer within this time. Otherwise transformers would retry for 23 s without a network.
-_HUB_TIMEOUT_S = 5
 
 # The files in which transformers saves a feature extractor: alone, or, since 5.0, as part of a processor.
 _EXTRACTOR_FILES = ("preprocessor_config.json", "processor_config.json")
@@ -38,7 +35,7 @@ _HINT = (
     f"or {XLSR_RANDOM}, which needs no download."
 )
 
-EncoderLayer = int | Literal["last", "all"]
+EncoderLayer = int | Literal["last", "all", "every"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,11 +115,12 @@ class SpeechEncoder:
                 variance if the encoder `normalises`.
             layer: ``last``: the last layer, after the encoder's final normalisation. N: the output of hidden layer N,
                 before that normalisation; 0 is what enters the first layer. ``all``: those of the layers 1 to Z.
+                ``every``: the same and then ``last``.
             mask: True on real samples, (B, samples), behind which there are zeros; None if all are real. The encoder
                 must not be one that `hears_padding`.
 
         Returns:
-            (B, L, D), or of all layers (B, Z, L, D). Frames of padding hold no defined values.
+            (B, L, D); of all layers (B, Z, L, D), of every one (B, Z + 1, L, D). Frames of padding are undefined.
 
         Raises:
             UserError: The encoder does not return `frames` frames.
@@ -135,11 +133,11 @@ class SpeechEncoder:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")  # which WavLM passes to torch
             output = self.model(waveforms, output_hidden_states=layer != "last", **hidden_padding)
-        if layer == "last":
-            features: Tensor = output.last_hidden_state  # (B, L, D)
+        last, hidden = output.last_hidden_state, output.hidden_states  # (B, L, D), and Z + 1 times that
+        if layer == "last" or isinstance(layer, int):
+            features: Tensor = last if layer == "last" else hidden[layer]
         else:
-            hidden = output.hidden_states  # Z + 1 times (B, L, D)
-            features = torch.stack(hidden[1:], dim=1) if layer == "all" else hidden[layer]
+            features = torch.stack([*hidden[1:], *([last] if layer == "every" else [])], dim=1)
         expected = (*features.shape[:-2], self.frames(waveforms.shape[1]), self.width)
         if features.shape != expected:
             message = f"{self.name} returns features of shape {tuple(features.shape)} instead of {expected}"
@@ -212,14 +210,14 @@ def _saved_model(name: str, *, width: int | None, dtype: torch.dtype) -> tuple[n
     """Return a saved model with all its weights, and whether it needs normalised waveforms."""
     from transformers import AutoConfig, AutoModel
 
-    local_files_only = Path(name).is_dir() or not _hub_answers(name)
+    local_files_only = Path(name).is_dir() or not hub_answers(name, hint=_HINT)
     options: dict[str, Any] = {"local_files_only": local_files_only, "trust_remote_code": False}
-    with _one_line(name):
+    with one_line(name, hint=_HINT):
         config = AutoConfig.from_pretrained(name, **options)
     _check_config(name, config, width=width)
     if config.model_type == "whisper":
         return _whisper(name, config, dtype=dtype, **options), False
-    with _one_line(name):
+    with one_line(name, hint=_HINT):
         model, report = AutoModel.from_pretrained(name, config=config, dtype=dtype, output_loading_info=True, **options)
     _check_weights(name, set(report["missing_keys"]) - {"masked_spec_embed"})  # used only in training
     return model, _normalises(name, local_files_only=local_files_only)
@@ -227,9 +225,9 @@ def _saved_model(name: str, *, width: int | None, dtype: torch.dtype) -> tuple[n
 
 def _whisper(name: str, config: Any, *, dtype: torch.dtype, **options: Any) -> nn.Module:
     """Return Whisper's encoder with all its weights, behind its feature extractor."""
-    with _one_line(name):
+    with one_line(name, hint=_HINT):
         extractor = whisper.load_extractor(name, config, saved=_has_extractor(name), hint=_HINT, **options)
-    with _one_line(name):
+    with one_line(name, hint=_HINT):
         encoder, report = whisper.load_weights(name, config, dtype=dtype, **options)
     _check_weights(name, report["missing_keys"])
     return whisper.WhisperOfWaveforms(encoder, extractor)
@@ -256,7 +254,7 @@ def _normalises(name: str, *, local_files_only: bool) -> bool:
 
     if not _has_extractor(name):
         return True
-    with _one_line(name):
+    with one_line(name, hint=_HINT):
         extractor = Wav2Vec2FeatureExtractor.from_pretrained(name, local_files_only=local_files_only)
     if extractor.sampling_rate != SAMPLE_RATE:
         raise UserError(f"{name} needs audio at {extractor.sampling_rate} Hz, not {SAMPLE_RATE}", hint=_HINT)
@@ -281,42 +279,3 @@ def _check_convolutions(name: str, config: Any) -> None:
     if (field, math.prod(strides)) != (FRAME_SAMPLES, HOP_SAMPLES):
         message = f"{name} sees {field} samples every {math.prod(strides)}, not {FRAME_SAMPLES} every {HOP_SAMPLES}"
         raise UserError(message, hint=_HINT)
-
-
-def _hub_answers(name: str) -> bool:
-    """Ask the hub once for a model. False if it cannot be reached: only earlier downloads can then be loaded.
-
-    Raises:
-        UserError: The name is no valid id, or the hub has no such model.
-    """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
-
-    try:
-        HfApi().model_info(name, timeout=_HUB_TIMEOUT_S)
-    except HFValidationError:
-        raise UserError(f"no such encoder: {name!r} is neither a folder nor a valid id", hint=_HINT) from None
-    except RepositoryNotFoundError:
-        raise UserError(f"no such encoder on the Hugging Face hub: {name!r}", hint=_HINT) from None
-    except Exception:  # the type depends on the HTTP client, and so on huggingface_hub's version
-        return False
-    return True
-
-
-def hide_progress_bars() -> None:
-    """Turn off transformers' progress bars from now on: they would disturb ours."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-@contextmanager
-def _one_line(name: str) -> Iterator[None]:
-    """Turn any error of transformers and the libraries below it into one line; they have no common type."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise UserError(f"cannot load the encoder {name!r}: {reason}", hint=_HINT) from None

@@ -10,8 +10,12 @@ from pathlib import Path
 from mixers.support.errors import UserError
 
 
-def check_new(folder: Path) -> None:
+def check_new(folder: Path, *, resumable: bool = True) -> None:
     """Check that a folder is free for a new sweep or run.
+
+    Args:
+        folder: The folder.
+        resumable: Whether the command has --resume, for the hint.
 
     Raises:
         UserError: It exists, or cannot.
@@ -22,14 +26,18 @@ def check_new(folder: Path) -> None:
         raise UserError(f"{folder} cannot be written: {error.strerror}", hint="Give another --output.") from None
     if exists:
         kind = "folder" if folder.is_dir() else "file"
-        raise UserError(
-            f"the output {kind} {folder} exists", hint="Give another --output, or continue in it with --resume."
-        )
+        hint = f"Give another --output{', or continue in it with --resume' if resumable else ''}."
+        raise UserError(f"the output {kind} {folder} exists", hint=hint)
 
 
 def resume_command(command: str, folder: Path) -> str:
     """Return the shell command that continues ``sweep`` or ``train`` in a folder."""
     return f"sbench {command} --resume {shlex.quote(str(folder))}"
+
+
+def absolute_folder(name: str) -> str:
+    """Return the absolute path of a folder. Any other name, such as an id on the Hugging Face hub, stays as it is."""
+    return str(Path(name).absolute()) if Path(name).is_dir() else name
 
 
 @contextlib.contextmanager

@@ -86,6 +86,7 @@ def test_the_rules_see_imports() -> None:
                     "bench.efficiency.correlation",
                     "bench.efficiency.pooling",
                     "bench.accuracy.run",
+                    "bench.accuracy.probe.record",
                     "bench.accuracy.corpora",
                 ),
                 *(
@@ -110,6 +111,7 @@ def test_the_rules_see_imports() -> None:
         ("bench.accuracy.corpora", ("bench.audio", "bench.files", "bench.speech", "mixers.support.errors")),
         ("bench.accuracy.parts", ("mixers.support.errors",)),
         ("bench.accuracy.run", ("bench.accuracy.parts", "bench.files", "bench.validation", "mixers.support.errors")),
+        ("bench.accuracy.probe.record", ("bench.validation", "mixers.support.errors")),
         (
             "bench.accuracy.inputs",
             (

@@ -1,8 +1,7 @@
 """Uses what was trained: scores whole recordings, each encoded once for all learners, and classifies single ones."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,10 +10,9 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from bench.accuracy import run as runs
-from bench.accuracy.corpora.base import TRAIN, Corpus, Utterance
-from bench.accuracy.evaluation.metrics import Summary, summarise
-from bench.accuracy.evaluation.predictions import Predictions, write_predictions
+from bench.accuracy.corpora.base import TRAIN, Corpus
 from bench.accuracy.evaluation.scoring import predict
+from bench.accuracy.evaluation.writing import Checks, LearnerScored, SplitStarted, split_started, write_split
 from bench.accuracy.inputs.features import SpeechFeatures, TextFeatures, open_encoders
 from bench.accuracy.inputs.feed import Feed, Inputs
 from bench.accuracy.run import Run
@@ -23,7 +21,6 @@ from bench.accuracy.training.implementations import choose_implementation
 from bench.accuracy.training.learner import Learner, read_tensors
 from bench.accuracy.training.steps import deal
 from bench.audio import read_encodable
-from bench.files import write_atomically
 from mixers import autotuning
 from mixers.support.errors import UserError
 
@@ -38,38 +35,6 @@ class Trained:
     text: TextFeatures | None
     learners: tuple[Learner, ...]
     accelerator: Accelerator
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitStarted:
-    """The prediction of a split begins.
-
-    Attributes:
-        split: Its name.
-        used: The number of utterances that are predicted.
-        left_out: The number that the corpus leaves out.
-    """
-
-    split: str
-    used: int
-    left_out: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class LearnerScored:
-    """The predictions and scores of a learner were written.
-
-    Attributes:
-        split: The split.
-        learner: The mixer and seed: ``kda-0``.
-        stem: The path of its files without suffix.
-        summary: Its scores.
-    """
-
-    split: str
-    learner: str
-    stem: Path
-    summary: Summary
 
 
 def open_run(folder: Path, *, device: str) -> Trained:
@@ -138,7 +103,7 @@ def evaluate(
     *,
     workers: int,
     done: Callable[[int], None] = lambda _: None,
-    checks: Mapping[str, Mapping[str, object]] | None = None,
+    checks: Checks | None = None,
 ) -> Iterator[SplitStarted | LearnerScored]:
     """Predict splits, and write predictions and scores into the run's folder.
 
@@ -148,7 +113,7 @@ def evaluate(
         splits: The splits to predict.
         workers: Additional processes that read audio.
         done: Called with the number of utterances of a split that are predicted so far.
-        checks: What each split shares with training, for its utterances.json; None if it was not checked.
+        checks: What each split shares with training; None if it was not checked.
 
     Raises:
         UserError: The corpus has other classes, lacks a split or cannot be read, or a file cannot be written.
@@ -157,8 +122,7 @@ def evaluate(
         message = f"{corpus.spec} has other classes than {trained.folder}: {', '.join(corpus.classes)}"
         raise UserError(message, hint=f"The run was trained on {trained.run.corpus}.")
     for split, utterances in {split: corpus.split(split) for split in splits}.items():
-        left_out = [each for each in corpus.left_out if each.split == split]
-        yield SplitStarted(split=split, used=len(utterances), left_out=len(left_out))
+        yield split_started(corpus, split)
         feed = Feed(
             utterances,
             classes=corpus.classes,
@@ -168,18 +132,10 @@ def evaluate(
         )
         with autotuning.compiling_side_by_side(settling=True):
             found = predict(trained.learners, feed, feed.batches(), accelerator=trained.accelerator, done=done)
-        if not trained.accelerator.is_main_process:
-            continue
-        output = trained.folder / "evaluation" / split
-        try:
-            output.mkdir(parents=True, exist_ok=True)
-            check = (checks or {}).get(split)
-            _write_utterances(corpus, split, used=len(utterances), check=check, path=output / "utterances.json")
-            for name in (f"{config.mixer}-{seed}" for config, seed in trained.run.models()):
-                summary = _write(utterances, found[name], corpus.classes, output / name)
-                yield LearnerScored(split=split, learner=name, stem=output / name, summary=summary)
-        except OSError as error:
-            raise UserError(f"{output} cannot be written: {error.strerror}", hint="Is the disk full?") from None
+        if trained.accelerator.is_main_process:
+            names = (f"{config.mixer}-{seed}" for config, seed in trained.run.models())
+            probabilities = {name: found[name].to(torch.float64).numpy() for name in names}
+            yield from write_split(corpus, split, probabilities, checks=checks, folder=trained.folder)
 
 
 def classify(trained: Trained, recording: Path, text: str) -> dict[str, dict[str, float]]:
@@ -200,33 +156,3 @@ def classify(trained: Trained, recording: Path, text: str) -> dict[str, dict[str
             learner.name: dict(zip(trained.run.classes, learner.predict(inputs)[0].tolist(), strict=True))
             for learner in trained.learners
         }
-
-
-def _write(utterances: Sequence[Utterance], probabilities: Tensor, classes: tuple[str, ...], stem: Path) -> Summary:
-    """Write the predictions and scores of a learner."""
-    predictions = Predictions(
-        classes=classes,
-        utterances=tuple(each.name for each in utterances),
-        speakers=tuple(each.speaker for each in utterances),
-        labels=tuple(each.label for each in utterances),
-        predictions=tuple(classes[index] for index in probabilities.argmax(-1).tolist()),
-        probabilities=probabilities.to(torch.float64).numpy(),
-    )
-    write_predictions(predictions, stem.with_name(f"{stem.name}.csv"))
-    summary = summarise(predictions)
-    write_atomically(stem.with_name(f"{stem.name}.json"), json.dumps(asdict(summary), indent=1).encode())
-    return summary
-
-
-def _write_utterances(corpus: Corpus, split: str, *, used: int, check: Mapping[str, object] | None, path: Path) -> None:
-    """Write how many utterances of a split were used, which were left out, and what it shares with training."""
-    left_out = [{"name": each.name, "reason": each.reason} for each in corpus.left_out if each.split == split]
-    content = {
-        "corpus": corpus.spec,
-        "folds": corpus.folds,
-        "expected": used + len(left_out),
-        "used": used,
-        "overlap": check,
-        "left_out": left_out,
-    }
-    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())

@@ -16,6 +16,10 @@ CORPUS = f"NAME:PATH, for instance msp-podcast:/data/MSP-Podcast-2.0. Names: {',
 
 DIRECTION = "Which frames a frame may see: causal, alternating, both or paper"
 
+_SPEECH = "wavlm-large, wav2vec2-xlsr, wav2vec2-large, hubert-large, an id (openai/whisper-base) or a folder."
+
+Speech = Annotated[str, typer.Option(help=_SPEECH)]
+Precision = Annotated[str | None, typer.Option(help="bfloat16 (default on a GPU) or float32.", show_default=False)]
 Fold = Annotated[int | None, typer.Option(help="A fold of the corpus, from 1.", show_default=False)]
 Workers = Annotated[int, typer.Option(help="Additional processes that read audio.", min=0)]
 WORKERS = min(4, os.cpu_count() or 1)

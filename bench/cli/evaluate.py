@@ -1,6 +1,6 @@
 """The commands that use what was trained: evaluate, predict and table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +10,7 @@ import typer
 from bench.cli.accuracy_options import CORPUS, DEMONSTRATION, WORKERS, Device, Fold, MissingText, Run, Workers
 from bench.cli.app import app, new_progress
 from bench.cli.parsing import split_names
+from bench.cli.scores import OVERLAP, separate, show_scores, show_split, warn, write_confusion
 from mixers.support.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,17 +19,15 @@ if TYPE_CHECKING:
 
     from bench.accuracy.corpora.base import Corpus
     from bench.accuracy.evaluation.overlap import Treatment
+    from bench.accuracy.evaluation.writing import Checks
     from bench.accuracy.run import Run as TrainedRun
-    from bench.accuracy.trained import LearnerScored
-
-    Checks = Mapping[str, Mapping[str, object]]
 
 
 _COSTS = (
     "Folder of a sweep whose GPU times stand beside the scores: of the same mixer, direction, width and preset. Can be "
     "given several times."
 )
-_OVERLAP = "Recordings or speakers that training heard: refuse, leave-out or accept."
+_SCORED = "Folders that `sbench evaluate` has scored, and those of `sbench probe`."
 
 
 @app.command(rich_help_panel="Train")
@@ -39,7 +38,7 @@ def evaluate(
         str | None, typer.Option(help="Comma-separated; default: all but train.", show_default=False)
     ] = None,
     fold: Fold = None,
-    overlap: Annotated[str, typer.Option(help=_OVERLAP)] = "refuse",
+    overlap: Annotated[str, typer.Option(help=OVERLAP)] = "refuse",
     missing_text: MissingText = "error",
     workers: Workers = WORKERS,
     device: Device = "auto",
@@ -92,7 +91,7 @@ def predict(
 
 @app.command(rich_help_panel="Train")
 def table(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `sbench evaluate` has scored.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help=_SCORED)],
     output: Annotated[
         Path, typer.Option(help="Folder for the table as CSV, Markdown and LaTeX, and its pictures.")
     ] = Path("table"),
@@ -110,27 +109,13 @@ def _separate(
     If the run's corpus is no longer there, nothing can be compared, which is said.
     """
     from bench.accuracy import corpora
-    from bench.accuracy.corpora.reference import parse_reference
-    from bench.accuracy.evaluation.overlap import describe, facts, separate
 
     try:
-        reference = parse_reference(run.corpus)
-        if reference.shared and treatment == "refuse" and parse_reference(corpus.spec).shared:
-            treatment = "accept"  # who wrote +shared has accepted it
         learned = corpus if corpus.spec == run.corpus else corpora.load(run.corpus, missing_text="empty")
     except UserError as error:
-        console.print(f"not checked against training: {error}", style="yellow", highlight=False, markup=False)
+        warn(f"not checked against training: {error}", console)
         return corpus, None
-    corpus, found = separate(corpus, splits, learned=learned, treatment=treatment)
-    for split, overlap in found.items():
-        if overlap.utterances:
-            done = "left out" if treatment == "leave-out" else "scored all the same"
-            line = f"{split} shares {describe(overlap)} with training: {overlap.utterances:,} utterances, {done}"
-            console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
-        if overlap.of_unknown_speaker and split != "train":
-            line = f"{split}: {overlap.of_unknown_speaker:,} utterances by unknown speakers, who may be in training too"
-            console.print(line, style="yellow", highlight=False, soft_wrap=True)
-    return corpus, {split: facts(overlap, treatment) for split, overlap in found.items()}
+    return separate(corpus, splits, learned=learned, treatment=treatment, console=console)
 
 
 def evaluate_run(
@@ -149,8 +134,9 @@ def evaluate_run(
         UserError: Training heard something of a split and the treatment refuses that, or the run cannot be scored.
     """
     from bench.accuracy import run as runs
-    from bench.accuracy.trained import SplitStarted, open_run
+    from bench.accuracy.evaluation.writing import SplitStarted
     from bench.accuracy.trained import evaluate as scoring
+    from bench.accuracy.trained import open_run
 
     corpus, checks = _separate(corpus, splits, runs.read(folder), treatment, console)
     trained = open_run(folder, device=device)
@@ -162,13 +148,12 @@ def evaluate_run(
         done = partial(_show_done, progress, task)
         for event in scoring(trained, corpus, splits, workers=workers, done=done, checks=checks):
             if isinstance(event, SplitStarted):
-                total = event.used + event.left_out
-                line = f"{event.split}: {total} utterances, {event.used} used, {event.left_out} left out"
-                console.print(line, highlight=False)
+                show_split(event, console)
                 progress.reset(task, total=event.used, description=event.split)
             else:
-                _write_confusion(event, trained.run)
-                _show_scores(event, console)
+                demo = " (demonstration)" if trained.run.demo else ""
+                write_confusion(event, title=f"{event.learner}, {trained.run.direction}, {event.split}{demo}")
+                show_scores(event, console)
 
 
 def _show_done(progress: "Progress", task: "TaskID", count: int) -> None:
@@ -178,25 +163,6 @@ def _show_done(progress: "Progress", task: "TaskID", count: int) -> None:
 def _facts(run: "TrainedRun") -> str:
     """Return what the models of a run are."""
     return f"preset {run.preset}, direction {run.direction}"
-
-
-def _write_confusion(scored: "LearnerScored", run: "TrainedRun") -> None:
-    from bench.reporting.accuracy.confusion import write_confusion
-
-    stem = scored.stem.with_name(f"{scored.learner}-confusion")
-    title = f"{scored.learner}, {run.direction}, {scored.split}{' (demonstration)' if run.demo else ''}"
-    try:
-        write_confusion(scored.summary, stem, title=title)
-    except OSError as error:
-        raise UserError(f"{stem} cannot be written: {error.strerror}", hint="Is the disk full?") from None
-
-
-def _show_scores(scored: "LearnerScored", console: "Console") -> None:
-    summary = scored.summary
-    macro_f = summary.macro_f
-    interval = f"{macro_f.low:.1%} to {macro_f.high:.1%}"
-    line = f"  {scored.learner}: macro-F {macro_f.value:.1%} ({interval}), micro-F {summary.micro_f.value:.1%}, "
-    console.print(f"{line}recall {summary.average_recall.value:.1%}", highlight=False)
 
 
 def write_table(runs: Sequence[Path], output: Path, *, sweeps: Sequence[Path] = ()) -> None:

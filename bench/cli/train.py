@@ -18,6 +18,8 @@ from bench.cli.accuracy_options import (
     Device,
     Fold,
     MissingText,
+    Precision,
+    Speech,
     Workers,
 )
 from bench.cli.app import app, check_alone, is_given, new_progress
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 
 _DEMO_MIXERS = "sa,retnet"
 
-_SPEECH = "wavlm-large, wav2vec2-xlsr, wav2vec2-large, hubert-large, an id (openai/whisper-base) or a folder."
 _LAYER = "The speech encoder's layer: its number, last, or weighted, a trained sum of all."
 _PRESET = "matched: the paper's text, and its code where it is silent; released: its code; see --explain."
 _DIRECTION = f"{DIRECTION}; default: alternating in matched, paper in released; see --explain."
@@ -44,7 +45,6 @@ _DEMO = "Use a synthetic corpus and small encoders: the whole path in minutes."
 
 Corpus = Annotated[str | None, typer.Option(help=CORPUS, show_default=False)]
 Direction = Annotated[str | None, typer.Option(help=_DIRECTION, show_default=False)]
-Precision = Annotated[str | None, typer.Option(help="bfloat16 (default on a GPU) or float32.", show_default=False)]
 Output = Annotated[Path | None, typer.Option(help="New folder; default: one under runs/.", show_default=False)]
 Resume = Annotated[Path | None, typer.Option(help="Continue the interrupted run of this folder.", show_default=False)]
 
@@ -54,7 +54,7 @@ def train(
     context: typer.Context,
     corpus: Corpus = None,
     fold: Fold = None,
-    speech: Annotated[str, typer.Option(help=_SPEECH)] = "wavlm-large",
+    speech: Speech = "wavlm-large",
     text: Annotated[str, typer.Option(help="The text encoder: an id or a folder.")] = "bert-large-uncased",
     no_text: Annotated[bool, typer.Option("--no-text", help="Use speech only.")] = False,
     mixers: Annotated[str, typer.Option(help="Comma-separated; kda/reference chooses an implementation.")] = MIXERS,

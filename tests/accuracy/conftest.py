@@ -1,5 +1,6 @@
 """A small corpus on disk and small encoders, made once for all tests."""
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,6 +42,30 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
             lines.append(json.dumps(line))
     (folder / "corpus.jsonl").write_text("\n".join(lines) + "\n")
     return corpora.load(f"manifest:{folder / 'corpus.jsonl'}")
+
+
+@pytest.fixture
+def two_folds(tmp_path: Path) -> Path:
+    """A corpus of EmoBox in ``data/tones``: noise by eight speakers, four of whom each fold tests."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "data" / "tones"
+    (tmp_path / "downloads").mkdir()
+    lines: dict[str, list[dict[str, str]]] = {}
+    stm = []
+    for speaker, emotion, take in itertools.product("abcdefgh", ("high", "low"), range(2)):
+        key = f"{speaker}-{emotion}-{take}"
+        soundfile.write(tmp_path / "downloads" / f"{key}.wav", 0.1 * rng.normal(size=8000), 16_000)
+        stm.append(f"{key} 1 {speaker} 0 0.5 <id={key},lang=en,spk={speaker},emotion={emotion}> {emotion}")
+        entry = {"key": key, "dataset": "tones", "wav": f"downloads/{key}.wav", "type": "raw", "emo": emotion}
+        lines.setdefault(speaker, []).append(entry)
+    for fold, tested in ((1, "abcd"), (2, "efgh")):
+        (folder / f"fold_{fold}").mkdir(parents=True)
+        for part, speakers in (("test", tested), ("train", sorted({*lines} - {*tested}))):
+            entries = [entry for speaker in speakers for entry in lines[speaker]]
+            file = folder / f"fold_{fold}" / f"tones_{part}_fold_{fold}.jsonl"
+            file.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
+    (folder / "data.seg.wrd.stm").write_text("\n".join(stm))
+    return folder
 
 
 @pytest.fixture(scope="session")

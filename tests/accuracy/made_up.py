@@ -126,17 +126,56 @@ def write_run(
     }
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps(run | fields))
+    count = {
+        "corpus": fields.get("corpus", run["corpus"]),
+        "folds": folds,
+        "overlap": overlap,
+        "left_out": [{"name": f"lost {index}", "reason": "no audio"} for index in range(left_out)],
+    }
+    _write_evaluations(folder, results, count)
+    return folder
+
+
+def write_probe(
+    folder: Path,
+    results: dict[str, Predictions],
+    *,
+    speech: str = "wavlm-large",
+    folds: int = 0,
+    **fields: Any,
+) -> Path:
+    """Write a probe's folder with evaluations, by split; its corpus has a number of folds."""
+    probe: dict[str, Any] = {
+        "version": 1,
+        "corpus": "msp-podcast:/data",
+        "classes": list(next(iter(results.values())).classes) if results else list(EMOTIONS),
+        "speech": speech,
+        "width": 1024,
+        "speech_layers": 24,
+        "precision": "bfloat16",
+        "layer": 12,
+        "layer_chosen": True,
+        "development_scores": {"12": 0.5},
+        "regularisation": 0.02,
+        "with_development": False,
+        "missing": [],
+        "converged": True,
+        "parameters": 16_392,
+        "utterances": "a" * 64,
+    }
+    probe |= fields
+    folder.mkdir(parents=True)
+    (folder / "probe.json").write_text(json.dumps(probe))
+    count = {"corpus": probe["corpus"], "folds": folds, "overlap": {"treatment": "refuse", "utterances": 0}}
+    by_learner = {(split, "linear", 0): each for split, each in results.items()}
+    _write_evaluations(folder, by_learner, count | {"left_out": []})
+    return folder
+
+
+def _write_evaluations(folder: Path, results: dict[tuple[str, str, int], Predictions], count: dict[str, Any]) -> None:
     for (split, mixer, seed), each in results.items():
         place = folder / "evaluation" / split
         place.mkdir(parents=True, exist_ok=True)
         write_predictions(each, place / f"{mixer}-{seed}.csv")
-        count = {
-            "corpus": fields.get("corpus", run["corpus"]),
-            "folds": folds,
-            "overlap": overlap,
-            "expected": len(each) + left_out,
-            "used": len(each),
-            "left_out": [{"name": f"lost {index}", "reason": "no audio"} for index in range(left_out)],
-        }
-        (place / "utterances.json").write_text(json.dumps(count))
-    return folder
+        used = {"expected": len(each) + len(count["left_out"]), "used": len(each)}
+        (place / "utterances.json").write_text(json.dumps(count | used))

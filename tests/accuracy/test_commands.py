@@ -1,7 +1,6 @@
 """The accuracy half as its users meet it: a demonstration, an interruption, wrong input."""
 
 import errno
-import itertools
 import json
 import os
 import shutil
@@ -269,33 +268,15 @@ def test_a_test_that_was_trained_on_is_refused_left_out_or_accepted(
 
 
 def test_two_folds_are_trained_evaluated_and_pooled(
-    sbench: Sbench, tmp_path: Path, encoder_folders: tuple[Path, Path]
+    sbench: Sbench, tmp_path: Path, encoder_folders: tuple[Path, Path], two_folds: Path
 ) -> None:
-    rng = np.random.default_rng(0)
-    folder = tmp_path / "data" / "tones"
-    (tmp_path / "downloads").mkdir()
-    lines: dict[str, list[dict[str, str]]] = {}
-    stm = []
-    for speaker, emotion, take in itertools.product("abcdefgh", ("high", "low"), range(2)):
-        key = f"{speaker}-{emotion}-{take}"
-        soundfile.write(tmp_path / "downloads" / f"{key}.wav", 0.1 * rng.normal(size=8000), 16_000)
-        stm.append(f"{key} 1 {speaker} 0 0.5 <id={key},lang=en,spk={speaker},emotion={emotion}> {emotion}")
-        entry = {"key": key, "dataset": "tones", "wav": f"downloads/{key}.wav", "type": "raw", "emo": emotion}
-        lines.setdefault(speaker, []).append(entry)
-    for fold, tested in ((1, "abcd"), (2, "efgh")):
-        (folder / f"fold_{fold}").mkdir(parents=True)
-        for part, speakers in (("test", tested), ("train", sorted({*lines} - {*tested}))):
-            entries = [entry for speaker in speakers for entry in lines[speaker]]
-            file = folder / f"fold_{fold}" / f"tones_{part}_fold_{fold}.jsonl"
-            file.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
-    (folder / "data.seg.wrd.stm").write_text("\n".join(stm))
     (tmp_path / "speech").symlink_to(encoder_folders[0])
     options = ("--speech", "speech", "--no-text", "--mixers", "sa", "--epochs", 1, "--batch", 4, "--crop", 0.4)
     for fold in (1, 2):
         train = ("train", "--corpus", "emobox:data/tones", "--fold", fold, *options, "--workers", 0, "--device", "cpu")
         code, _, err = sbench(*train, "--output", f"run-{fold}")
         assert code == 0, err
-        assert runs.read(tmp_path / f"run-{fold}").corpus == f"emobox@{fold}:{folder}"
+        assert runs.read(tmp_path / f"run-{fold}").corpus == f"emobox@{fold}:{two_folds}"
         code, _, err = sbench("evaluate", f"run-{fold}", "--corpus", "emobox:data/tones", "--device", "cpu")
         assert code == 0, err
         assert "test: 16 utterances, 16 used" in err

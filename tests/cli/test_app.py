@@ -15,7 +15,7 @@ def test_wrong_flags(sbench: Sbench) -> None:
 
 COMMANDS = (
     *("sweep", "doctor", "tune", "list", "report", "compare"),
-    *("train", "evaluate", "predict", "table", "corpus", "demo-corpus", "throughput"),
+    *("train", "probe", "evaluate", "predict", "table", "corpus", "demo-corpus", "throughput"),
 )
 
 

@@ -1,5 +1,7 @@
 """What a corpus is once it is read: its utterances, and what was left out with the reason."""
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -115,6 +117,12 @@ class Corpus:
 def ordered_splits(splits: Iterable[str]) -> tuple[str, ...]:
     """Return each split once: train, development, then the others in alphabetical order."""
     return tuple(sorted(set(splits), key=lambda split: (split != TRAIN, split != DEVELOPMENT, split)))
+
+
+def digest(utterances: Iterable[Utterance]) -> str:
+    """Return a digest that changes with anything that training learns from, except the audio samples."""
+    facts = [(each.name, each.text, each.label, each.speaker, each.split) for each in utterances]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def voice_of(utterance: str, speaker: str) -> tuple[str, str]:

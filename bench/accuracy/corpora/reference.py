@@ -9,6 +9,7 @@ A run.json holds the reference, so that a run knows its fold.
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from mixers.support.errors import UserError
 
@@ -52,6 +53,12 @@ def parse_reference(spec: str) -> Reference:
     return Reference(
         name=match["name"], path=path, fold=None if fold is None else int(fold), shared=match["shared"] is not None
     )
+
+
+def absolute_spec(spec: str) -> str:
+    """Return a specification with the absolute path, so that it is valid in any folder; an invalid one as it is."""
+    kind, colon, path = spec.partition(":")
+    return f"{kind}{colon}{Path(path).absolute()}" if path else spec
 
 
 def with_fold(spec: str, fold: int | None) -> str:

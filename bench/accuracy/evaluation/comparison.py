@@ -264,8 +264,14 @@ def _swapping_p(tables: NDArray[np.int64], *, seed: int) -> float:
 
 
 def _seeds_p(scores: Array) -> float:
-    """Return the p-value of Welch's t-test on the scores of several seeds of two mixers."""
+    """Return the p-value of Welch's t-test on the scores of several seeds of two mixers.
+
+    Where seeds change nothing in one of them, it is Student's test of the other's seeds against one figure.
+    """
     first, second = np.split(scores, 2)
     if not np.ptp(first) and not np.ptp(second):
         return float(first[0] == second[0])  # seeds change nothing, so they explain no difference
+    for constant, other in ((first, second), (second, first)):
+        if not np.ptp(constant):
+            return float(stats.ttest_1samp(other, constant[0]).pvalue)
     return float(stats.ttest_ind(first, second, equal_var=False).pvalue)

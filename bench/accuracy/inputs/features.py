@@ -4,7 +4,7 @@ They stay in evaluation mode, have no gradients, and are in no optimiser. Their 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,7 +13,8 @@ from torch import Tensor
 from bench.accuracy.inputs.random_encoders import random_bert
 from bench.accuracy.parts import Layer
 from bench.accuracy.run import Run, WaveformScale
-from bench.encoders import EncoderLayer, SpeechEncoder, hide_progress_bars, load_encoder, normalise
+from bench.encoders import EncoderLayer, SpeechEncoder, load_encoder, normalise
+from bench.hub import hide_progress_bars
 from mixers.support.errors import UserError
 from mixers.support.precision import DTYPES
 
@@ -35,18 +36,20 @@ _TEXT_BATCH = 64
 class SpeechFeatures:
     """Encodes batches of equally long waveforms with a frozen encoder."""
 
-    def __init__(self, encoder: SpeechEncoder, *, scale: WaveformScale | None, layer: Layer) -> None:
+    def __init__(self, encoder: SpeechEncoder, *, scale: WaveformScale | None, layer: Layer | Literal["every"]) -> None:
         """Wrap an encoder.
 
         Args:
             encoder: In evaluation mode.
             scale: The scale of the training set. None to normalise each waveform by itself, if the encoder needs it.
-            layer: The layer to return; ``weighted`` for all hidden ones, of which the classifier makes a sum.
+            layer: The layer to return; ``weighted`` for all hidden ones, of which the classifier makes a sum; ``every``
+                for all hidden ones and then the last, (B, Z + 1, M, D).
 
         Raises:
             UserError: The encoder has no such layer.
         """
-        check_layer(layer, encoder)
+        if layer != "every":
+            check_layer(layer, encoder)
         self._encoder = encoder
         self._scale = scale
         self._layer: EncoderLayer = "all" if layer == "weighted" else layer
@@ -56,7 +59,7 @@ class SpeechFeatures:
     @property
     def bytes_per_frame(self) -> int:
         """What the features of one frame take in memory."""
-        layers = self.num_layers if self._layer == "all" else 1
+        layers = {"all": self.num_layers, "every": self.num_layers + 1}.get(str(self._layer), 1)
         return layers * self.width * next(self._encoder.model.parameters()).element_size()
 
     def frames(self, samples: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from bench.encoders import hide_progress_bars
+from bench.hub import hide_progress_bars
 
 WIDTH = 64
 

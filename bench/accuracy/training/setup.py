@@ -1,9 +1,6 @@
 """From a user's request to a run: checks the choices, reads the corpus, loads the encoders."""
 
 import dataclasses
-import hashlib
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +8,8 @@ import torch
 
 from bench.accuracy import corpora
 from bench.accuracy import run as runs
-from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, Utterance
+from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, digest
+from bench.accuracy.corpora.reference import absolute_spec
 from bench.accuracy.inputs.features import Encoders, SpeechFeatures, check_layer, load_features
 from bench.accuracy.inputs.recordings import check_whole_files, waveform_scale
 from bench.accuracy.parts import PARTS, Layer
@@ -20,6 +18,7 @@ from bench.accuracy.training.computing import choose_precision
 from bench.accuracy.training.implementations import check_mixers, choose_implementations
 from bench.accuracy.training.model import build
 from bench.audio import check_recordings
+from bench.files import absolute_folder
 from bench.speech import check_seconds
 from mixers.support.errors import UserError
 from mixers.support.precision import DTYPES
@@ -85,7 +84,7 @@ def prepare(request: Request, *, precision: str, device: str) -> tuple[Run, Corp
             "width": speech.width,
             "speech_layers": speech.num_layers,
             "scale": scale,
-            "utterances": _digest((*train, *development)),
+            "utterances": digest((*train, *development)),
             "parameters": {},
         }
     )
@@ -103,7 +102,7 @@ def reopen(folder: Path, *, device: str) -> tuple[Run, Corpus]:
     choose_implementations(run.mixers, run.preset, device=device, width=run.width)
     choose_precision(run.precision, device=device)
     corpus = corpora.load(run.corpus, missing_text=run.missing_text)
-    if run.utterances != _digest((*corpus.split(TRAIN), *corpus.split(DEVELOPMENT))):
+    if run.utterances != digest((*corpus.split(TRAIN), *corpus.split(DEVELOPMENT))):
         message = f"{run.corpus} has changed since {folder} was begun"
         raise UserError(message, hint="Restore the corpus, or begin a new run.")
     return run, corpus
@@ -111,23 +110,12 @@ def reopen(folder: Path, *, device: str) -> tuple[Run, Corpus]:
 
 def _with_absolute_paths(request: Request) -> Request:
     """Return the request with absolute paths, so that the run can be resumed from any folder."""
-    kind, colon, path = request.corpus.partition(":")
     return dataclasses.replace(
         request,
-        corpus=f"{kind}{colon}{Path(path).absolute()}" if path else request.corpus,
-        speech=_absolute(request.speech),
-        text=None if request.text is None else _absolute(request.text),
+        corpus=absolute_spec(request.corpus),
+        speech=absolute_folder(request.speech),
+        text=None if request.text is None else absolute_folder(request.text),
     )
-
-
-def _absolute(encoder: str) -> str:
-    return str(Path(encoder).absolute()) if Path(encoder).is_dir() else encoder
-
-
-def _digest(utterances: Sequence[Utterance]) -> str:
-    """Return a digest that changes with anything that training learns from, except the audio samples."""
-    facts = [(each.name, each.text, each.label, each.speaker, each.split) for each in utterances]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _count_parameters(config: ModelConfig) -> int:

@@ -9,9 +9,10 @@ from tabulate import tabulate
 from bench.files import write_atomically
 from bench.reporting.accuracy import paper_layout
 from bench.reporting.accuracy.differing import differing
+from bench.reporting.accuracy.evaluations import NO_DIRECTION
 from bench.reporting.accuracy.table import AccuracyTable, Cell, Key, read
 from bench.reporting.accuracy.words import DEMONSTRATION, ends, escape, gpu_ms, mixer_name, signed, split_name, spread
-from bench.reporting.formats import millions, span, two_decimals
+from bench.reporting.formats import NOTHING, millions, span, two_decimals
 from bench.reporting.table_files import write_table
 from mixers.support.errors import UserError
 
@@ -26,7 +27,7 @@ def write(runs: Sequence[Path], output: Path, *, sweeps: Sequence[Path] = ()) ->
     table that is not made now are removed.
 
     Args:
-        runs: Folders that `sbench train` made, evaluated.
+        runs: Folders that `sbench train` made, evaluated, and those that `sbench probe` made.
         output: A folder; made if needed.
         sweeps: Folders that `sbench sweep` made, whose GPU times stand beside the scores.
 
@@ -80,7 +81,7 @@ def _csv(table: AccuracyTable) -> str:
                 "uar_high_percent": cell.recall_high,
                 "paper_percent": cell.paper,
                 "difference_points": cell.difference,
-                "preset": table.preset,
+                "preset": NOTHING if key.row.direction == NO_DIRECTION else table.preset,
                 "demonstration": table.demo,
                 **_costs(table, key),
             }

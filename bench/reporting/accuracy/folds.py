@@ -45,8 +45,7 @@ def join_folds(evaluations: Sequence[Evaluation]) -> tuple[list[Measured], list[
         else:
             complete.append(Measured(encoders=encoders, split=split, row=row, seed=seed, parts=tuple(parts)))
     lines = [
-        f"MISSING: {row.mixer} ({row.direction}) with {speech}, seed {enumeration(map(str, seeds))}: "
-        f"{split} lacks {folds}"
+        f"MISSING: {row} with {speech}, seed {enumeration(map(str, seeds))}: {split} lacks {folds}"
         for (row, speech, split, folds), seeds in lacking.items()
     ]
     if not complete:

@@ -4,28 +4,39 @@ from collections.abc import Iterator, Sequence
 
 from bench.accuracy.corpora.reference import parse_reference
 from bench.accuracy.evaluation import intervals
+from bench.accuracy.probe.record import Probe
 from bench.accuracy.run import DIRECTIONS, SEEN, Direction, Run
 from bench.reporting.accuracy import published
 from bench.reporting.accuracy.evaluations import EvaluatedRun
 from bench.reporting.accuracy.folds import Measured
+from bench.reporting.accuracy.probes import EvaluatedProbe
 
 
 def notes(
-    runs: Sequence[EvaluatedRun], measured: Sequence[Measured], *, comparisons: int, beside: bool
+    runs: Sequence[EvaluatedRun],
+    probes: Sequence[EvaluatedProbe],
+    measured: Sequence[Measured],
+    *,
+    comparisons: int,
+    beside: bool,
 ) -> Iterator[str]:
     """Yield the notes.
 
     Args:
         runs: All runs of the table.
+        probes: All probes of the table.
         measured: What the table has rows of.
         comparisons: How many pairs were compared.
         beside: Whether figures of the paper stand beside ours.
     """
-    first = runs[0].run
     directions = [each for each in DIRECTIONS if any(one.run.direction == each for one in runs)]
-    stated = f"direction {directions[0]}" if len(directions) == 1 else "directions as the rows say"
-    yield f"Macro F-score and UAR in % over all {len(first.classes)} classes; preset {first.preset}, {stated}."
-    yield from (_seen(each, first) for each in directions)
+    if runs:
+        first = runs[0].run
+        stated = f"direction {directions[0]}" if len(directions) == 1 else "directions as the rows say"
+        yield f"Macro F-score and UAR in % over all {len(first.classes)} classes; preset {first.preset}, {stated}."
+        yield from (_seen(each, first) for each in directions)
+    else:
+        yield f"Macro F-score and UAR in % over all {len(probes[0].probe.classes)} classes."
     yield "±: standard deviation over seeds, and their number. One seed shows no spread."
     yield (
         f"{1 - intervals.ALPHA:.0%}: interval of the mean over {intervals.RESAMPLES} resamples of the speakers, for "
@@ -41,6 +52,7 @@ def notes(
     if beside:
         yield from _beside_the_paper(directions)
     yield from _differing(runs)
+    yield from _learned([*(one.run for one in runs), *(one.probe for one in probes)])
     yield from _tested(measured)
 
 
@@ -52,13 +64,17 @@ def _beside_the_paper(directions: Sequence[Direction]) -> Iterator[str]:
 
 
 def _differing(runs: Sequence[EvaluatedRun]) -> Iterator[str]:
-    """Yield what runs differ in apart from what the rows say; folds differ in what they learn from by design."""
+    """Yield what runs differ in apart from what the rows say."""
     values = [_training(one.run) for one in runs]
-    for label in values[0]:
+    for label in values[0] if values else ():
         yield from _not_alike(label, [each[label] for each in values])
+
+
+def _learned(every: Sequence[Run | Probe]) -> Iterator[str]:
+    """Yield whether runs and probes learned from other utterances; folds differ in this by design."""
     by_fold: dict[int | None, list[str]] = {}
-    for one in runs:
-        by_fold.setdefault(parse_reference(one.run.corpus).fold, []).append(one.run.utterances)
+    for one in every:
+        by_fold.setdefault(parse_reference(one.corpus).fold, []).append(one.utterances)
     for digests in by_fold.values():
         yield from _not_alike("utterances of training or development", digests)
 

@@ -6,7 +6,6 @@ The spread of a row is over seeds, its interval over speakers. The paper's figur
 """
 
 import itertools
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,11 +18,14 @@ from bench.accuracy.evaluation.comparison import MixerScore, PairedComparison
 from bench.accuracy.evaluation.intervals import FEWEST_SPEAKERS
 from bench.accuracy.evaluation.predictions import Predictions
 from bench.accuracy.run import DIRECTIONS, Direction
+from bench.reporting.accuracy import probes as linear
 from bench.reporting.accuracy import published
+from bench.reporting.accuracy.columns import name_columns
 from bench.reporting.accuracy.costs import Costs, read_costs
-from bench.reporting.accuracy.evaluations import Encoders, EvaluatedRun, Row, read_runs
+from bench.reporting.accuracy.evaluations import NO_DIRECTION, Encoders, Evaluated, EvaluatedRun, Row
 from bench.reporting.accuracy.folds import Measured, SplitReader, join_folds
 from bench.reporting.accuracy.notes import notes
+from bench.reporting.formats import NOTHING
 from mixers.support.errors import UserError
 
 
@@ -42,7 +44,7 @@ class Cell:
     Attributes:
         ours: Macro-F, the mean over seeds.
         spread: Its standard deviation over seeds; None for one seed.
-        seeds: Number of seeds.
+        seeds: Number of seeds; 0 for the linear probe, which has none.
         low, high: The 95 % interval of that mean, over speakers.
         recall, recall_low, recall_high: The same of the unweighted average recall (UAR).
         utterances, speakers: What was tested; unknown speakers count as in the intervals.
@@ -76,7 +78,10 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class MixerPair:
-    """Two rows on the same utterances, over the seeds that both have: two mixers, or one in two directions."""
+    """Two rows on the same utterances, over the seeds that both have: two mixers, or one in two directions.
+
+    The linear probe is compared with every row, over all seeds of that row.
+    """
 
     column: str
     split: str
@@ -96,7 +101,7 @@ class AccuracyTable:
         parameters: Number of trainable parameters of each mixer; several if runs differ, none if not known.
         pairs: Every two mixers of an encoder, test split and direction, and every mixer in two directions. p-values and
             verdicts take the number of all of them into account.
-        preset: The preset of all runs.
+        preset: The preset of all runs; a dash if there are only probes.
         demo: Whether any run is a demonstration.
         notes: What a reader must know.
         runs: The runs that it is made from.
@@ -136,30 +141,36 @@ class AccuracyTable:
 
 
 def read(folders: Sequence[Path], *, sweeps: Sequence[Path] = ()) -> AccuracyTable:
-    """Return the table that the evaluations of some runs make, with the GPU times of sweeps beside them.
+    """Return the table that the evaluations of some runs and probes make, with the GPU times of sweeps beside them.
 
     Raises:
-        UserError: A folder is no run or has no evaluation, a file is damaged, runs differ in classes or preset, the
-            same was measured twice or on different utterances, or no mixer has all folds. Or as `read_costs`.
+        UserError: A folder is no run and no probe, or has no evaluation. Or a file is damaged, runs differ in classes
+            or preset, the same was measured twice or on different utterances, or no mixer has all folds. Or as
+            `read_costs`.
     """
     if not folders:
         raise UserError("a table needs runs", hint="Give folders that `sbench train` made.")
-    runs = read_runs(folders)
-    measured, missing = join_folds([each for one in runs for each in one.evaluations])
-    classes, names = runs[0].run.classes, _name_columns(one.encoders for one in runs)
+    runs, probes = linear.read_folders(folders)
+    every: list[Evaluated] = [*runs, *probes]
+    measured, missing = join_folds([each for one in every for each in one.evaluations])
+    classes, names = every[0].classes, name_columns(one.encoders for one in every)
     demo = any(one.run.demo for one in runs)
     cells, pairs = _score(measured, names, classes=classes)
     if demo or set(classes) != set(CLASSES.values()):
         cells = {key: replace(cell, paper=None) for key, cell in cells.items()}
     costs = read_costs(sweeps, runs, {key.row for key in cells}, columns=names) if sweeps else None
-    told = notes(runs, measured, comparisons=len(pairs), beside=_beside(cells))
     return AccuracyTable(
         cells=cells,
-        parameters={key.row.mixer: _parameters(key.row.mixer, runs) for key in cells},
+        parameters={key.row.mixer: _parameters(key.row.mixer, runs) for key in cells} | linear.parameters(probes),
         pairs=tuple(_controlled(pairs)),
-        preset=runs[0].run.preset,
+        preset=runs[0].run.preset if runs else NOTHING,
         demo=demo,
-        notes=(*missing, *told, *(costs.notes if costs else ())),
+        notes=(
+            *missing,
+            *notes(runs, probes, measured, comparisons=len(pairs), beside=_beside(cells)),
+            *linear.notes(probes, paired=any(linear.ROW in (pair.first, pair.second) for pair in pairs)),
+            *(costs.notes if costs else ()),
+        ),
         runs=tuple(runs),
         names=names,
         costs=costs,
@@ -174,7 +185,8 @@ def _beside(cells: dict[Key, Cell]) -> bool:
 def _ordered_rows(rows: Iterable[Row]) -> tuple[Row, ...]:
     distinct = dict.fromkeys(rows)
     mixers = list(dict.fromkeys([*published.MIXERS, *(row.mixer for row in distinct)]))
-    return tuple(sorted(distinct, key=lambda row: (mixers.index(row.mixer), DIRECTIONS.index(row.direction))))
+    directions = [*DIRECTIONS, NO_DIRECTION]
+    return tuple(sorted(distinct, key=lambda row: (mixers.index(row.mixer), directions.index(row.direction))))
 
 
 def _ordered_splits(splits: Iterable[str]) -> tuple[str, ...]:
@@ -218,35 +230,15 @@ def _confusion(seeds: Iterable[Predictions]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(row) for row in total.tolist())
 
 
-def _name_columns(encoders: Iterable[Encoders]) -> dict[Encoders, str]:
-    """Return the column of each pair of encoders: the paper's for its pairs, otherwise one of its own.
-
-    A folder is named by its last part, unless two folders share it.
-    """
-    distinct = list(dict.fromkeys(encoders))
-    short = {each: _label(_last(each.speech), each.text and _last(each.text)) for each in distinct}
-    counts = Counter(short.values())
-    return {each: label if counts[label] == 1 else _label(each.speech, each.text) for each, label in short.items()}
-
-
-def _label(speech: str, text: str | None) -> str:
-    if text == published.TEXT and speech in published.COLUMNS:
-        return speech
-    return f"{speech}, no text" if text is None else f"{speech} + {text}"
-
-
-def _last(name: str) -> str:
-    return Path(name).name if Path(name).is_absolute() else name
-
-
 def _compare(
     found: dict[Row, dict[int, Predictions]], *, order: Sequence[Row], column: str, split: str
 ) -> Iterator[MixerPair]:
     """Yield the pairs of a column and split, over the seeds that both have; no pair differs in mixer and direction."""
     for first, second in itertools.combinations(sorted(found, key=order.index), 2):
-        common = sorted(found[first].keys() & found[second].keys())
-        if common and (first.mixer == second.mixer or first.direction == second.direction):
-            one, other = ([found[row][seed] for seed in common] for row in (first, second))
+        sets = linear.by_seed(found, first, beside=second), linear.by_seed(found, second, beside=first)
+        common = sorted(sets[0].keys() & sets[1].keys())
+        if common and linear.may_be_paired(first, second):
+            one, other = ([each[seed] for seed in common] for each in sets)
             yield MixerPair(
                 column=column,
                 split=split,
@@ -274,7 +266,7 @@ def _cell(key: Key, score: MixerScore, measured: Measured) -> Cell:
     return Cell(
         ours=100 * spread.mean,
         spread=None if spread.deviation is None else 100 * spread.deviation,
-        seeds=spread.seeds,
+        seeds=0 if key.row == linear.ROW else spread.seeds,
         low=100 * score.estimate.low,
         high=100 * score.estimate.high,
         recall=100 * score.recall.value,

@@ -4,7 +4,7 @@ import re
 
 from bench.efficiency.records import Record
 from bench.reporting.accuracy import published
-from bench.reporting.accuracy.evaluations import Row
+from bench.reporting.accuracy.evaluations import NO_DIRECTION, Row
 from bench.reporting.accuracy.table import AccuracyTable, Cell
 from bench.reporting.formats import NOTHING, interval, significant, two_decimals
 
@@ -20,7 +20,8 @@ def mixer_name(row: Row) -> str:
 
 def row_name(table: AccuracyTable, row: Row) -> str:
     """Return ``KDA``, or ``KDA (alternating)`` where the directions of the table differ."""
-    return mixer_name(row) if len(table.directions) == 1 else f"{mixer_name(row)} ({row.direction})"
+    one = len(table.directions) <= 1 or row.direction == NO_DIRECTION
+    return mixer_name(row) if one else f"{mixer_name(row)} ({row.direction})"
 
 
 def split_name(split: str) -> str:
@@ -39,8 +40,8 @@ def spread(cell: Cell) -> str:
 
 
 def seeds(count: int) -> str:
-    """Return ``1 seed`` or ``3 seeds``."""
-    return "1 seed" if count == 1 else f"{count} seeds"
+    """Return ``1 seed``, ``3 seeds`` or ``no seeds``."""
+    return "1 seed" if count == 1 else f"{count or 'no'} seeds"
 
 
 def gpu_ms(record: Record | None) -> str:

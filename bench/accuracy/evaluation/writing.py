@@ -1,0 +1,126 @@
+"""Writes what was predicted for a split: a folder ``evaluation/<split>`` that `sbench table` reads.
+
+<learner>.csv, <learner>.json     its predictions and its scores
+utterances.json                   how many utterances were used, which were left out, and what training heard of them
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.accuracy.corpora.base import Corpus, Utterance
+from bench.accuracy.evaluation.metrics import Summary, summarise
+from bench.accuracy.evaluation.predictions import Predictions, write_predictions
+from bench.files import write_atomically
+from mixers.support.errors import UserError
+
+# What each split shares with training, for its utterances.json.
+Checks = Mapping[str, Mapping[str, object]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitStarted:
+    """The prediction of a split begins.
+
+    Attributes:
+        split: Its name.
+        used: The number of utterances that are predicted.
+        left_out: The number that the corpus leaves out.
+    """
+
+    split: str
+    used: int
+    left_out: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnerScored:
+    """The predictions and scores of a learner were written.
+
+    Attributes:
+        split: The split.
+        learner: The mixer and seed: ``kda-0``.
+        stem: The path of its files without suffix.
+        summary: Its scores.
+    """
+
+    split: str
+    learner: str
+    stem: Path
+    summary: Summary
+
+
+def split_started(corpus: Corpus, split: str) -> SplitStarted:
+    """Return the event that the prediction of a split begins.
+
+    Raises:
+        UserError: The corpus has no such split.
+    """
+    return SplitStarted(split=split, used=len(corpus.split(split)), left_out=len(_left_out(corpus, split)))
+
+
+def write_split(
+    corpus: Corpus, split: str, found: Mapping[str, NDArray[np.float64]], *, checks: Checks | None, folder: Path
+) -> Iterator[LearnerScored]:
+    """Write the predictions and scores of each learner for a split.
+
+    Args:
+        corpus: The corpus that was tested.
+        split: Its split.
+        found: The probabilities of each learner, (utterances, classes), in the order of the split's utterances.
+        checks: What each split shares with training; None if it was not checked.
+        folder: The folder of the learners: the split's goes into ``evaluation`` in it.
+
+    Raises:
+        UserError: A file cannot be written.
+    """
+    output, utterances = folder / "evaluation" / split, corpus.split(split)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        check = (checks or {}).get(split)
+        _write_utterances(corpus, split, used=len(utterances), check=check, path=output / "utterances.json")
+        for name, probabilities in found.items():
+            summary = _write(utterances, probabilities, corpus.classes, output / name)
+            yield LearnerScored(split=split, learner=name, stem=output / name, summary=summary)
+    except OSError as error:
+        raise UserError(f"{output} cannot be written: {error.strerror}", hint="Is the disk full?") from None
+
+
+def _write(
+    utterances: Sequence[Utterance], probabilities: NDArray[np.float64], classes: tuple[str, ...], stem: Path
+) -> Summary:
+    """Write the predictions and scores of a learner."""
+    predictions = Predictions(
+        classes=classes,
+        utterances=tuple(each.name for each in utterances),
+        speakers=tuple(each.speaker for each in utterances),
+        labels=tuple(each.label for each in utterances),
+        predictions=tuple(classes[index] for index in probabilities.argmax(-1).tolist()),
+        probabilities=probabilities,
+    )
+    write_predictions(predictions, stem.with_name(f"{stem.name}.csv"))
+    summary = summarise(predictions)
+    write_atomically(stem.with_name(f"{stem.name}.json"), json.dumps(asdict(summary), indent=1).encode())
+    return summary
+
+
+def _write_utterances(corpus: Corpus, split: str, *, used: int, check: Mapping[str, object] | None, path: Path) -> None:
+    """Write how many utterances of a split were used, which were left out, and what it shares with training."""
+    left_out = _left_out(corpus, split)
+    content = {
+        "corpus": corpus.spec,
+        "folds": corpus.folds,
+        "expected": used + len(left_out),
+        "used": used,
+        "overlap": check,
+        "left_out": left_out,
+    }
+    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _left_out(corpus: Corpus, split: str) -> list[dict[str, str]]:
+    return [{"name": each.name, "reason": each.reason} for each in corpus.left_out if each.split == split]

@@ -1,0 +1,76 @@
+"""What `evaluate` and `probe` share: they check a test against training, and show scores as they come."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mixers.support.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.accuracy.corpora.base import Corpus
+    from bench.accuracy.evaluation.overlap import Treatment
+    from bench.accuracy.evaluation.writing import Checks, LearnerScored, SplitStarted
+
+OVERLAP = "Recordings or speakers that training heard: refuse, leave-out or accept."
+
+
+def separate(
+    corpus: "Corpus", splits: Sequence[str], *, learned: "Corpus", treatment: "Treatment", console: "Console"
+) -> "tuple[Corpus, Checks]":
+    """Return the corpus without what training heard, if so chosen, and what each split shares with training.
+
+    Raises:
+        UserError: Training heard something of a split and the treatment refuses that.
+    """
+    from bench.accuracy.corpora.reference import parse_reference
+    from bench.accuracy.evaluation import overlap
+
+    if treatment == "refuse" and all(parse_reference(each.spec).shared for each in (corpus, learned)):
+        treatment = "accept"  # who wrote +shared has accepted it
+    corpus, found = overlap.separate(corpus, splits, learned=learned, treatment=treatment)
+    for split, each in found.items():
+        if each.utterances:
+            done = "left out" if treatment == "leave-out" else "scored all the same"
+            line = f"{split} shares {overlap.describe(each)} with training: {each.utterances:,} utterances, {done}"
+            warn(line, console)
+        if each.of_unknown_speaker and split != "train":
+            line = f"{split}: {each.of_unknown_speaker:,} utterances by unknown speakers, who may be in training too"
+            warn(line, console)
+    return corpus, {split: overlap.facts(each, treatment) for split, each in found.items()}
+
+
+def warn(line: str, console: "Console") -> None:
+    """Print what the user should know, on one line."""
+    console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
+def show_split(event: "SplitStarted", console: "Console") -> None:
+    """Print how many utterances a split has."""
+    total = event.used + event.left_out
+    line = f"{event.split}: {total} utterances, {event.used} used, {event.left_out} left out"
+    console.print(line, highlight=False)
+
+
+def show_scores(scored: "LearnerScored", console: "Console") -> None:
+    """Print the scores of a learner."""
+    summary = scored.summary
+    macro_f = summary.macro_f
+    interval = f"{macro_f.low:.1%} to {macro_f.high:.1%}"
+    line = f"  {scored.learner}: macro-F {macro_f.value:.1%} ({interval}), micro-F {summary.micro_f.value:.1%}, "
+    console.print(f"{line}recall {summary.average_recall.value:.1%}", highlight=False)
+
+
+def write_confusion(scored: "LearnerScored", *, title: str) -> None:
+    """Write the confusion matrix of a learner beside its predictions.
+
+    Raises:
+        UserError: A file cannot be written.
+    """
+    from bench.reporting.accuracy import confusion
+
+    stem = scored.stem.with_name(f"{scored.learner}-confusion")
+    try:
+        confusion.write_confusion(scored.summary, stem, title=title)
+    except OSError as error:
+        raise UserError(f"{stem} cannot be written: {error.strerror}", hint="Is the disk full?") from None
