@@ -10,7 +10,7 @@ import typer
 from bench.cli.accuracy_options import CORPUS, DEMONSTRATION, WORKERS, Device, Fold, MissingText, Run, Workers
 from bench.cli.app import app, new_progress
 from bench.cli.parsing import split_names
-from bench.cli.scores import OVERLAP, separate, show_scores, show_split, warn, write_confusion
+from bench.cli.scores import OVERLAP, separate, show_scores, show_split, warn
 from mixers.support.errors import UserError
 
 if TYPE_CHECKING:
@@ -151,8 +151,6 @@ def evaluate_run(
                 show_split(event, console)
                 progress.reset(task, total=event.used, description=event.split)
             else:
-                demo = " (demonstration)" if trained.run.demo else ""
-                write_confusion(event, title=f"{event.learner}, {trained.run.direction}, {event.split}{demo}")
                 show_scores(event, console)
 
 

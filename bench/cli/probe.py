@@ -11,7 +11,7 @@ import typer
 from bench import signals
 from bench.cli.accuracy_options import CORPUS, WORKERS, Device, Precision, Speech, Workers
 from bench.cli.app import app, new_progress
-from bench.cli.scores import OVERLAP, separate, show_scores, show_split, warn, write_confusion
+from bench.cli.scores import OVERLAP, separate, show_scores, show_split, warn
 from mixers.support.errors import UserError
 
 if TYPE_CHECKING:
@@ -117,7 +117,6 @@ def _show(events: "Iterator[Event]", console: "Console") -> None:
     from bench.accuracy.evaluation.writing import LearnerScored, SplitStarted
     from bench.accuracy.probe.probing import Encoded, Fitted, Fitting, Preparing
 
-    title = ""
     status, progress = console.status(""), new_progress(console)
     encoding = progress.add_task("encoding", total=None)
 
@@ -143,19 +142,13 @@ def _show(events: "Iterator[Event]", console: "Console") -> None:
                     status.update("Fitting")
                     status.start()
                 case Fitted():
-                    title = _title(event.probe)
                     console.print(_describe(event.probe), highlight=False, soft_wrap=True)
                     for line in event.warnings:
                         warn(line, console)
                 case SplitStarted():
                     show_split(event, console)
                 case LearnerScored():
-                    write_confusion(event, title=f"{event.learner}, {title}, {event.split}")
                     show_scores(event, console)
-
-
-def _title(probe: "Probe") -> str:
-    return f"layer {probe.layer}, C = {probe.regularisation:g}"
 
 
 def _describe(probe: "Probe") -> str:
@@ -166,3 +159,7 @@ def _describe(probe: "Probe") -> str:
     scores = ", ".join(f"{layer} {score:.1%}" for layer, score in probe.development_scores.items())
     tried = f"; development macro-F by layer: {scores}" if scores else ""
     return f"{'' if fold is None else f'fold {fold}: '}{_title(probe)}{tried}"
+
+
+def _title(probe: "Probe") -> str:
+    return f"layer {probe.layer}, C = {probe.regularisation:g}"

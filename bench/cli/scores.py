@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mixers.support.errors import UserError
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -59,18 +57,3 @@ def show_scores(scored: "LearnerScored", console: "Console") -> None:
     interval = f"{macro_f.low:.1%} to {macro_f.high:.1%}"
     line = f"  {scored.learner}: macro-F {macro_f.value:.1%} ({interval}), micro-F {summary.micro_f.value:.1%}, "
     console.print(f"{line}recall {summary.average_recall.value:.1%}", highlight=False)
-
-
-def write_confusion(scored: "LearnerScored", *, title: str) -> None:
-    """Write the confusion matrix of a learner beside its predictions.
-
-    Raises:
-        UserError: A file cannot be written.
-    """
-    from bench.reporting.accuracy import confusion
-
-    stem = scored.stem.with_name(f"{scored.learner}-confusion")
-    try:
-        confusion.write_confusion(scored.summary, stem, title=title)
-    except OSError as error:
-        raise UserError(f"{stem} cannot be written: {error.strerror}", hint="Is the disk full?") from None

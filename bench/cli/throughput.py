@@ -27,6 +27,7 @@ def throughput(
     steps: Annotated[int, typer.Option(help="Timed steps of each way of training.", min=1)] = 40,
     batch: Annotated[int, typer.Option(help="Utterances in one step.", min=1)] = 32,
     crop: Annotated[float, typer.Option(help="Seconds of each utterance.")] = 5.5,
+    together: Annotated[bool, typer.Option("--together", help="Do not measure each mixer alone.")] = False,
     utterances: Annotated[int, typer.Option(help="Size of the synthetic corpus that is made for it.", min=64)] = 2800,
     workers: Workers = WORKERS,
     device: Device = "auto",
@@ -57,6 +58,7 @@ def throughput(
         crop_seconds=crop,
         utterances=utterances,
         steps=steps,
+        alone=not together,
         accelerator=accelerator,
         workers=workers,
     )

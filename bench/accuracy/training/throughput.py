@@ -156,6 +156,7 @@ def measure(
     crop_seconds: float,
     utterances: int,
     steps: int,
+    alone: bool,
     accelerator: Accelerator,
     workers: int,
 ) -> Iterator[Preparing | Measured]:
@@ -173,6 +174,7 @@ def measure(
         crop_seconds: Length of each training utterance.
         utterances: The size of the synthetic corpus that is made for this.
         steps: Timed steps of each way of training.
+        alone: Whether to measure each alone too.
         accelerator: Distributes the work over its processes.
         workers: Additional processes that read audio, for each process.
 
@@ -186,7 +188,7 @@ def measure(
         yield Preparing(task="Making a corpus")
         folder = scratch / "corpus"
         if accelerator.is_main_process:
-            seconds = crop_seconds / 2, 1.5 * crop_seconds
+            seconds = max(0.5, crop_seconds / 2), max(1.0, 1.5 * crop_seconds)
             write_demo_corpus(folder, utterances=utterances, speakers=40, seed=0, seconds=seconds)
         accelerator.wait_for_everyone()
         yield Preparing(task="Loading the encoders")
@@ -223,7 +225,8 @@ def measure(
             scoring={},
         )
         yield Preparing(task="Training together, then one after another")
-        measured = _Ways(run, corpus, accelerator=accelerator, steps=steps, workers=workers).measure(encoders)
+        ways = _Ways(run, corpus, accelerator=accelerator, steps=steps, workers=workers)
+        measured = ways.measure(encoders, alone=run.mixers if alone and accelerator.num_processes == 1 else ())
         del encoders  # so that their memory is free once others replace them
         for kind, name, rate in measured:
             known = getattr(throughput, kind)
@@ -254,11 +257,10 @@ class _Ways:
         _check_size(corpus, needed=needed)
         self._train = corpus.split(TRAIN)[:needed]
 
-    def measure(self, encoders: Encoders) -> Iterator[tuple[str, str, Rate | ScoringRate]]:
+    def measure(self, encoders: Encoders, *, alone: Sequence[str]) -> Iterator[tuple[str, str, Rate | ScoringRate]]:
         """Yield kind, name and rate of each way."""
         run, accelerator = self._run, self._accelerator
         use_precision("native")  # in float32 every library then computes by its own default, as in the paper's code
-        alone = run.mixers if accelerator.num_processes == 1 else ()
         with self._compiling(encoders, precisions=[run.precision, *(["float32"] if alone else [])]):
             pass
         accelerator.wait_for_everyone()

@@ -1,12 +1,10 @@
-"""The confusion matrix as CSV and as a picture, and many of them in a grid.
+"""The confusion matrices of a table as a picture.
 
 A corpus has ten times as many neutral utterances as fearful ones. So the colour of a cell is its share of the
 utterances of the true class, which is its row.
 """
 
-import csv
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,39 +17,16 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from bench.accuracy.evaluation.metrics import Summary
 from bench.accuracy.run import DIRECTIONS
-from bench.files import write_atomically
 from bench.reporting.accuracy.evaluations import Row
 from bench.reporting.accuracy.published import MIXERS
 from bench.reporting.figures import save
 
-_CELL = 0.75  # inches: fits a count of five digits with its share below
 _SMALL_CELL = 0.28  # inches: fits a share
 _MARGIN = 2.2  # inches: for the names of the classes and the scale
 _DARK = 0.55  # a cell with a larger share is so dark that its text must be white
 
 Confusion = Sequence[Sequence[int]]
-
-
-def write_confusion(summary: Summary, stem: Path, *, title: str) -> None:
-    """Write ``stem.csv``, a row for each true class and a column for each predicted one, and ``stem.png``.
-
-    Args:
-        summary: The scores of one set of predictions.
-        stem: The path without a suffix. A dot in its name starts no suffix.
-        title: The title of the picture.
-
-    Raises:
-        OSError: A file cannot be written; the old file is still there.
-    """
-    names = [one.name for one in summary.classes]
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("label", *names))
-    writer.writerows((name, *row) for name, row in zip(names, summary.confusion, strict=True))
-    write_atomically(stem.with_name(f"{stem.name}.csv"), buffer.getvalue().encode())
-    save(_draw(summary, names, title=title), stem, formats=("png",))
 
 
 def draw_confusions(matrices: Mapping[Row, Confusion], stem: Path, *, classes: Sequence[str], title: str) -> None:
@@ -84,7 +59,7 @@ def draw_confusions(matrices: Mapping[Row, Confusion], stem: Path, *, classes: S
     for row, (line, column) in places.items():
         axes = grid[line, column]
         axes.set_axis_on()
-        image = _paint(axes, np.array(matrices[row]), _per_cent, fontsize=6)
+        image = _paint(axes, np.array(matrices[row]))
         named = f" ({row.direction})" if len(directions) > 1 and row.direction in directions else ""
         axes.set_title(f"{MIXERS.get(row.mixer, row.mixer)}{named}", fontsize="small")
         is_lowest = line == max(other for other, its in places.values() if its == column)
@@ -97,35 +72,16 @@ def draw_confusions(matrices: Mapping[Row, Confusion], stem: Path, *, classes: S
     save(figure, stem)
 
 
-def _draw(summary: Summary, names: list[str], *, title: str) -> Figure:
-    side = max(_CELL * len(names), 3.0)
-    figure = Figure(figsize=(side + _MARGIN, side + _MARGIN - 0.8), layout=ConstrainedLayoutEngine())
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    image = _paint(axes, np.array(summary.confusion), lambda count, share: f"{count}\n{share:.0%}", fontsize=9)
-    _name_classes(axes, names, [f"{one.name} ({one.support})" for one in summary.classes])
-    axes.set_xlabel("Predicted")
-    axes.set_ylabel("True (utterances)")
-    axes.set_title(f"macro-F {summary.macro_f.value:.1%}, {summary.utterances} utterances", fontsize=10)
-    figure.suptitle(title, weight="bold", wrap=True)
-    figure.colorbar(image, ax=axes, shrink=0.8, format=PercentFormatter(1), label="Share of the true class")
-    return figure
-
-
-def _paint(axes: Axes, counts: NDArray[np.int64], text: Callable[[int, float], str], *, fontsize: float) -> AxesImage:
-    """Paint the shares of a matrix (C, C), with a text in each cell; a dash where the true class has no utterance."""
+def _paint(axes: Axes, counts: NDArray[np.int64]) -> AxesImage:
+    """Paint the shares of a matrix (C, C), with per cent in each cell; a dash where the true class has no utterance."""
     totals = counts.sum(1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), share in np.ndenumerate(shares):
-        written = text(int(counts[row, column]), float(share)) if totals[row] else "-"
+        written = f"{100 * share:.0f}" if totals[row] else "-"
         colour = "white" if share > _DARK else "black"
-        axes.text(column, row, written, ha="center", va="center", fontsize=fontsize, color=colour)
+        axes.text(column, row, written, ha="center", va="center", fontsize=6, color=colour)
     return image
-
-
-def _per_cent(_: int, share: float) -> str:
-    return f"{100 * share:.0f}"
 
 
 def _name_classes(axes: Axes, predicted: Sequence[str], true: Sequence[str], *, fontsize: float | None = None) -> None:

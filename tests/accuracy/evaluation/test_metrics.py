@@ -1,6 +1,5 @@
 import statistics
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +7,6 @@ from hypothesis import given, settings
 from bench.accuracy.evaluation.comparison import compare, score_mixer
 from bench.accuracy.evaluation.metrics import macro_f, summarise
 from bench.accuracy.evaluation.predictions import Predictions
-from bench.reporting.accuracy.confusion import write_confusion
 from tests.accuracy.evaluation.oracles import plain_f, plain_macro_f, voices
 from tests.accuracy.made_up import EMOTIONS, make, predictions
 
@@ -51,15 +49,3 @@ def test_pitfall_2_macro_f_is_over_all_classes_of_the_corpus() -> None:
 def test_pitfall_2_also_in_every_resample() -> None:
     made = make(["anger", "neutral"] * 20, ["anger", "neutral"] * 20)
     assert summarise(made).macro_f.high == 2 / 8
-
-
-def test_a_confusion_matrix_is_a_table_and_a_picture(tmp_path: Path) -> None:
-    made = make(["anger", "anger", "neutral"], ["anger", "neutral", "neutral"], classes=("anger", "fear", "neutral"))
-    write_confusion(summarise(made), tmp_path / "sa-0.confusion", title="sa")
-    assert (tmp_path / "sa-0.confusion.csv").read_text().splitlines() == [
-        "label,anger,fear,neutral",
-        "anger,1,0,1",
-        "fear,0,0,0",
-        "neutral,0,0,1",
-    ]
-    assert (tmp_path / "sa-0.confusion.png").read_bytes().startswith(b"\x89PNG")

@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from bench.accuracy.evaluation.metrics import summarise
 from bench.accuracy.run import DIRECTIONS
 from bench.reporting.accuracy import confusion, learning_curves, pictures, score_against_time, table
-from bench.reporting.accuracy.confusion import draw_confusions, write_confusion
+from bench.reporting.accuracy.confusion import draw_confusions
 from bench.reporting.accuracy.evaluations import Row
 from bench.reporting.accuracy.pictures import write_pictures
 from bench.reporting.accuracy.table import AccuracyTable
 from mixers.support.errors import UserError
-from tests.accuracy.made_up import EMOTIONS, draw, write_run
+from tests.accuracy.made_up import EMOTIONS, write_run
 from tests.reporting.accuracy.test_costs import timed, write_sweep
 from tests.reporting.accuracy.test_table import results
 
@@ -173,16 +173,6 @@ def test_a_row_without_a_direction_has_its_place(tmp_path: Path, drawn: Drawn) -
     panels = {name: [axes.get_title() for axes in figure.axes if axes.get_title()] for name, figure in drawn.items()}
     assert panels == {"grid": ["SA (causal)", "linear", "SA (alternating)"], "alone": ["linear"]}
     assert [text.get_text() for text in drawn["alone"].axes[0].texts] == ["75", "25", "-", "-"]
-
-
-def test_one_matrix_alone_has_counts_and_shares(tmp_path: Path, drawn: Drawn) -> None:
-    made = draw(truth_seed=0, seed=0, classes=("calm", "angry"))
-    summary = summarise(made)
-    write_confusion(summary, tmp_path / "one", title="sa-0")
-    first, *_ = drawn["one"].axes[0].texts
-    count, total = summary.confusion[0][0], sum(summary.confusion[0])
-    assert first.get_text() == f"{count}\n{count / total:.0%}"
-    assert (tmp_path / "one.csv").read_text().splitlines()[0] == "label,calm,angry"
 
 
 def test_columns_whose_names_look_alike_have_pictures_of_their_own(tmp_path: Path, drawn: Drawn) -> None:
