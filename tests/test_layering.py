@@ -127,7 +127,15 @@ def test_the_rules_see_imports() -> None:
             (
                 f"bench.{half}",
                 (
-                    *("bench.audio", "bench.encoders", "bench.hub", "bench.environment", "bench.files", "bench.gpu", "bench.speech"),
+                    *(
+                        "bench.audio",
+                        "bench.encoders",
+                        "bench.hub",
+                        "bench.environment",
+                        "bench.files",
+                        "bench.gpu",
+                        "bench.speech",
+                    ),
                     *("bench.validation", "mixers"),
                 ),
             )

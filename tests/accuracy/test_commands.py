@@ -396,7 +396,15 @@ def test_throughput(sbench: Sbench, tmp_path: Path, encoder_folders: tuple[Path,
     assert rates["together"]["step_ms"].keys() == {"sa-0", "retnet-0"}
     alone_s = sum(1 / rates[name]["utterances_per_s"] for name in ("sa", "retnet"))
     assert content["times_faster"] == pytest.approx(rates["together"]["utterances_per_s"] * alone_s)
-    assert content["hours_of_the_table"] > 0
+    assert content["hours_of_training"] > 0
+    assert content["hours_of_scoring"] > 0
+    assert content["scoring"].keys() == {"together", "one recording at a time"}
+    assert all(rate["utterances_per_s"] > 0 for rate in content["scoring"].values())
+    code, _, err = sbench(*arguments, "--seeds", 2, "--together", "--output", "together.json")
+    assert code == 0, err
+    content = json.loads((tmp_path / "together.json").read_text())
+    assert content["rates"].keys() == {"together"}
+    assert len(content["rates"]["together"]["step_ms"]) == 4
 
 
 def test_bfloat16(sbench: Sbench, tmp_path: Path, arguments: list[object]) -> None:

@@ -21,7 +21,7 @@ class Resources:
     Attributes:
         accelerator: Distributes the work over its processes.
         workers: Additional processes that read audio.
-        checkpoint_steps: Steps between checkpoints; there is also one after each epoch.
+        checkpoint_steps: Steps between checkpoints; there is also one at the end.
     """
 
     accelerator: Accelerator

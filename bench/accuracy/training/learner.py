@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from bench.accuracy.inputs.feed import Inputs
 from bench.accuracy.run import ModelConfig
 from bench.accuracy.training.model import build
-from bench.accuracy.training.replay import Gradients, Replayed
+from bench.accuracy.training.replay import Replayed
 from bench.files import write_atomically
 from mixers.support.errors import UserError
 
@@ -75,17 +75,29 @@ class Learner:
         self._autocast = partial(torch.autocast, device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
         self._weights = None if class_weights is None else class_weights.to(device)
         self.model = build(config, seed=seed).to(device)
+        self._rate = learning_rate
         on_gpu = device.type == "cuda"
-        # On a GPU, fused saves the host hundreds of launches a step.
         self._optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=on_gpu
+            self.model.parameters(),
+            lr=torch.tensor(learning_rate, device=device) if on_gpu else learning_rate,  # a graph reads it there
+            weight_decay=WEIGHT_DECAY,
+            fused=on_gpu,
+            capturable=on_gpu,
         )
-        self._replayed = Replayed(self.name, self.model) if on_gpu else None
+        self._replayed = Replayed(self.name, self.model, self._differentiate, self._update) if on_gpu else None
 
     @property
     def learning_rate(self) -> float:
         """The current learning rate."""
-        return float(self._optimizer.param_groups[0]["lr"])
+        return self._rate
+
+    def _set_learning_rate(self, rate: float) -> None:
+        self._rate = rate
+        for group in self._optimizer.param_groups:
+            if torch.is_tensor(group["lr"]):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
     def step(self, inputs: Inputs, *, moment: str) -> Tensor:
         """Take one optimiser step and return the loss before it.
@@ -95,14 +107,13 @@ class Learner:
             moment: The name of the step. Dropout depends only on it and the seed.
         """
         torch.manual_seed(random.Random(f"{self.seed}/{moment}").getrandbits(63))
-        self.model.train()
-        run = self._differentiate if self._replayed is None else partial(self._replayed, self._differentiate)
-        loss, gradients = run(inputs)
-        for parameter, gradient in zip(self.model.parameters(), gradients, strict=True):
-            parameter.grad = gradient
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        return loss.clone()
+        if not self.model.training:
+            self.model.train()
+        if self._replayed is not None:
+            return self._replayed(inputs).clone()
+        loss = self._differentiate(inputs)
+        self._update()
+        return loss
 
     def _forward(self, inputs: Inputs) -> Float[Tensor, "B C"]:
         """Return the logits, in float32."""
@@ -110,10 +121,15 @@ class Learner:
             logits: Tensor = self.model(inputs.speech, inputs.text, inputs.text_mask, inputs.speech_mask)
         return logits.float()
 
-    def _differentiate(self, inputs: Inputs) -> tuple[Tensor, Gradients]:
-        """Return the loss and the gradients of all parameters; None for parameters that the loss does not depend on."""
+    def _differentiate(self, inputs: Inputs) -> Tensor:
+        """Set the gradients of all parameters that the loss depends on, and return the loss."""
         loss = F.cross_entropy(self._forward(inputs), inputs.labels, weight=self._weights)  # a weighted mean
-        return loss.detach(), torch.autograd.grad(loss, list(self.model.parameters()), allow_unused=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def _update(self) -> None:
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
 
     @torch.no_grad()
     def predict(self, inputs: Inputs) -> Float[Tensor, "B C"]:
@@ -134,8 +150,7 @@ class Learner:
         progress.waited += 1
         if progress.waited == PATIENCE:
             progress.waited = 0
-            for group in self._optimizer.param_groups:
-                group["lr"] /= 2
+            self._set_learning_rate(self.learning_rate / 2)
         return False
 
     def save_model(self, path: Path) -> None:
@@ -187,8 +202,7 @@ class Learner:
             raise UserError(
                 f"{folder} cannot be resumed from: {reason}", hint="Restore the folder, or begin a new run."
             ) from None
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        self._set_learning_rate(rate)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -56,7 +56,7 @@ class Training:
             text: The frozen text encoder; None for speech alone.
             accelerator: Distributes the work over its processes.
             workers: Additional processes that read audio.
-            checkpoint_steps: A checkpoint is written after this many steps, and after each epoch.
+            checkpoint_steps: A checkpoint is written after this many steps, and at the end.
 
         Raises:
             UserError: A split is missing, or the checkpoint is damaged.
@@ -79,6 +79,7 @@ class Training:
             with self._writing():
                 checkpoints.remove_metrics_after(self._begin, folder)
         self._epoch_steps = len(self._train) // run.batch
+        self._saved_steps = self.done_steps
         self._rates = self._learning_rates()
 
     @property
@@ -104,7 +105,7 @@ class Training:
             first = self._begin.step if epoch == self._begin.epoch else 0
             yield from self._epoch(steps, epoch, first)
             yield self._score(development, epoch)
-            self._save_checkpoint(Place(epoch=epoch + 1, step=0))
+            self._save_checkpoint(Place(epoch=epoch + 1, step=0), always=epoch + 1 == self._run.epochs)
 
     def _feed(self, utterances: Sequence[Utterance], *, crop_seconds: float | None) -> Feed:
         return Feed(
@@ -124,7 +125,7 @@ class Training:
             place = Place(epoch=epoch, step=step + 1)
             self._append_metrics(place, {"loss": losses, "learning_rate": self._rates})
             yield Stepped(place=place, done_steps=self._done(place), losses=losses)
-            if place.step % self._checkpoint_steps == 0 and place.step < self._epoch_steps:
+            if place.step < self._epoch_steps:
                 self._save_checkpoint(place)
 
     def _score(self, development: Feed, epoch: int) -> Scored:
@@ -153,8 +154,11 @@ class Training:
         found = {name: rate for each in every for name, rate in each.items()}
         return {name: found[name] for name in self._names}
 
-    def _save_checkpoint(self, place: Place) -> None:
-        """Write a checkpoint, then make it the one to resume from."""
+    def _save_checkpoint(self, place: Place, *, always: bool = False) -> None:
+        """Write a checkpoint if one is due, then make it the one to resume from."""
+        if not always and self._done(place) - self._saved_steps < self._checkpoint_steps:
+            return
+        self._saved_steps = self._done(place)
         folder = checkpoints.checkpoint(place, self._folder)
         with self._writing():
             folder.mkdir(exist_ok=True)

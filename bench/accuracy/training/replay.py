@@ -1,4 +1,4 @@
-"""A learner's forward and backward pass as CUDA graphs: one launch instead of hundreds.
+"""A learner's whole step as CUDA graphs: one launch instead of hundreds.
 
 Without them, the host's launches limit the speed of steps on small batches. A graph reads its inputs from the places in
 memory where they were when it was captured. `Stage` gives inputs of one shape the same places, once for all learners.
@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from bench.accuracy.inputs.feed import Inputs
 
-Gradients = tuple[Tensor | None, ...]
-Pass = Callable[[Inputs], tuple[Tensor, Gradients]]  # returns the loss and the parameters' gradients
+Differentiate = Callable[[Inputs], Tensor]  # sets the gradients and returns the loss
 
 
 class Stage:
@@ -50,66 +49,85 @@ class _Captured:
 
 
 class Replayed:
-    """A pass that is captured when inputs of one shape come from the same places for the second time.
+    """A step that is captured when inputs of one shape come from the same places for the second time.
 
-    The first time compiles kernels. All captures share their working memory, since learners take their steps one after
-    another. The captures of one pass also share the memory of its gradients.
+    The first time compiles kernels and makes the state of the optimiser. All captures share their working memory, since
+    learners take their steps one after another.
     """
 
-    def __init__(self, name: str, model: nn.Module) -> None:
+    def __init__(self, name: str, model: nn.Module, differentiate: Differentiate, update: Callable[[], None]) -> None:
         """Begin without captures.
 
         Args:
             name: For messages.
-            model: What the pass runs through.
+            model: What is trained.
+            differentiate: Sets the gradients of the model.
+            update: Changes the parameters by them, and removes them.
         """
         self._name, self._model = name, model
+        self._differentiate, self._update = differentiate, update
         self._seen: set[object] = set()
         self._captured: dict[object, _Captured | None] = {}  # None where capture failed
-        self._gradients: Gradients = ()
 
-    def __call__(self, run: Pass, inputs: Inputs) -> tuple[Tensor, Gradients]:
-        """Return loss and gradients. They are valid until the next call or until another pass is replayed.
-
-        Args:
-            run: The pass, always the same.
-            inputs: Its inputs.
-        """
+    def __call__(self, inputs: Inputs) -> Tensor:
+        """Take a step and return the loss before it, which is valid until another step is replayed."""
         places = tuple(
             (name, tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
             for name, tensor in _tensors(inputs).items()
         )
         if places not in self._seen:
             self._seen.add(places)
-            return run(inputs)
+            return self._take(inputs)
         if places not in self._captured:
             random_state = torch.cuda.get_rng_state()
-            self._captured[places] = self._capture(run, inputs)
+            self._captured[places] = self._capture(inputs)
             torch.cuda.set_rng_state(random_state)  # so that dropout is the same as without a capture
         captured = self._captured[places]
         if captured is None:
-            return run(inputs)
+            return self._take(inputs)
         captured.graph.replay()
-        return captured.loss, self._gradients
+        return captured.loss
 
-    def _capture(self, run: Pass, inputs: Inputs) -> _Captured | None:
+    def _take(self, inputs: Inputs) -> Tensor:
+        loss = self._differentiate(inputs)
+        self._update()
+        return loss
+
+    def _capture(self, inputs: Inputs) -> _Captured | None:
         try:
-            rehearsed = _rehearse(run, inputs)
+            self._rehearse(inputs)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
             reason = next(iter(str(error).splitlines()), "")
             warnings.warn(f"{self._name} trains without a CUDA graph, which is slower: {reason}", stacklevel=2)
             return None
-        if not self._gradients:
-            self._gradients = tuple(None if each is None else torch.empty_like(each) for each in rehearsed)
-        del rehearsed  # so that its memory is free before the capture
         graph = torch.cuda.CUDAGraph()
         # Other threads may read and pin batches during the capture.
         with torch.cuda.graph(graph, pool=_memory().pool(), capture_error_mode="thread_local"):
-            loss, gradients = run(inputs)
-            torch._foreach_copy_(_present(self._gradients), _present(gradients))
+            loss = self._take(inputs)
         return _Captured(graph=graph, loss=loss, tables=self._tables())
+
+    def _rehearse(self, inputs: Inputs) -> None:
+        """Differentiate once as in the capture, so that libraries allocate their workspaces; keep no gradient.
+
+        A failed capture would leave the allocator and the random number generator unusable: failure must come before.
+
+        Raises:
+            RuntimeError: The pass waits for the GPU, which a captured one must not.
+        """
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        mode = torch.cuda.get_sync_debug_mode()
+        with warnings.catch_warnings(action="ignore"):  # the mode warns that it may miss some waits
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            with torch.cuda.stream(stream):
+                self._differentiate(inputs)
+        finally:
+            torch.cuda.set_sync_debug_mode(mode)
+            torch.cuda.current_stream().wait_stream(stream)
+            self._model.zero_grad(set_to_none=True)
 
     def _tables(self) -> list[Tensor]:
         """Return the tensors that modules keep besides parameters and buffers, such as angles of rotary positions.
@@ -119,34 +137,8 @@ class Replayed:
         return [value for module in self._model.modules() for value in vars(module).values() if torch.is_tensor(value)]
 
 
-def _rehearse(run: Pass, inputs: Inputs) -> Gradients:
-    """Run a pass once as in the capture, so that libraries allocate their workspaces; return its gradients.
-
-    A failed capture would leave the allocator and the random number generator unusable, so failure must come before.
-
-    Raises:
-        RuntimeError: The pass waits for the GPU, which a captured pass must not.
-    """
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream())
-    mode = torch.cuda.get_sync_debug_mode()
-    with warnings.catch_warnings(action="ignore"):  # the mode warns that it may miss some waits
-        torch.cuda.set_sync_debug_mode("error")
-    try:
-        with torch.cuda.stream(stream):
-            _, gradients = run(inputs)
-    finally:
-        torch.cuda.set_sync_debug_mode(mode)
-        torch.cuda.current_stream().wait_stream(stream)
-    return gradients
-
-
 def _tensors(inputs: Inputs) -> dict[str, Tensor]:
     return {name: value for name, value in vars(inputs).items() if value is not None}
-
-
-def _present(gradients: Gradients) -> list[Tensor]:
-    return [each for each in gradients if each is not None]
 
 
 @functools.cache

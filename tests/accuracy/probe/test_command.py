@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -31,9 +32,9 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     names: Counter[str] = Counter()
     call = SpeechFeatures.__call__
 
-    def counting(self: SpeechFeatures, waveforms: Tensor, batch: Sequence[str]) -> Tensor:
+    def counting(self: SpeechFeatures, waveforms: Tensor, batch: Sequence[str], *lengths: Any) -> Tensor:
         names.update(batch)
-        return call(self, waveforms, batch)
+        return call(self, waveforms, batch, *lengths)
 
     monkeypatch.setattr(SpeechFeatures, "__call__", counting)
     return names
