@@ -53,7 +53,7 @@ def _draw(table: AccuracyTable, output: Path) -> Iterator[Path]:
             matrices = {row: cell.confusion for row, cell in cells.items() if cell.confusion}
             if matrices and split not in (TRAIN, DEVELOPMENT):
                 stem = output / f"{CONFUSION}-{names[column]}-{split}"
-                classes = runs[0].run.classes
+                classes = table.classes
                 title = f"{title}: per cent of each true class, all seeds and folds together"
                 draw_confusions(matrices, stem, classes=classes, title=title)
                 yield stem

@@ -104,6 +104,7 @@ class AccuracyTable:
         preset: The preset of all runs; a dash if there are only probes.
         demo: Whether any run is a demonstration.
         notes: What a reader must know.
+        classes: All classes of the corpus.
         runs: The runs that it is made from.
         names: The column of each pair of encoders.
         costs: What the rows cost; None if no sweep was given.
@@ -115,6 +116,7 @@ class AccuracyTable:
     preset: str
     demo: bool
     notes: tuple[str, ...]
+    classes: tuple[str, ...]
     runs: tuple[EvaluatedRun, ...]
     names: dict[Encoders, str]
     costs: Costs | None = None
@@ -171,6 +173,7 @@ def read(folders: Sequence[Path], *, sweeps: Sequence[Path] = ()) -> AccuracyTab
             *linear.notes(probes, paired=any(linear.ROW in (pair.first, pair.second) for pair in pairs)),
             *(costs.notes if costs else ()),
         ),
+        classes=tuple(classes),
         runs=tuple(runs),
         names=names,
         costs=costs,
