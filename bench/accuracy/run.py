@@ -106,7 +106,9 @@ class Run:
             and its mixers share them.
         epochs: Passes through the training set.
         batch: Utterances in one step, over all processes.
-        learning_rate: At the beginning.
+        learning_rate: At the beginning; in ``one-cycle`` the highest.
+        schedule: ``plateau``: halved after epochs without a better development score. ``one-cycle``: it rises, then
+            falls to almost 0.
         crop_seconds: Length of a training utterance; None for whole recordings.
         precision: ``bfloat16`` or ``float32``.
         missing_text: How a missing transcript is treated: ``error`` or ``empty``.
@@ -136,6 +138,7 @@ class Run:
     epochs: int
     batch: int
     learning_rate: float
+    schedule: str
     crop_seconds: float | None
     precision: str
     missing_text: str
@@ -278,6 +281,7 @@ def _run(text: bytes) -> Run:
         **dataclasses.asdict(names.encoders),
         "preset": preset,
         "direction": fields.get("direction", _FORMER_DIRECTION),
+        "schedule": fields.get("schedule", "plateau"),
         "shared_data": fields.get("shared_data", True),  # as earlier runs did
         "mixers": [f"{name}/{names.implementations[name]}" for name in names.mixers],
     }

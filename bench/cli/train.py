@@ -38,8 +38,10 @@ _DEMO_MIXERS = "sa,retnet"
 _LAYER = "The speech encoder's layer: its number, last, or weighted, a trained sum of all."
 _PRESET = "matched: the paper's text, and its code where it is silent; released: its code; see --explain."
 _DIRECTION = f"{DIRECTION}; default: alternating in matched, paper in released; see --explain."
+_EVALUATE = "Score these splits in the end, comma-separated, as `sbench evaluate` does."
 _EXPLAIN = "Print how the presets and directions differ and where each part comes from, and exit."
 _CROP = "Seconds of each training utterance; whole: recordings as they are, encoded once if their features fit."
+_SCHEDULE = "plateau: the learning rate is halved after 5 epochs without a better score; one-cycle: it rises and falls."
 _SHARED_DATA = "Give all seeds the same crops in the same order, which encodes once for all; default: each its own."
 _DEMO = "Use a synthetic corpus and small encoders: the whole path in minutes."
 
@@ -64,7 +66,9 @@ def train(
     layer: Annotated[str, typer.Option(help=_LAYER)] = "weighted",
     epochs: Annotated[int, typer.Option(help="Passes through the training set.", min=1)] = 20,
     batch: Annotated[int, typer.Option(help="Utterances in one step, over all GPUs.", min=1)] = 32,
-    learning_rate: Annotated[float, typer.Option(help="The learning rate at the beginning.")] = 1e-4,
+    learning_rate: Annotated[float, typer.Option(help="At the beginning; in one-cycle the highest.")] = 1e-4,
+    schedule: Annotated[str, typer.Option(help=_SCHEDULE)] = "plateau",
+    classifier_layers: Annotated[int, typer.Option(help="Hidden layers of the classifier.", min=1)] = 5,
     crop: Annotated[str, typer.Option(help=_CROP)] = "5.5",
     data_seed: Annotated[int, typer.Option(help="Seed of crops and order, with that of each model.")] = 0,
     shared_data: Annotated[bool, typer.Option("--shared-data", help=_SHARED_DATA)] = False,
@@ -75,6 +79,7 @@ def train(
     device: Device = "auto",
     output: Output = None,
     resume: Resume = None,
+    evaluate: Annotated[str | None, typer.Option(help=_EVALUATE, show_default=False)] = None,
     explain: Annotated[bool, typer.Option("--explain", help=_EXPLAIN)] = False,
     demo: Annotated[bool, typer.Option("--demo", help=_DEMO)] = False,
 ) -> None:
@@ -90,12 +95,14 @@ def train(
     _check_alone(context, corpus=corpus, resume=resume, demo=demo)
     from bench.accuracy.corpora.reference import with_fold
     from bench.accuracy.training import train as training
+    from bench.accuracy.training.schedule import choose_schedule
     from bench.accuracy.training.setup import Request
 
     resources = _resources(device=device, workers=workers, checkpoint_steps=checkpoint_steps)
+    splits = () if evaluate is None else split_names(evaluate)
     folder = resume or output or Path("runs") / f"train-{datetime.now():%Y-%m-%dT%H-%M-%S}"
     if resume is not None:
-        events = training.resume(folder, resources=resources)
+        events = training.resume(folder, resources=resources, splits=splits)
     elif corpus is None:  # a demonstration
         names = split_names(mixers if is_given(context, "mixers") else _DEMO_MIXERS)
         events = training.train_demonstration(
@@ -114,13 +121,15 @@ def train(
             epochs=epochs,
             batch=batch,
             learning_rate=learning_rate,
+            schedule=choose_schedule(schedule),
+            classifier_layers=classifier_layers,
             crop_seconds=None if crop == "whole" else parse_number(crop, "--crop", or_else="whole"),
             data_seed=data_seed,
             shared_data=shared_data,
             missing_text="empty" if no_text else missing_text,
         )
-        events = training.train(request, folder, precision=precision, resources=resources)
-    _show(events, folder, resources, demo=demo)
+        events = training.train(request, folder, precision=precision, resources=resources, splits=splits)
+    _show(events, folder, resources, demo=demo, splits=splits)
 
 
 def _resources(*, device: str, workers: int, checkpoint_steps: int) -> "Resources":
@@ -131,7 +140,9 @@ def _resources(*, device: str, workers: int, checkpoint_steps: int) -> "Resource
     return Resources(accelerator=accelerator, workers=workers, checkpoint_steps=checkpoint_steps)
 
 
-def _show(events: "Iterator[Event]", folder: Path, resources: "Resources", *, demo: bool) -> None:
+def _show(
+    events: "Iterator[Event]", folder: Path, resources: "Resources", *, demo: bool, splits: tuple[str, ...]
+) -> None:
     """Show a training while it runs, and print its folder; a demonstration is also evaluated, and gets its table."""
     from rich.console import Console
 
@@ -148,15 +159,13 @@ def _show(events: "Iterator[Event]", folder: Path, resources: "Resources", *, de
         raise typer.Exit(signals.exit_code()) from None
     if is_main:
         print(finished.folder)
-    if finished.run.demo:
+    if finished.run.demo or splits:
         from bench.cli.evaluate import evaluate_run, write_table
 
-        device = resources.accelerator.device.type
-        splits = finished.corpus.splits[1:]
-        evaluate_run(
-            finished.folder, finished.corpus, splits, device=device, workers=resources.workers, console=console
-        )
-        if is_main:
+        device, workers = resources.accelerator.device.type, resources.workers
+        chosen = splits or finished.corpus.splits[1:]
+        evaluate_run(finished.folder, finished.corpus, chosen, device=device, workers=workers, console=console)
+        if is_main and finished.run.demo:
             write_table([finished.folder], finished.folder / "table")
     resources.accelerator.end_training()
 
@@ -196,11 +205,11 @@ def _follow(events: "Iterator[Event]", console: "Console") -> "Finished":
 
 def _check_alone(context: typer.Context, *, corpus: str | None, resume: Path | None, demo: bool) -> None:
     """Refuse options that --resume or --demo would ignore, and a missing corpus."""
-    computing = ["workers", "checkpoint_steps", "device"]
+    computing = ["workers", "checkpoint_steps", "device", "evaluate"]
     if resume is not None:
         check_alone(context, "resume", "continues the run as it was begun", beside=computing)
     elif demo:
-        beside = [*computing, "mixers", "seeds", "direction", "precision", "output"]
+        beside = [*computing[:-1], "mixers", "seeds", "direction", "precision", "output"]
         check_alone(context, "demo", "uses its own corpus, encoders and schedule", beside=beside)
     elif corpus is None:
         raise UserError("no corpus was given", hint=f"Give --corpus {CORPUS} Or try --demo.")

@@ -110,6 +110,7 @@ def make_run(corpus: Corpus, encoder_folders: tuple[Path, Path]) -> Callable[...
             "epochs": 2,
             "batch": 4,
             "learning_rate": 1e-4,
+            "schedule": "plateau",
             "crop_seconds": 0.5,
             "precision": "float32",
             "missing_text": "error",

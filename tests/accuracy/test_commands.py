@@ -411,3 +411,21 @@ def test_bfloat16(sbench: Sbench, tmp_path: Path, arguments: list[object]) -> No
     code, _, err = sbench("train", *arguments, "--precision", "bfloat16", "--output", "run")
     assert code == 0, err
     assert runs.read(tmp_path / "run").precision == "bfloat16"
+
+
+def test_a_run_is_scored_in_the_end_if_so_chosen(sbench: Sbench, tmp_path: Path, arguments: list[object]) -> None:
+    code, _, err = sbench("train", *arguments, "--evaluate", "nothing", "--output", "run")
+    assert (code, "nothing" in err, (tmp_path / "run").exists()) == (2, True, False), err
+    code, out, err = sbench("train", *arguments, "--evaluate", "test1", "--crop", "whole", "--output", "run")
+    assert (code, out) == (0, "run\n"), err
+    scored = (tmp_path / "run" / "evaluation" / "test1" / "sa-0.csv").read_text()
+    corpus = arguments[arguments.index("--corpus") + 1]
+    code, _, err = sbench("evaluate", "run", "--corpus", corpus, "--splits", "test1", "--device", "cpu")
+    assert code == 0, err
+    assert (tmp_path / "run" / "evaluation" / "test1" / "sa-0.csv").read_text() == scored
+    assert runs.read(tmp_path / "run").crop_seconds is None
+
+
+def test_a_crop_is_a_number_or_whole(sbench: Sbench, arguments: list[object]) -> None:
+    code, _, err = sbench("train", *arguments, "--crop", "half", "--output", "run")
+    assert (code, err.splitlines()[0]) == (2, "sbench: --crop half is no number")

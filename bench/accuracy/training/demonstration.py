@@ -47,6 +47,7 @@ def prepare_demonstration(
         epochs=8,
         batch=16,
         learning_rate=5e-4,
+        schedule="plateau",
         crop_seconds=2.0,
         data_seed=0,
         shared_data=False,

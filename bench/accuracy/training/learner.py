@@ -91,7 +91,8 @@ class Learner:
         """The current learning rate."""
         return self._rate
 
-    def _set_learning_rate(self, rate: float) -> None:
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
         self._rate = rate
         for group in self._optimizer.param_groups:
             if torch.is_tensor(group["lr"]):
@@ -137,8 +138,13 @@ class Learner:
         self.model.eval()
         return self._forward(inputs).softmax(-1)
 
-    def record_score(self, score: float, *, epoch: int) -> bool:
-        """Record a macro-F on the development set; halve the learning rate after `PATIENCE` epochs without a better.
+    def record_score(self, score: float, *, epoch: int, halve: bool) -> bool:
+        """Record a macro-F on the development set.
+
+        Args:
+            score: The macro-F.
+            epoch: After which epoch, from 0.
+            halve: Whether to halve the learning rate after `PATIENCE` epochs without a better score.
 
         Returns:
             Whether the score is the best so far.
@@ -148,9 +154,9 @@ class Learner:
             self.progress = Progress(best=score, best_epoch=epoch)
             return True
         progress.waited += 1
-        if progress.waited == PATIENCE:
+        if halve and progress.waited == PATIENCE:
             progress.waited = 0
-            self._set_learning_rate(self.learning_rate / 2)
+            self.learning_rate /= 2
         return False
 
     def save_model(self, path: Path) -> None:
@@ -202,7 +208,7 @@ class Learner:
             raise UserError(
                 f"{folder} cannot be resumed from: {reason}", hint="Restore the folder, or begin a new run."
             ) from None
-        self._set_learning_rate(rate)
+        self.learning_rate = rate
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -26,6 +26,7 @@ from bench.accuracy.training import checkpoints
 from bench.accuracy.training.checkpoints import Place
 from bench.accuracy.training.events import Scored, Stepped
 from bench.accuracy.training.learner import Learner
+from bench.accuracy.training.schedule import one_cycle
 from bench.accuracy.training.steps import Steps, build_learners, gather, groups
 from bench.files import resume_command, write_atomically
 from mixers.support.errors import UserError
@@ -80,6 +81,7 @@ class Training:
                 checkpoints.remove_metrics_after(self._begin, folder)
         self._epoch_steps = len(self._train) // run.batch
         self._saved_steps = self.done_steps
+        self._halve = run.schedule == "plateau"
         self._rates = self._learning_rates()
 
     @property
@@ -119,7 +121,10 @@ class Training:
         )
 
     def _epoch(self, steps: Steps, epoch: int, first: int) -> Iterator[Stepped]:
-        for step, own in enumerate(steps.epoch(epoch, first=first), start=first):
+        taken = steps.epoch(epoch, first=first)
+        for step in range(first, self._epoch_steps):
+            self._schedule(self._done(Place(epoch=epoch, step=step)))
+            own = next(taken)
             losses = gather(own, names=self._names, accelerator=self._accelerator)
             _check(losses, epoch=epoch)
             place = Place(epoch=epoch, step=step + 1)
@@ -128,13 +133,21 @@ class Training:
             if place.step < self._epoch_steps:
                 self._save_checkpoint(place)
 
+    def _schedule(self, step: int) -> None:
+        """Set the learning rate of a step, unless it depends on scores."""
+        if self._run.schedule == "one-cycle":
+            rate = self._run.learning_rate * one_cycle(step, self.total_steps)
+            for learner in self._learners:
+                learner.learning_rate = rate
+            self._rates = dict.fromkeys(self._names, rate)
+
     def _score(self, development: Feed, epoch: int) -> Scored:
         found = predict(self._learners, development, development.batches(), accelerator=self._accelerator)
         classes = self._corpus.classes
         labels = [classes.index(each.label) for each in self._development]
         every = range(len(classes))
         scores = {name: macro_f(labels, found[name].argmax(-1).tolist(), classes=every) for name in self._names}
-        own = [each for each in self._learners if each.record_score(scores[each.name], epoch=epoch)]
+        own = [each for each in self._learners if each.record_score(scores[each.name], epoch=epoch, halve=self._halve)]
         with self._writing():
             for learner in own:
                 _save_best(learner, self._folder / learner.name)

@@ -1,6 +1,7 @@
 """From a user's request to a run: checks the choices, reads the corpus, loads the encoders."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from bench.accuracy.run import Direction, ModelConfig, Preset, Run
 from bench.accuracy.training.computing import choose_precision
 from bench.accuracy.training.implementations import check_mixers, choose_implementations
 from bench.accuracy.training.model import build
+from bench.accuracy.training.schedule import Schedule
 from bench.audio import check_recordings
 from bench.files import absolute_folder
 from bench.speech import check_seconds
@@ -39,14 +41,18 @@ class Request:
     epochs: int
     batch: int
     learning_rate: float
+    schedule: Schedule
     crop_seconds: float | None
     data_seed: int
     shared_data: bool
     missing_text: str
+    classifier_layers: int = PARTS["classifier_layers"]
     demo: bool = False
 
 
-def prepare(request: Request, *, precision: str, device: str) -> tuple[Run, Corpus, Encoders]:
+def prepare(
+    request: Request, *, precision: str, device: str, splits: Sequence[str] = ()
+) -> tuple[Run, Corpus, Encoders]:
     """Read the corpus, load the encoders, and return the run with both.
 
     Raises:
@@ -60,6 +66,8 @@ def prepare(request: Request, *, precision: str, device: str) -> tuple[Run, Corp
     request = _with_absolute_paths(request)
     corpus = corpora.load(request.corpus, missing_text=request.missing_text)
     train, development = corpus.split(TRAIN), corpus.split(DEVELOPMENT)
+    for split in splits:
+        corpus.split(split)
     if len(train) < request.batch:
         hint = "Give a smaller --batch or a larger corpus."
         raise UserError(f"{len(train)} training utterances are less than a batch of {request.batch}", hint=hint)
@@ -74,8 +82,8 @@ def prepare(request: Request, *, precision: str, device: str) -> tuple[Run, Corp
     speech = SpeechFeatures(encoder, scale=scale, layer=request.layer)
     chosen = choose_implementations(request.mixers, request.preset, device=device, width=speech.width)
     run = Run(
-        **vars(request)
-        | PARTS
+        **PARTS
+        | vars(request)
         | {
             "classes": corpus.classes,
             "mixers": chosen,

@@ -204,6 +204,7 @@ def measure(
             epochs=1,
             batch=batch,
             learning_rate=1e-4,
+            schedule="plateau",
             crop_seconds=crop_seconds,
             data_seed=0,
             shared_data=False,

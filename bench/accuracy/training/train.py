@@ -21,7 +21,9 @@ from mixers.autotuning import compiling_side_by_side
 _USUAL_SECONDS = 5.0  # of a whole recording, for compiling: kernels hardly depend on it
 
 
-def train(request: Request, folder: Path, *, precision: str | None, resources: Resources) -> Iterator[Event]:
+def train(
+    request: Request, folder: Path, *, precision: str | None, resources: Resources, splits: Sequence[str] = ()
+) -> Iterator[Event]:
     """Train a new run.
 
     Args:
@@ -29,15 +31,16 @@ def train(request: Request, folder: Path, *, precision: str | None, resources: R
         folder: A new folder for the run.
         precision: ``bfloat16`` or ``float32``; None for the default of the device.
         resources: What to use of the machine.
+        splits: Splits that the corpus must have besides.
 
     Raises:
-        UserError: The request cannot be met, the folder exists, or training fails as in `Training`.
+        UserError: The request cannot be met, a split is missing, the folder exists, or training fails as in `Training`.
     """
     accelerator = resources.accelerator
     precision = choose_precision(precision, device=accelerator.device.type)
     folder = _new_folder(folder, resources)
     yield Preparing(task="Reading the corpus and loading the encoders")
-    run, corpus, encoders = prepare(request, precision=precision, device=str(accelerator.device))
+    run, corpus, encoders = prepare(request, splits=splits, precision=precision, device=str(accelerator.device))
     if accelerator.is_main_process:
         runs.start(run, folder)
     accelerator.wait_for_everyone()
@@ -82,18 +85,21 @@ def train_demonstration(
     yield from train(request, folder, precision=precision, resources=resources)
 
 
-def resume(folder: Path, *, resources: Resources) -> Iterator[Event]:
+def resume(folder: Path, *, resources: Resources, splits: Sequence[str] = ()) -> Iterator[Event]:
     """Continue an interrupted run.
 
     Args:
         folder: The run's.
         resources: As in `train`.
+        splits: As in `train`.
 
     Raises:
         UserError: The folder is no run, its corpus has changed, or training fails as in `Training`.
     """
     yield Preparing(task="Reading the corpus")
     run, corpus = reopen(folder, device=resources.accelerator.device.type)
+    for split in splits:
+        corpus.split(split)
     yield from _train(run, folder, corpus, None, resources=resources)
 
 

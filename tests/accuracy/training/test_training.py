@@ -1,5 +1,6 @@
 """Many learners on one pass of the encoders learn what each learns alone, interrupted or not."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from accelerate import Accelerator
 from bench.accuracy import run as runs
 from bench.accuracy.corpora.base import Corpus
 from bench.accuracy.inputs.features import SpeechFeatures, TextFeatures
+from bench.accuracy.inputs.feed import Inputs
 from bench.accuracy.parts import FORMER_PARTS
 from bench.accuracy.run import Run
 from bench.accuracy.training import checkpoints
 from bench.accuracy.training.events import Scored, Stepped
+from bench.accuracy.training.learner import Learner
 from bench.accuracy.training.loop import Training, class_weights
 from bench.encoders import SpeechEncoder
 
@@ -119,6 +122,9 @@ def test_crops_do_not_depend_on_the_number_of_workers(
         {"text": None, "layer": 1},
         {"layer": "weighted"},
         FORMER_PARTS["matched"],
+        {"schedule": "one-cycle"},
+        {"crop_seconds": None},
+        {"crop_seconds": None, "text": None, "shared_data": True},
     ],
 )
 def test_the_other_ways_to_train(
@@ -126,6 +132,38 @@ def test_the_other_ways_to_train(
 ) -> None:
     events = train(make_run(mixers=("sa/sdpa",), **changes), tmp_path / "run")
     assert [type(event) for event in events] == [Stepped, Stepped, Stepped, Scored] * 2
+
+
+def test_seeds_draw_their_own_data_unless_they_share_it(
+    train: Train, make_run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, list[tuple[int, ...]]] = {}
+    step = Learner.step
+
+    def noting(self: Learner, inputs: Inputs, *, moment: str) -> torch.Tensor:
+        seen.setdefault(self.name, []).append(tuple(inputs.speech.flatten()[:8].tolist()))
+        return step(self, inputs, moment=moment)
+
+    monkeypatch.setattr(Learner, "step", noting)
+    for shared in (False, True):
+        seen.clear()
+        train(make_run(seeds=(0, 1), shared_data=shared, epochs=1), tmp_path / str(shared))
+        assert seen["sa-0"] == seen["retnet-0"]
+        assert (seen["sa-0"] == seen["sa-1"]) is shared
+
+
+def test_one_cycle_goes_on_where_it_was_killed(train: Train, make_run: Callable[..., Run], tmp_path: Path) -> None:
+    run = make_run(mixers=("sa/sdpa",), schedule="one-cycle", epochs=3)
+    whole = train(run, tmp_path / "whole")
+    train(run, tmp_path / "killed", stop_after=6)
+    rest = train(runs.read(tmp_path / "killed"), tmp_path / "killed")
+    assert rest == whole[len(whole) - len(rest) :]
+    lines = (tmp_path / "whole" / checkpoints.METRICS_FILE).read_text().splitlines()
+    rates = [each["learning_rate"]["sa-0"] for each in map(json.loads, lines) if "loss" in each]
+    assert len(rates) == 9
+    assert max(rates) <= run.learning_rate
+    assert rates == sorted(rates[:2]) + sorted(rates[2:], reverse=True)
+    assert rates[-1] < 1e-3 * run.learning_rate
 
 
 def test_it_learns_what_is_easy(train: Train, make_run: Callable[..., Run], tmp_path: Path) -> None:
