@@ -28,7 +28,7 @@ for name in ${*:-$all}; do
         kernels) sweep $name sa/sdpa fox/flex fox/triton lightnet/fla lightnet/triton --lengths 10,100,400 \
             --preset layer --precision bfloat16,tf32 --pass inference,training ;;
         kernels.json) pytest --benchmark -m gpu --benchmark-json "$folder/kernels.json" ;;
-        training) $sbench throughput --output "$folder/training/throughput.json" ;;
+        training) $sbench throughput --steps 20 --utterances 1600 --output "$folder/training/throughput.json" ;;
         *) echo "no such name: $name; there are $all" >&2; exit 2 ;;
     esac
 done

@@ -51,6 +51,7 @@ def evaluate(
     from bench.accuracy.corpora.reference import fold_to_test
     from bench.accuracy.evaluation.overlap import choose_treatment
     from bench.accuracy.trained import choose_splits
+    from bench.accuracy.training.computing import start_accelerator
     from bench.environment import choose_device
 
     treatment = choose_treatment(overlap)
@@ -58,10 +59,13 @@ def evaluate(
     spec = fold_to_test(corpus, fold, trained_on=trained.corpus)
     read = corpora.load(spec, missing_text="empty" if trained.text is None else missing_text)
     chosen = choose_splits(read, None if splits is None else split_names(splits))
-    console = Console(stderr=True)
     device = choose_device(device)
+    accelerator = start_accelerator(device)
+    console = Console(stderr=True, quiet=not accelerator.is_main_process)
     evaluate_run(run, read, chosen, treatment=treatment, device=device, workers=workers, console=console)
-    print(run / "evaluation")
+    if accelerator.is_main_process:
+        print(run / "evaluation")
+    accelerator.end_training()
 
 
 @app.command(rich_help_panel="Train")
