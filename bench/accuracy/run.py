@@ -153,6 +153,10 @@ class Run:
     parameters: dict[str, int]
     demo: bool
 
+    def learners(self) -> tuple[str, ...]:
+        """Return the name of each classifier: ``kda-0``."""
+        return tuple(f"{config.mixer}-{seed}" for config, seed in self.models())
+
     def models(self) -> Iterator[tuple[ModelConfig, int]]:
         """Yield the configuration and the seed of each classifier."""
         for name in self.mixers:

@@ -15,6 +15,7 @@ from bench.accuracy.evaluation.scoring import predict
 from bench.accuracy.evaluation.writing import Checks, LearnerScored, SplitStarted, split_started, write_split
 from bench.accuracy.inputs.features import SpeechFeatures, TextFeatures, open_encoders
 from bench.accuracy.inputs.feed import Feed, Inputs
+from bench.accuracy.progress import best_epochs
 from bench.accuracy.run import Run
 from bench.accuracy.training.computing import choose_precision, start_accelerator
 from bench.accuracy.training.implementations import choose_implementation
@@ -83,12 +84,12 @@ def _runnable(name: str, run: Run, *, device: str) -> str:
 
 
 def choose_splits(corpus: Corpus, names: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the splits to score: those named, or all but train.
+    """Return the splits to score, each once: those named, or all but train.
 
     Raises:
         UserError: The corpus lacks a split, or has only train.
     """
-    chosen = tuple(split for split in corpus.splits if split != TRAIN) if names is None else tuple(names)
+    chosen = tuple(split for split in corpus.splits if split != TRAIN) if names is None else tuple(dict.fromkeys(names))
     if not chosen:
         raise UserError(f"{corpus.spec} has only training utterances", hint="Give --splits train to score these.")
     for split in chosen:
@@ -133,9 +134,9 @@ def evaluate(
         with autotuning.compiling_side_by_side(settling=True):
             found = predict(trained.learners, feed, feed.batches(), accelerator=trained.accelerator, done=done)
         if trained.accelerator.is_main_process:
-            names = (f"{config.mixer}-{seed}" for config, seed in trained.run.models())
-            probabilities = {name: found[name].to(torch.float64).numpy() for name in names}
-            yield from write_split(corpus, split, probabilities, checks=checks, folder=trained.folder)
+            probabilities = {name: found[name].to(torch.float64).numpy() for name in trained.run.learners()}
+            weights = best_epochs(trained.folder, trained.run)
+            yield from write_split(corpus, split, probabilities, checks=checks, weights=weights, folder=trained.folder)
 
 
 def classify(trained: Trained, recording: Path, text: str) -> dict[str, dict[str, float]]:

@@ -27,6 +27,7 @@ _COSTS = (
     "Folder of a sweep whose GPU times stand beside the scores: of the same mixer, direction, width and preset. Can be "
     "given several times."
 )
+_TRANSCRIPT = "The transcript, if the run was trained with text; '' for none."
 _SCORED = "Folders that `sbench evaluate` has scored, and those of `sbench probe`."
 
 
@@ -72,18 +73,24 @@ def evaluate(
 def predict(
     run: Run,
     audio: Annotated[Path, typer.Argument(help="A recording, wav or flac.")],
-    text: Annotated[str, typer.Option(help="The transcript of the recording.")] = "",
+    text: Annotated[str | None, typer.Option(help=_TRANSCRIPT, show_default=False)] = None,
     device: Device = "auto",
 ) -> None:
     """Print the probability of each emotion in a recording, for every mixer and seed of a run."""
     from rich.console import Console
     from rich.table import Table
 
+    from bench.accuracy import run as runs
     from bench.accuracy.trained import classify, open_run
+    from bench.audio import read_encodable
     from bench.environment import choose_device
 
+    _check_text(runs.read(run), text)
+    read_encodable(audio)  # so that a bad one is named before anything is loaded
     trained = open_run(run, device=choose_device(device))
-    probabilities = classify(trained, audio, text)
+    console = Console(stderr=True)
+    _warn_if_unfinished(run, trained.run, console)
+    probabilities = classify(trained, audio, text or "")
     table = Table(title=DEMONSTRATION if trained.run.demo else None, caption=_facts(trained.run))
     table.add_column("emotion")
     for learner in probabilities:
@@ -103,6 +110,22 @@ def table(
 ) -> None:
     """Make the accuracy table of runs: every mixer, direction, encoder and split with intervals, all folds together."""
     write_table(runs, output, sweeps=costs or ())
+
+
+def _check_text(run: "TrainedRun", text: str | None) -> None:
+    """Check that a transcript is given exactly if the run was trained with text."""
+    if run.text is not None and text is None:
+        hint = "Give the transcript as --text, or --text '' to classify without one."
+        raise UserError("the run was trained with text, but no --text is given", hint=hint)
+    if run.text is None and text is not None:
+        raise UserError("the run was trained without text, so --text would be ignored", hint="Remove --text.")
+
+
+def _warn_if_unfinished(folder: Path, run: "TrainedRun", console: "Console") -> None:
+    from bench.accuracy.progress import unfinished
+
+    if reason := unfinished(folder, run):
+        warn(f"{folder} is {reason}; its best weights so far are used", console)
 
 
 def _separate(
@@ -147,6 +170,7 @@ def evaluate_run(
     if trained.run.demo:
         console.print(DEMONSTRATION, style="bold yellow")
     console.print(_facts(trained.run), highlight=False)
+    _warn_if_unfinished(folder, trained.run, console)
     with new_progress(console) as progress:
         task = progress.add_task("", total=None)
         done = partial(_show_done, progress, task)

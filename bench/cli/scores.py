@@ -30,7 +30,8 @@ def separate(
     for split, each in found.items():
         if each.utterances:
             done = "left out" if treatment == "leave-out" else "scored all the same"
-            line = f"{split} shares {overlap.describe(each)} with training: {each.utterances:,} utterances, {done}"
+            count = overlap.counted(each.utterances, "utterance")
+            line = f"{split} shares {overlap.describe(each)} with training: {count}, {done}"
             warn(line, console)
         if each.of_unknown_speaker and split != "train":
             line = f"{split}: {each.of_unknown_speaker:,} utterances by unknown speakers, who may be in training too"

@@ -24,6 +24,7 @@ from bench.cli.accuracy_options import (
 )
 from bench.cli.app import app, check_alone, is_given, new_progress
 from bench.cli.parsing import parse_number, split_names
+from bench.cli.scores import warn
 from bench.files import resume_command
 from mixers.support.errors import UserError
 
@@ -172,7 +173,7 @@ def _show(
 
 def _follow(events: "Iterator[Event]", console: "Console") -> "Finished":
     """Show a training while it runs, and return its last event."""
-    from bench.accuracy.training.events import Finished, Preparing, Scored, Started, Stepped
+    from bench.accuracy.training.events import Finished, Noted, Preparing, Scored, Started, Stepped
 
     status, progress = console.status(""), new_progress(console)
     progress.disable = console.quiet
@@ -183,6 +184,8 @@ def _follow(events: "Iterator[Event]", console: "Console") -> "Finished":
                 case Preparing():
                     status.update(event.task)
                     status.start()
+                case Noted():
+                    warn(event.line, console)
                 case Started():
                     status.stop()
                     progress.update(task, total=event.total_steps, completed=event.done_steps)

@@ -429,3 +429,70 @@ def test_a_run_is_scored_in_the_end_if_so_chosen(sbench: Sbench, tmp_path: Path,
 def test_a_crop_is_a_number_or_whole(sbench: Sbench, arguments: list[object]) -> None:
     code, _, err = sbench("train", *arguments, "--crop", "half", "--output", "run")
     assert (code, err.splitlines()[0]) == (2, "sbench: --crop half is no number")
+
+
+def test_weights_of_an_unfinished_run_and_scores_of_earlier_weights_are_named(
+    sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus
+) -> None:
+    code, _, err = sbench("train", *arguments, "--evaluate", "test1", "--output", "run")
+    assert (code, "not finished" in err) == (0, False), err
+    code, out, _ = sbench("table", "run")
+    assert (code, "UNFINISHED" in out, "OUTDATED" in out) == (0, False, False)
+
+    run = tmp_path / "run"
+    fields = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(fields | {"epochs": 9}))
+    (run / "sa-0" / "best.json").write_text(json.dumps({"development_macro_f": 1.0, "epoch": 7}))
+    words = "not finished: 2 of 9 epochs are complete"
+    code, _, err = sbench("evaluate", "run", "--corpus", corpus.spec, "--splits", "development", "--device", "cpu")
+    assert (code, words in " ".join(err.split())) == (0, True), err
+    recording = corpus.split("test1")[0].audio
+    code, _, err = sbench("predict", "run", recording, "--text", "oh no", "--device", "cpu")
+    assert (code, words in " ".join(err.split())) == (0, True), err
+    code, out, _ = sbench("table", "run")
+    told = " ".join(out.split())
+    assert f"UNFINISHED: run is {words}." in told
+    assert "OUTDATED: test1 of run: the weights of sa-0 have changed since." in told
+    assert "OUTDATED: development" not in told
+
+
+def test_a_split_that_is_named_twice_is_scored_once(sbench: Sbench, arguments: list[object], corpus: Corpus) -> None:
+    sbench("train", *arguments, "--output", "run")
+    splits = "test1,test1"
+    code, _, err = sbench("evaluate", "run", "--corpus", corpus.spec, "--splits", splits, "--device", "cpu")
+    assert (code, err.count("test1: ")) == (0, 1), err
+
+
+def test_predict_takes_a_text_exactly_if_the_run_has_one(
+    sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus
+) -> None:
+    recording = corpus.split("test1")[0].audio
+    sbench("train", *arguments, "--output", "with")
+    sbench("train", *arguments, "--no-text", "--output", "without")
+    for run, options, message in (
+        ("with", (), "the run was trained with text, but no --text is given"),
+        ("without", ("--text", "oh no"), "the run was trained without text, so --text would be ignored"),
+    ):
+        code, _, err = sbench("predict", run, recording, *options, "--device", "cpu")
+        assert (code, err.splitlines()[0]) == (2, f"sbench: {message}")
+    for run, options in (("with", ("--text", "")), ("without", ())):
+        code, _, err = sbench("predict", run, recording, *options, "--device", "cpu")
+        assert code == 0, err
+    code, _, err = sbench("predict", "without", tmp_path / "nowhere.wav", "--device", "cpu")
+    assert (code, "nowhere.wav" in err, len(err.splitlines())) == (2, True, 2), err
+
+
+def test_training_names_speakers_that_stand_in_two_splits(
+    sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus
+) -> None:
+    manifest = Path(corpus.spec.partition(":")[2])
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for line in lines:
+        line["audio"] = str(manifest.parent / line["audio"])
+    heard = next(line["speaker"] for line in lines if line["split"] == "train")
+    next(line for line in lines if line["split"] == "test1")["speaker"] = heard
+    (tmp_path / "own.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    own = [f"manifest:{tmp_path / 'own.jsonl'}" if each == corpus.spec else each for each in arguments]
+    for given, shares in ((own, True), (arguments, False)):
+        code, _, err = sbench("train", *given, "--epochs", 1, "--output", f"run-{shares}")
+        assert (code, f"test1 shares 1 speaker ({heard}) with training: 1 utterance." in err) == (0, shares), err

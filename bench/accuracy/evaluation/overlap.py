@@ -100,11 +100,16 @@ def facts(overlap: Overlap, treatment: Treatment) -> dict[str, object]:
 def describe(overlap: Overlap) -> str:
     """Return what is shared in words: ``3 recordings and 2 speakers (speaker 7, ...)``."""
     parts = [
-        f"{len(items):,} {what} ({items[0]}{', ...' if len(items) > 1 else ''})"
-        for what, items in (("recordings", overlap.names), ("speakers", overlap.speakers))
+        f"{counted(len(items), what)} ({items[0]}{', ...' if len(items) > 1 else ''})"
+        for what, items in (("recording", overlap.names), ("speaker", overlap.speakers))
         if items
     ]
     return " and ".join(parts)
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things in words: ``1 speaker``, ``2 speakers``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _heard(learned: Corpus, split: str) -> tuple[set[str], set[str]]:

@@ -1,7 +1,8 @@
 """Writes what was predicted for a split: a folder ``evaluation/<split>`` that `sbench table` reads.
 
 <learner>.csv, <learner>.json     its predictions and its scores
-utterances.json                   how many utterances were used, which were left out, and what training heard of them
+utterances.json                   how many utterances were used, which were left out, what training heard of them, and
+                                  of which epochs the weights are
 """
 
 import json
@@ -64,7 +65,13 @@ def split_started(corpus: Corpus, split: str) -> SplitStarted:
 
 
 def write_split(
-    corpus: Corpus, split: str, found: Mapping[str, NDArray[np.float64]], *, checks: Checks | None, folder: Path
+    corpus: Corpus,
+    split: str,
+    found: Mapping[str, NDArray[np.float64]],
+    *,
+    checks: Checks | None,
+    weights: Mapping[str, int | None] | None = None,
+    folder: Path,
 ) -> Iterator[LearnerScored]:
     """Write the predictions and scores of each learner for a split.
 
@@ -73,6 +80,7 @@ def write_split(
         split: Its split.
         found: The probabilities of each learner, (utterances, classes), in the order of the split's utterances.
         checks: What each split shares with training; None if it was not checked.
+        weights: Of which epoch the weights of each learner are; None if they are of none.
         folder: The folder of the learners: the split's goes into ``evaluation`` in it.
 
     Raises:
@@ -82,7 +90,8 @@ def write_split(
     try:
         output.mkdir(parents=True, exist_ok=True)
         check = (checks or {}).get(split)
-        _write_utterances(corpus, split, used=len(utterances), check=check, path=output / "utterances.json")
+        facts = {"overlap": check} | ({} if weights is None else {"weights": weights})
+        _write_utterances(corpus, split, used=len(utterances), facts=facts, path=output / "utterances.json")
         for name, probabilities in found.items():
             summary = _write(utterances, probabilities, corpus.classes, output / name)
             yield LearnerScored(split=split, learner=name, stem=output / name, summary=summary)
@@ -108,15 +117,15 @@ def _write(
     return summary
 
 
-def _write_utterances(corpus: Corpus, split: str, *, used: int, check: Mapping[str, object] | None, path: Path) -> None:
-    """Write how many utterances of a split were used, which were left out, and what it shares with training."""
+def _write_utterances(corpus: Corpus, split: str, *, used: int, facts: Mapping[str, object], path: Path) -> None:
+    """Write how many utterances of a split were used, which were left out, and further facts."""
     left_out = _left_out(corpus, split)
     content = {
         "corpus": corpus.spec,
         "folds": corpus.folds,
         "expected": used + len(left_out),
         "used": used,
-        "overlap": check,
+        **facts,
         "left_out": left_out,
     }
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())

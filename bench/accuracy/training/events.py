@@ -16,6 +16,13 @@ class Preparing:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Noted:
+    """Something that the user should know about what is trained, on one line."""
+
+    line: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Started:
     """The first step begins.
 
@@ -69,4 +76,4 @@ class Finished:
     corpus: Corpus
 
 
-Event = Preparing | Started | Stepped | Scored | Finished
+Event = Preparing | Noted | Started | Stepped | Scored | Finished

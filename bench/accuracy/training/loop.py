@@ -71,7 +71,7 @@ class Training:
         weights = class_weights(self._train, corpus.classes) if run.class_weights else None
         self._learners = build_learners(run, class_weights=weights, precision=run.precision, accelerator=accelerator)
         self._groups = groups(run, self._learners)
-        self._names = [f"{config.mixer}-{seed}" for config, seed in run.models()]
+        self._names = run.learners()
         self._begin = checkpoints.last_place(folder)
         if self._begin != checkpoints.BEGINNING:
             for learner in self._learners:

@@ -79,7 +79,7 @@ class TimedTraining:
         self._groups, self._feed, self._accelerator = groups(run, learners), feed, accelerator
         self._steps = Steps(self._groups, feed, count=count, batch=run.batch)
         self._utterances = run.batch * (1 if run.shared_data else len(run.seeds))  # of a step
-        self._names = [f"{config.mixer}-{seed}" for config, seed in run.models()]
+        self._names = run.learners()
 
     def rate(self, *, steps: int) -> Rate:
         """Train: `WARM_UP_STEPS` for warm-up, then the timed steps, then `PART_STEPS` to time each part."""

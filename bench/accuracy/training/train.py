@@ -5,12 +5,13 @@ from pathlib import Path
 
 from bench.accuracy import run as runs
 from bench.accuracy.corpora.base import Corpus
+from bench.accuracy.evaluation.overlap import counted, describe, separate
 from bench.accuracy.inputs.features import Encoders, open_encoders
 from bench.accuracy.run import Direction, Run
 from bench.accuracy.training.compiling import compiling_ahead
 from bench.accuracy.training.computing import Resources, choose_precision, share_folder
 from bench.accuracy.training.demonstration import prepare_demonstration
-from bench.accuracy.training.events import Event, Finished, Preparing, Started
+from bench.accuracy.training.events import Event, Finished, Noted, Preparing, Started
 from bench.accuracy.training.loop import Training
 from bench.accuracy.training.setup import Request, prepare, reopen
 from bench.accuracy.training.tensorboard import tensorboard
@@ -41,6 +42,7 @@ def train(
     folder = _new_folder(folder, resources)
     yield Preparing(task="Reading the corpus and loading the encoders")
     run, corpus, encoders = prepare(request, splits=splits, precision=precision, device=str(accelerator.device))
+    yield from _shared_speakers(corpus)
     if accelerator.is_main_process:
         runs.start(run, folder)
     accelerator.wait_for_everyone()
@@ -101,6 +103,15 @@ def resume(folder: Path, *, resources: Resources, splits: Sequence[str] = ()) ->
     for split in splits:
         corpus.split(split)
     yield from _train(run, folder, corpus, None, resources=resources)
+
+
+def _shared_speakers(corpus: Corpus) -> Iterator[Noted]:
+    """Yield which splits share speakers or recordings with those that are learned from."""
+    _, found = separate(corpus, corpus.splits, learned=corpus, treatment="accept")
+    for split, overlap in found.items():
+        if overlap.utterances:
+            line = f"{split} shares {describe(overlap)} with training: {counted(overlap.utterances, 'utterance')}"
+            yield Noted(line=f"{line}. `sbench corpus` lists them.")
 
 
 def _new_folder(folder: Path, resources: Resources) -> Path:

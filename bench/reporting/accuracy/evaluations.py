@@ -46,6 +46,7 @@ class Tested:
         expected: How many utterances the split has.
         used: How many of them were evaluated.
         heard: How many of the evaluated ones training heard, or whose speakers; None if that was not checked.
+        weights: Of which epoch the weights of each learner were; empty if that is not known.
     """
 
     corpus: str
@@ -54,6 +55,7 @@ class Tested:
     expected: int
     used: int
     heard: int | None
+    weights: dict[str, int | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +175,7 @@ def _tested(path: Path, learned: str) -> Tested:
             expected=int(fields["expected"]),
             used=int(fields["used"]),
             heard=heard,
+            weights=dict(fields.get("weights", {})),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):
         raise UserError(f"{path} is missing or damaged", hint=EVALUATE_HINT) from None

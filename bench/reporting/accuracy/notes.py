@@ -5,11 +5,13 @@ from collections.abc import Iterator, Sequence
 from bench.accuracy.corpora.reference import parse_reference
 from bench.accuracy.evaluation import intervals
 from bench.accuracy.probe.record import Probe
+from bench.accuracy.progress import best_epochs, unfinished
 from bench.accuracy.run import DIRECTIONS, SEEN, Direction, Run
 from bench.reporting.accuracy import published
 from bench.reporting.accuracy.evaluations import EvaluatedRun
 from bench.reporting.accuracy.folds import Measured
 from bench.reporting.accuracy.probes import EvaluatedProbe
+from bench.reporting.formats import enumeration
 
 
 def notes(
@@ -54,6 +56,8 @@ def notes(
     yield from _differing(runs)
     yield from _learned([*(one.run for one in runs), *(one.probe for one in probes)])
     yield from _tested(measured)
+    for one in runs:
+        yield from _of_changing_weights(one)
 
 
 def _beside_the_paper(directions: Sequence[Direction]) -> Iterator[str]:
@@ -84,6 +88,18 @@ def _not_alike(label: str, values: Sequence[str]) -> Iterator[str]:
     if len(distinct) > 1:
         shown = " and ".join(value[:12] for value in distinct)
         yield f"NOT ALIKE: the runs differ in {label} ({shown}), not only in their mixers."
+
+
+def _of_changing_weights(one: EvaluatedRun) -> Iterator[str]:
+    """Yield whether a run goes on, and which evaluations are of other weights than its folder holds now."""
+    if reason := unfinished(one.folder, one.run):
+        yield f"UNFINISHED: {one.folder} is {reason}."
+    now = best_epochs(one.folder, one.run)
+    for split in dict.fromkeys(each.split for each in one.evaluations):
+        weights = next(each.tested.weights for each in one.evaluations if each.split == split)
+        if changed := [name for name, epoch in weights.items() if now.get(name) not in (None, epoch)]:
+            names = enumeration(changed)
+            yield f"OUTDATED: {split} of {one.folder}: the weights of {names} have changed since. Evaluate it again."
 
 
 def _tested(measured: Sequence[Measured]) -> Iterator[str]:

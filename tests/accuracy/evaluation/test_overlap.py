@@ -45,7 +45,7 @@ def test_names_and_speakers_are_compared_across_releases() -> None:
     assert found["test1"].names == ("a.flac",)  # a.wav in training
     assert found["test1"].speakers == ("1", "2")  # of training, and of development, which chose the weights
     assert (found["test1"].utterances, found["test1"].of_unknown_speaker) == (3, 1)
-    assert describe(found["test1"]) == "1 recordings (a.flac) and 2 speakers (1, ...)"
+    assert describe(found["test1"]) == "1 recording (a.flac) and 2 speakers (1, ...)"
     assert [found[split].utterances for split in ("development", "train", "test2")] == [0, 0, 0]
     assert facts(found["test1"], "accept") == {
         "treatment": "accept",
@@ -58,7 +58,7 @@ def test_names_and_speakers_are_compared_across_releases() -> None:
 
 def test_an_overlap_is_refused() -> None:
     with pytest.raises(
-        UserError, match=r"test1 of msp-podcast:/2 shares 1 recordings .* with msp-podcast:/1"
+        UserError, match=r"test1 of msp-podcast:/2 shares 1 recording .* with msp-podcast:/1"
     ) as caught:
         separate(NEW, ["test1"], learned=OLD, treatment="refuse")
     assert "--overlap leave-out" in caught.value.hint

@@ -168,11 +168,11 @@ def test_speakers_that_training_heard(sbench: Sbench, tmp_path: Path, arguments:
     spec = rewritten(corpus, tmp_path / "own.jsonl", change={first: {"speaker": "train-0"}})
     given = [spec if each == corpus.spec else each for each in arguments]
     code, _, err = sbench("probe", *given, "--output", "out")
-    assert (code, "test1 of" in err, "shares 1 speakers (train-0)" in err) == (2, True, True), err
+    assert (code, "test1 of" in err, "shares 1 speaker (train-0)" in err) == (2, True, True), err
     for treatment, used in (("leave-out", 4), ("accept", 5)):
         code, _, err = sbench("probe", *given, "--overlap", treatment, "--output", treatment)
         assert code == 0, err
-        assert "with training: 1 utterances" in err
+        assert "with training: 1 utterance" in err
         tested = json.loads((tmp_path / treatment / "evaluation" / "test1" / "utterances.json").read_text())
         assert (tested["expected"], tested["used"], tested["overlap"]["utterances"]) == (5, used, 1)
 

@@ -1,0 +1,35 @@
+"""How far a run has come, as its folder says: whether training ended, and of which epochs the best weights are."""
+
+import json
+import os
+from pathlib import Path
+
+from bench.accuracy.run import Run
+
+_METRICS_FILE = "metrics.jsonl"
+_LINE = 2**20  # bytes: longer than a line of metrics with the losses of hundreds of learners
+
+
+def unfinished(folder: Path, run: Run) -> str:
+    """Return why a run is not finished, in words; empty if it is, or if its folder holds no metrics."""
+    try:
+        with (folder / _METRICS_FILE).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LINE))
+            *_, last = file.read().splitlines()
+        done = int(json.loads(last)["epoch"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return "" if done >= run.epochs else f"not finished: {done} of {run.epochs} epochs are complete"
+
+
+def best_epochs(folder: Path, run: Run) -> dict[str, int | None]:
+    """Return the epoch of each learner's best weights, from 0; None if it cannot be read."""
+    return {name: _number(folder / name / "best.json", "epoch") for name in run.learners()}
+
+
+def _number(path: Path, key: str) -> int | None:
+    try:
+        value = json.loads(path.read_bytes())[key]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return value if isinstance(value, int) else None
