@@ -126,18 +126,17 @@ class SpeechEncoder:
             UserError: The encoder does not return `frames` frames.
             torch.OutOfMemoryError: The waveforms are too long for the device.
         """
-        hidden_padding = {}
+        options: dict[str, Any] = {} if layer == "last" else {"output_hidden_states": True}
         if not self.log_mel:
             waveforms = waveforms.to(next(self.model.parameters()).dtype)
-            hidden_padding = {} if mask is None else {"attention_mask": mask.long()}
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")  # which WavLM passes to torch
-            output = self.model(waveforms, output_hidden_states=layer != "last", **hidden_padding)
-        last, hidden = output.last_hidden_state, output.hidden_states  # (B, L, D), and Z + 1 times that
-        if layer == "last" or isinstance(layer, int):
-            features: Tensor = last if layer == "last" else hidden[layer]
-        else:
-            features = torch.stack([*hidden[1:], *([last] if layer == "every" else [])], dim=1)
+            options |= {} if mask is None else {"attention_mask": mask.long()}
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # torch's, of the masks that WavLM passes
+            output = self.model(waveforms, **options)
+        features: Tensor = output.last_hidden_state  # (B, L, D)
+        if isinstance(layer, int):
+            features = output.hidden_states[layer]
+        elif layer != "last":
+            features = torch.stack([*output.hidden_states[1:], *([features] if layer == "every" else [])], dim=1)
         expected = (*features.shape[:-2], self.frames(waveforms.shape[1]), self.width)
         if features.shape != expected:
             message = f"{self.name} returns features of shape {tuple(features.shape)} instead of {expected}"

@@ -187,7 +187,7 @@ def test_every_use_of_a_run_computes_in_its_precision(
     recording = corpus.split("test1")[0].audio
     assert sbench("train", "--resume", "run", "--device", "cpu")[0] == 0
     assert sbench("evaluate", "run", "--corpus", corpus.spec, "--splits", "test1", "--device", "cpu")[0] == 0
-    assert sbench("predict", "run", recording, "--device", "cpu")[0] == 0
+    assert sbench("predict", "run", recording, "--text", "oh no", "--device", "cpu")[0] == 0
     assert chosen == ["bfloat16"] * 3
 
 
@@ -310,7 +310,7 @@ def test_bad_audio_is_found_before_training(
 def test_predicting_less_than_a_frame(sbench: Sbench, tmp_path: Path, arguments: list[object]) -> None:
     sbench("train", *arguments, "--output", "run")
     soundfile.write(tmp_path / "short.wav", np.zeros(100), 16_000)
-    code, _, err = sbench("predict", "run", "short.wav", "--device", "cpu")
+    code, _, err = sbench("predict", "run", "short.wav", "--text", "oh no", "--device", "cpu")
     assert code == 2
     assert "short.wav is shorter than an encoder's frame (25 ms)" in err
 

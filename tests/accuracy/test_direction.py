@@ -32,7 +32,7 @@ def test_what_is_done_with_a_run_is_in_its_direction(
     causal, both, alternating, again = map(scores, ("causal", "both", "alternating", "causal"))
     assert causal == again
     assert len({causal, both, alternating}) == 3
-    _, out, _ = sbench("predict", "run", corpus.split("test1")[0].audio, "--device", "cpu")
+    _, out, _ = sbench("predict", "run", corpus.split("test1")[0].audio, "--text", "oh no", "--device", "cpu")
     assert "preset matched, direction causal" in " ".join(out.split())
     code, out, _ = sbench("table", "run", "--output", "table")
     assert code == 0

@@ -11,27 +11,29 @@ from bench.accuracy.evaluation.metrics import summarise
 from bench.accuracy.evaluation.predictions import read_predictions
 from tests.conftest import REAL, Sbench
 
-CHANCE = 1 / 8
+EMOTIONS = ("calm", "anger", "sadness", "surprise")
+CHANCE = 1 / len(EMOTIONS)
 
 
 @pytest.mark.real
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_mixer_learns_emotions_of_speakers_that_it_never_heard(sbench: Sbench, tmp_path: Path) -> None:
-    """On one recording of each actor, emotion and intensity, since a CPU encodes three in a second."""
+    """On one recording of each actor and four emotions, since a core of a CPU encodes one in a second."""
     fold = corpora.load(f"ravdess@4:{REAL / 'ravdess'}")
     lines = [
         json.dumps({key: str(getattr(each, key)) for key in ("audio", "text", "label", "speaker", "split")})
         for each in fold.utterances
-        if each.name.endswith(f"-02-01-{each.speaker[-2:]}.flac")
+        if each.label in EMOTIONS and each.name.endswith(f"-01-02-01-{each.speaker[-2:]}.flac")
     ]
     (tmp_path / "fold.jsonl").write_text("".join(f"{line}\n" for line in lines))
     code, out, err = sbench(
         *("train", "--corpus", f"manifest:{tmp_path / 'fold.jsonl'}", "--speech", REAL / "whisper-base-encoder"),
-        *("--no-text", "--mixers", "sa", "--layer", 4, "--crop", "whole", "--batch", 16, "--epochs", 5),
+        *("--no-text", "--mixers", "sa", "--layer", 4, "--crop", "whole", "--batch", 16, "--epochs", 8),
         *("--learning-rate", 3e-4, "--workers", 0, "--evaluate", "test", "--output", "run"),
     )
     assert (code, out) == (0, "run\n"), err
     classes = runs.read(tmp_path / "run").classes
     found = summarise(read_predictions(tmp_path / "run" / "evaluation" / "test" / "sa-0.csv", classes=classes))
-    assert (found.utterances, found.speakers) == (60, 4)
-    assert found.average_recall.value > 2.5 * CHANCE
+    assert (found.utterances, found.speakers) == (16, 4)
+    assert found.average_recall.value > 2 * CHANCE

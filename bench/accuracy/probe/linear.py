@@ -84,8 +84,7 @@ def fit(
     scaler = StandardScaler()
     scaled = scaler.fit_transform(features.astype(np.float64))
     regression = LogisticRegression(C=regularisation, max_iter=steps)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with warnings.catch_warnings(record=True, action="always", category=ConvergenceWarning) as caught:
         regression.fit(scaled, list(labels))
     return Linear(
         scaler=scaler,

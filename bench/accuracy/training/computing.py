@@ -53,8 +53,7 @@ def start_accelerator(device: str) -> Accelerator:
     """
     if device != "cpu":
         torch.set_num_threads(1)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "OMP_NUM_THREADS")  # several processes on a CPU share its cores, it says
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # on how processes share the cores of a CPU
         return Accelerator(
             cpu=device == "cpu",
             mixed_precision="no",

@@ -57,9 +57,7 @@ def test_names_and_speakers_are_compared_across_releases() -> None:
 
 
 def test_an_overlap_is_refused() -> None:
-    with pytest.raises(
-        UserError, match=r"test1 of msp-podcast:/2 shares 1 recording .* with msp-podcast:/1"
-    ) as caught:
+    with pytest.raises(UserError, match=r"test1 of msp-podcast:/2 shares 1 recording .* with msp-podcast:/1") as caught:
         separate(NEW, ["test1"], learned=OLD, treatment="refuse")
     assert "--overlap leave-out" in caught.value.hint
     separate(NEW, ["test2", "development"], learned=OLD, treatment="refuse")
