@@ -53,8 +53,12 @@ def show_split(event: "SplitStarted", console: "Console") -> None:
 
 def show_scores(scored: "LearnerScored", console: "Console") -> None:
     """Print the scores of a learner."""
+    from bench.accuracy.evaluation.intervals import FEWEST_SPEAKERS
+
     summary = scored.summary
     macro_f = summary.macro_f
     interval = f"{macro_f.low:.1%} to {macro_f.high:.1%}"
+    if (macro_f.low, macro_f.high) == (0, 1):
+        interval = f"no interval: {summary.speakers} of at least {FEWEST_SPEAKERS} speakers"
     line = f"  {scored.learner}: macro-F {macro_f.value:.1%} ({interval}), micro-F {summary.micro_f.value:.1%}, "
     console.print(f"{line}recall {summary.average_recall.value:.1%}", highlight=False)

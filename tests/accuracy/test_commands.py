@@ -418,6 +418,7 @@ def test_a_run_is_scored_in_the_end_if_so_chosen(sbench: Sbench, tmp_path: Path,
     assert (code, "nothing" in err, (tmp_path / "run").exists()) == (2, True, False), err
     code, out, err = sbench("train", *arguments, "--evaluate", "test1", "--crop", "whole", "--output", "run")
     assert (code, out) == (0, "run\n"), err
+    assert "of at least 6 speakers)" in " ".join(err.split())
     scored = (tmp_path / "run" / "evaluation" / "test1" / "sa-0.csv").read_text()
     corpus = arguments[arguments.index("--corpus") + 1]
     code, _, err = sbench("evaluate", "run", "--corpus", corpus, "--splits", "test1", "--device", "cpu")
