@@ -85,6 +85,7 @@ def test_the_rules_see_imports() -> None:
                     "bench.efficiency.noise",
                     "bench.efficiency.correlation",
                     "bench.efficiency.pooling",
+                    "bench.accuracy.progress",
                     "bench.accuracy.run",
                     "bench.accuracy.probe.record",
                     "bench.accuracy.corpora",
