@@ -4,16 +4,15 @@ import json
 import os
 from pathlib import Path
 
-from bench.accuracy.run import Run
+from bench.accuracy.run import METRICS_FILE, Run
 
-_METRICS_FILE = "metrics.jsonl"
 _LINE = 2**20  # bytes: longer than a line of metrics with the losses of hundreds of learners
 
 
 def unfinished(folder: Path, run: Run) -> str:
     """Return why a run is not finished, in words; empty if it is, or if its folder holds no metrics."""
     try:
-        with (folder / _METRICS_FILE).open("rb") as file:
+        with (folder / METRICS_FILE).open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _LINE))
             *_, last = file.read().splitlines()
         done = int(json.loads(last)["epoch"])

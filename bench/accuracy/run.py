@@ -22,6 +22,7 @@ from bench.validation import STRICT, first_fault, parse
 from mixers.support.errors import UserError, unknown_name
 
 RUN_FILE = "run.json"
+METRICS_FILE = "metrics.jsonl"
 VERSION = 2
 
 Preset = Literal["matched", "released"]

@@ -20,7 +20,7 @@ from bench.accuracy.run import Run
 from bench.accuracy.training.computing import choose_precision, start_accelerator
 from bench.accuracy.training.implementations import choose_implementation
 from bench.accuracy.training.learner import Learner, read_tensors
-from bench.accuracy.training.steps import deal
+from bench.accuracy.training.steps import build_learners
 from bench.audio import read_encodable
 from mixers import autotuning
 from mixers.support.errors import UserError
@@ -55,23 +55,14 @@ def open_run(folder: Path, *, device: str) -> Trained:
     choose_precision(run.precision, device=device)
     accelerator = start_accelerator(device)
     speech, text = open_encoders(run, device=str(accelerator.device))
-    learners = []
-    for config, seed in deal(run, accelerator):
-        learner = Learner(
-            config,
-            seed=seed,
-            learning_rate=run.learning_rate,
-            precision=run.precision,
-            class_weights=None,
-            device=accelerator.device,
-        )
+    learners = build_learners(run, class_weights=None, accelerator=accelerator)
+    for learner in learners:
         path = folder / learner.name / "best.safetensors"
         weights = read_tensors(path)
         try:
             learner.model.load_state_dict(weights)
         except RuntimeError:
             raise UserError(f"{path} holds the weights of another model", hint="Is it of this run?") from None
-        learners.append(learner)
     return Trained(run=run, folder=folder, speech=speech, text=text, learners=tuple(learners), accelerator=accelerator)
 
 

@@ -115,7 +115,8 @@ def _load(spec: str, fold: str | None) -> "list[Corpus]":
 def _show(events: "Iterator[Event]", console: "Console") -> None:
     """Show a probe while it runs."""
     from bench.accuracy.evaluation.writing import LearnerScored, SplitStarted
-    from bench.accuracy.probe.probing import Encoded, Fitted, Fitting, Preparing
+    from bench.accuracy.probe.probing import Encoded, Fitted, Fitting
+    from bench.accuracy.training.events import Preparing
 
     status, progress = console.status(""), new_progress(console)
     encoding = progress.add_task("encoding", total=None)

@@ -89,10 +89,12 @@ def test_so_they_are_in_the_other_directions(mixer: str, direction: Direction) -
 @pytest.mark.parametrize("mixer", mixers.names())
 def test_a_captured_learner_learns_what_an_uncaptured_one_does(mixer: str, direction: Direction) -> None:
     """With dropout, in batches of two lengths of text, bit for bit; and it was captured."""
-    if (mixer, direction) == ("lightnet_global", "causal"):
-        pytest.skip("lightnet_global computes its causal form by its equations, which wait for the mask")
     captured, plain = (learner(mixer, precision="bfloat16", direction=direction) for _ in range(2))
     assert captured._replayed is not None
+    if (mixer, direction) == ("lightnet_global", "causal"):  # computed by its equations, which wait for the mask
+        with pytest.warns(UserWarning, match="without a CUDA graph"):
+            assert_they_learn_alike(captured, plain, tokens=(16, 32) * 4)
+        return
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*without a CUDA graph")
         assert_they_learn_alike(captured, plain, tokens=(16, 32) * 4)

@@ -82,7 +82,6 @@ class Feed:
         """
         self._speech, self._text = encoders
         self._device, self._workers = device, workers
-        self._names = [each.name for each in utterances]
         self._texts = [each.text for each in utterances]
         self._labels = torch.tensor([list(classes).index(each.label) for each in utterances])
         self._whole = crop_seconds is None

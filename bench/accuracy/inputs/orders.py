@@ -8,7 +8,7 @@ from bench.speech import HOP_SAMPLES, SAMPLE_RATE
 # Whole recordings of a batch are padded to a multiple of this, so that kernels and CUDA graphs see few lengths.
 PADDING_SAMPLES = 16 * HOP_SAMPLES  # 0.32 s
 
-# Of a batch that is scored, with padding. More makes an H100 no faster, and takes more memory.
+# Of a batch that is scored, with padding: they bound its memory. Other sizes were not measured.
 _TOGETHER_SAMPLES = 320 * SAMPLE_RATE
 _TOGETHER = 64
 

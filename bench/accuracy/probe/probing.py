@@ -25,6 +25,7 @@ from bench.accuracy.probe import record
 from bench.accuracy.probe.linear import STEPS, Linear, fit
 from bench.accuracy.probe.record import LEARNER, Probe, ProbeLayer
 from bench.accuracy.training.computing import choose_precision
+from bench.accuracy.training.events import Preparing
 from bench.encoders import SpeechEncoder
 from bench.environment import available_memory_gib
 from bench.files import absolute_folder, check_new, whole
@@ -67,13 +68,6 @@ class Task:
     corpus: Corpus
     checks: Checks
     folder: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preparing:
-    """A task begins that must be done before the first recording is encoded, in a few words."""
-
-    task: str
 
 
 @dataclass(frozen=True, kw_only=True)

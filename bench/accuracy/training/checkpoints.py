@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.accuracy.run import METRICS_FILE
 from bench.files import write_atomically
 from bench.validation import STRICT, parse
 from mixers.support.errors import UserError
 
 STATE_FILE = "state.json"
-METRICS_FILE = "metrics.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)

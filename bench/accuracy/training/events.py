@@ -10,7 +10,7 @@ from bench.accuracy.training.checkpoints import Place
 
 @dataclass(frozen=True, kw_only=True)
 class Preparing:
-    """A task begins that must be done before the first step; it is described in a few words."""
+    """A task begins that must be done before the work itself; it is described in a few words."""
 
     task: str
 

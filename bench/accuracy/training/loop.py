@@ -69,7 +69,7 @@ class Training:
         self._train = corpus.split(TRAIN)
         self._development = corpus.split(DEVELOPMENT)
         weights = class_weights(self._train, corpus.classes) if run.class_weights else None
-        self._learners = build_learners(run, class_weights=weights, precision=run.precision, accelerator=accelerator)
+        self._learners = build_learners(run, class_weights=weights, accelerator=accelerator)
         self._groups = groups(run, self._learners)
         self._names = run.learners()
         self._begin = checkpoints.last_place(folder)

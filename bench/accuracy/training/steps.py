@@ -36,16 +36,14 @@ def deal(run: Run, accelerator: Accelerator) -> list[tuple[ModelConfig, int]]:
     return [model for number, model in enumerate(by_seed) if number * world // len(by_seed) == rank]
 
 
-def build_learners(
-    run: Run, *, class_weights: Tensor | None, precision: str, accelerator: Accelerator
-) -> list[Learner]:
-    """Build the learners of this process."""
+def build_learners(run: Run, *, class_weights: Tensor | None, accelerator: Accelerator) -> list[Learner]:
+    """Build the learners of this process; `class_weights` are those of the loss, (C,), or None for equal ones."""
     return [
         Learner(
             config,
             seed=seed,
             learning_rate=run.learning_rate,
-            precision=precision,
+            precision=run.precision,
             class_weights=class_weights,
             device=accelerator.device,
         )

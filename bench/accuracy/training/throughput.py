@@ -284,7 +284,7 @@ class _Ways:
             yield "rates", name.partition("/")[0], rate
 
     def _learners(self, run: Run) -> list[Learner]:
-        return build_learners(run, class_weights=None, precision=run.precision, accelerator=self._accelerator)
+        return build_learners(run, class_weights=None, accelerator=self._accelerator)
 
     def _rate(self, run: Run, learners: Sequence[Learner], encoders: Encoders, *, as_the_paper: bool = False) -> Rate:
         feed = self._feed(self._train, encoders, crop_seconds=run.crop_seconds, encode_texts_again=as_the_paper)

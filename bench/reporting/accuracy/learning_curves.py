@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
+from bench.accuracy.run import METRICS_FILE
 from bench.reporting.accuracy.evaluations import EvaluatedRun, Row
 from bench.reporting.accuracy.styles import colour_of, legend_of_mixers
 from bench.reporting.figures import save
 
-_METRICS_FILE = "metrics.jsonl"
 _PANEL = (4.0, 3.4)  # inches
 _NARROWEST = 6.0  # inches, for the title
 
@@ -40,7 +40,7 @@ def draw_learning_curves(runs: Iterable[EvaluatedRun], rows: Sequence[Row], stem
     """
     curves: dict[Row, list[Curve]] = {}
     for one in runs:
-        for mixer, curve in _read(one.folder / _METRICS_FILE):
+        for mixer, curve in _read(one.folder / METRICS_FILE):
             curves.setdefault(Row(mixer, one.run.direction), []).append(curve)
     curves = {row: curves[row] for row in rows if row in curves}
     if not curves:

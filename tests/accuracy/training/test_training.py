@@ -91,7 +91,7 @@ def test_a_run_that_was_killed_comes_to_the_same(
         assert all(torch.equal(one[key], other[key]) for key in one)
         best = [(tmp_path / folder / name / "best.safetensors").read_bytes() for folder in ("whole", "killed")]
         assert best[0] == best[1]
-    metrics = [(tmp_path / folder / checkpoints.METRICS_FILE).read_text() for folder in ("whole", "killed")]
+    metrics = [(tmp_path / folder / runs.METRICS_FILE).read_text() for folder in ("whole", "killed")]
     assert metrics[0] == metrics[1]
 
 
@@ -158,7 +158,7 @@ def test_one_cycle_goes_on_where_it_was_killed(train: Train, make_run: Callable[
     train(run, tmp_path / "killed", stop_after=6)
     rest = train(runs.read(tmp_path / "killed"), tmp_path / "killed")
     assert rest == whole[len(whole) - len(rest) :]
-    lines = (tmp_path / "whole" / checkpoints.METRICS_FILE).read_text().splitlines()
+    lines = (tmp_path / "whole" / runs.METRICS_FILE).read_text().splitlines()
     rates = [each["learning_rate"]["sa-0"] for each in map(json.loads, lines) if "loss" in each]
     assert len(rates) == 9
     assert max(rates) <= run.learning_rate
