@@ -59,7 +59,7 @@ class Linear:
 
 
 def fit(
-    features: Float[NDArray[np.float32], "N W"],
+    features: Float[np.ndarray, "N W"],
     labels: Sequence[str],
     *,
     classes: Sequence[str],
