@@ -135,6 +135,7 @@ def test_the_rules_see_imports() -> None:
                         "bench.environment",
                         "bench.files",
                         "bench.gpu",
+                        "bench.locking",
                         "bench.speech",
                     ),
                     *("bench.validation", "mixers"),

@@ -17,6 +17,7 @@ from bench.cli.app import MEASURE, app, check_alone, new_progress
 from bench.cli.parsing import split_names
 from bench.cli.report import print_records
 from bench.files import resume_command
+from bench.locking import writing
 from mixers.support.errors import UserError
 
 if TYPE_CHECKING:
@@ -105,8 +106,9 @@ def _continue(context: typer.Context, folder: Path, *, allow_mixed: bool) -> Non
     from bench.efficiency.sweep import read_interrupted
 
     check_alone(context, "resume", "continues the sweep as it was", beside=["allow_mixed"])
-    interrupted = read_interrupted(folder, allow_mixed=allow_mixed)
-    _measure(interrupted.header.plan, folder, interrupted)
+    with writing(folder):
+        interrupted = read_interrupted(folder, allow_mixed=allow_mixed)
+        _measure(interrupted.header.plan, folder, interrupted)
 
 
 def _measure(plan: "Plan", folder: Path, interrupted: "Interrupted | None") -> None:

@@ -19,6 +19,7 @@ from bench.accuracy import run as runs
 from bench.accuracy.corpora.base import Corpus
 from bench.accuracy.training import checkpoints
 from bench.accuracy.training.learner import Learner
+from bench.locking import holder
 from tests.conftest import Sbench
 
 SBENCH = (sys.executable, "-m", "bench.cli")
@@ -71,6 +72,7 @@ def test_a_killed_run_resumes_to_the_same_result(tmp_path: Path, arguments: list
     end = time.monotonic() + 100
     while not (tmp_path / "killed" / "state.json").exists() and time.monotonic() < end:
         time.sleep(0.02)
+    assert f"process {killed.pid} " in holder(tmp_path / "killed")
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert checkpoints.last_place(tmp_path / "killed").epoch < 2

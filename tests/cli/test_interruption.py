@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from bench.efficiency.store import RECORDS_FILE, SAMPLES_FILE, read_records
+from bench.locking import holder
 from tests.cli.commands import FAST, SBENCH
 from tests.conftest import Sbench
 
@@ -30,9 +31,11 @@ def test_ctrl_c_keeps_what_was_measured_and_says_how_to_continue(tmp_path: Path)
     )
     while not (folder / RECORDS_FILE).exists() and process.poll() is None:
         time.sleep(0.02)
+    assert f"process {process.pid} " in holder(folder)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert holder(folder) == ""
     assert "Traceback" not in err
     assert f"sbench sweep --resume {folder}" in err
     kept = (folder / RECORDS_FILE).read_text()
