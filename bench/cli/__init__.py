@@ -9,13 +9,17 @@ from bench.cli import train, probe, evaluate, corpora, throughput  # noqa: F401
 # isort: on
 
 from bench import signals
+from bench.cli import output
 from bench.cli.app import app
 from mixers.support.errors import UserError
 
 
 def main() -> None:
-    """Run the command line. The exit code is 2 for the user's mistakes, and 128 plus its number after a signal."""
-    with signals.handled():
+    """Run the command line. The exit code is 2 for the user's mistakes, and 128 plus its number after a signal.
+
+    It is 1 if standard output cannot be written.
+    """
+    with signals.handled(), output.checked():
         try:
             app()
         except UserError as error:
