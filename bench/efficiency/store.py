@@ -13,6 +13,7 @@ import dataclasses
 import errno
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +23,17 @@ from bench.efficiency.pooling import pooled
 from bench.efficiency.records import READABLE_VERSIONS, Record, Samples
 from bench.efficiency.settings import Case, Plan
 from bench.files import check_new, make, write_atomically
-from bench.validation import STRICT, parse
+from bench.validation import STRICT, first_fault, parse
 from mixers.support.errors import UserError
 
 SWEEP_FILE = "sweep.json"
 RECORDS_FILE = "records.jsonl"
 SAMPLES_FILE = "samples.jsonl"
 WALL_FILE = "wall.json"
+
+HEADER_VERSION = 1  # of sweep.json; files without a version are of the first
+
+_OTHER_VERSION = "Read it with the version of sbench that wrote it."
 
 # These must be the same for two halves of a sweep to be one: the machine, the libraries and this suite's code.
 _BINDING = ("device", "device_type", "driver", "torch_build", "triton", "fla", "source")
@@ -41,12 +46,14 @@ class Header:
     Attributes:
         plan: What is to be measured.
         environment: The machine and the versions at its start, as `bench.environment.environment` returns them.
+        schema_version: `HEADER_VERSION`.
     """
 
     __pydantic_config__ = STRICT
 
     plan: Plan
     environment: dict[str, Any]
+    schema_version: int = HEADER_VERSION
 
     @property
     def device(self) -> str:
@@ -71,6 +78,13 @@ class Header:
         ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Version:
+    """The part of ``sweep.json`` that every version has."""
+
+    schema_version: int = HEADER_VERSION
+
+
 def start(header: Header, folder: Path) -> None:
     """Make the folder of a new sweep.
 
@@ -85,15 +99,23 @@ def read_header(folder: Path) -> Header:
     """Read the plan and the environment of a sweep.
 
     Raises:
-        UserError: The file is missing or damaged.
+        UserError: The file is missing, damaged or from another schema.
     """
     path = folder / SWEEP_FILE
     try:
-        return parse(Header, path.read_bytes())
-    except (OSError, ValueError):
-        raise UserError(
-            f"{path} is missing or damaged", hint="Give a whole folder, as `sbench sweep` left it."
-        ) from None
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing", hint="Give a folder that `sbench sweep` made.") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    try:
+        version = parse(_Version, text).schema_version
+        if version == HEADER_VERSION:
+            return parse(Header, text)
+    except ValueError as error:
+        hint = f"Restore it, or measure again. `sbench report {shlex.quote(str(folder))}` needs only the records."
+        raise UserError(f"{path} is damaged: {first_fault(error)}", hint=hint) from None
+    raise UserError(f"{path}: schema version {version}, this sbench reads {HEADER_VERSION}", hint=_OTHER_VERSION)
 
 
 def append_record(folder: Path, record: Record, samples: Samples | None = None) -> None:
@@ -182,7 +204,7 @@ def _parse_record(line: str, place: str) -> Record:
     if version not in READABLE_VERSIONS:
         raise UserError(
             f"{place}: schema version {version!r}, this sbench reads {', '.join(map(str, READABLE_VERSIONS))}",
-            hint="Read it with the version of sbench that wrote it.",
+            hint=_OTHER_VERSION,
         )
     from pydantic import ValidationError
 

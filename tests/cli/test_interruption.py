@@ -121,6 +121,28 @@ def test_resume_refuses_another_machine(sbench: Sbench, tmp_path: Path) -> None:
     assert code == 0, err
 
 
+@pytest.mark.parametrize(
+    ("content", "message", "hint"),
+    [
+        ('{"plan": ', "is damaged: Invalid JSON: EOF", "`sbench report run` needs only the records"),
+        ('{"plan": {}, "environment": {}}', "is damaged: plan.contestants: Field required", "Restore it"),
+        ('{"schema_version": 99}', "schema version 99, this sbench reads 1", "the version of sbench that wrote it"),
+    ],
+    ids=["cut off", "a field missing", "newer"],
+)
+def test_resuming_names_what_is_wrong_with_the_plan(
+    sbench: Sbench, tmp_path: Path, content: str, message: str, hint: str
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "sweep.json").write_text(content)
+    code, _, err = sbench("sweep", "--resume", "run")
+    line, advice = err.splitlines()
+    assert code == 2
+    assert line.startswith("sbench: run/sweep.json")
+    assert message in line
+    assert hint in advice
+
+
 def test_a_full_disk_keeps_whole_records(tmp_path: Path) -> None:
     def files_of_8_kb_at_most() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, 8_000))
