@@ -116,10 +116,10 @@ def _measure(plan: "Plan", folder: Path, interrupted: "Interrupted | None") -> N
     from rich.console import Console
 
     from bench.efficiency import sweep as sweeping
-    from bench.efficiency.store import record_wall_time
+    from bench.efficiency.wall_time import WallTime, add_session
 
-    console, stopped = Console(stderr=True), False
-    display = Display(plan, console, done=interrupted.done if interrupted else 0)
+    console, stopped, done_before = Console(stderr=True), False, interrupted.done if interrupted else 0
+    display = Display(plan, console, done=done_before)
     try:
         with (
             signals.interruptible(),
@@ -128,16 +128,17 @@ def _measure(plan: "Plan", folder: Path, interrupted: "Interrupted | None") -> N
         ):
             for event in events:
                 display.show(event)
-        measured_s = time.perf_counter() - BEGAN_S
     except KeyboardInterrupt:
         stopped = True
+    measured_s = time.perf_counter() - BEGAN_S
     if display.done:
         from bench.reporting.efficiency.report import write_figures
 
         records = write_figures(folder)
-        if not stopped and not (interrupted and interrupted.records):
+        if new := display.done - done_before:
             total_s = time.perf_counter() - BEGAN_S
-            record_wall_time(folder, ready_s=display.ready_s, measured_s=measured_s, total_s=total_s)
+            session = WallTime(ready_s=display.ready_s, measured_s=measured_s, total_s=total_s, cases=new)
+            add_session(session, folder, done_before=done_before)
         print_records(records, folder, console)
         if not stopped and not any(record.status == "ok" for record in records):
             raise typer.Exit(1)

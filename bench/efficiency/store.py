@@ -3,7 +3,6 @@
 sweep.json     the plan and the environment, written once, before the first measurement
 records.jsonl  one line for each case, appended the moment it exists
 samples.jsonl  the raw samples behind the records, one line for each case that has any and each process that timed it
-wall.json      how long an uninterrupted sweep took
 
 The samples of a case are written before its record. So samples without a record are of a case that was cut off.
 Imports no torch.
@@ -29,7 +28,6 @@ from mixers.support.errors import UserError
 SWEEP_FILE = "sweep.json"
 RECORDS_FILE = "records.jsonl"
 SAMPLES_FILE = "samples.jsonl"
-WALL_FILE = "wall.json"
 
 HEADER_VERSION = 1  # of sweep.json; files without a version are of the first
 
@@ -267,27 +265,3 @@ def repair(folder: Path) -> list[Record]:
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error.strerror}", hint="Make room, then try again.") from None
     return read_records(folder) if measured else []
-
-
-def record_wall_time(folder: Path, *, ready_s: Mapping[str, float], measured_s: float, total_s: float) -> None:
-    """Write the wall time of an uninterrupted sweep, in seconds since the start of the command.
-
-    Args:
-        folder: The sweep's.
-        ready_s: For each contestant, when it was imported, built and compiled, if that was done before measuring.
-        measured_s: When the last record was written.
-        total_s: When the figure was written.
-
-    Raises:
-        UserError: It cannot be written.
-    """
-    wall = {
-        "ready_s": {name: round(seconds, 2) for name, seconds in ready_s.items()},
-        "measured_s": round(measured_s, 2),
-        "total_s": round(total_s, 2),
-    }
-    try:
-        (folder / WALL_FILE).write_text(json.dumps(wall) + "\n", encoding="utf-8")
-    except OSError as error:
-        hint = "The records and the report were written before."
-        raise UserError(f"{folder} cannot be written: {error.strerror}", hint=hint) from None

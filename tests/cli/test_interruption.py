@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from bench.efficiency.store import RECORDS_FILE, SAMPLES_FILE, read_records
+from bench.efficiency.wall_time import read_wall_time
 from bench.locking import holder
 from tests.cli.commands import FAST, SBENCH
 from tests.conftest import Sbench
@@ -39,7 +40,11 @@ def test_ctrl_c_keeps_what_was_measured_and_says_how_to_continue(tmp_path: Path)
     assert "Traceback" not in err
     assert f"sbench sweep --resume {folder}" in err
     kept = (folder / RECORDS_FILE).read_text()
-    assert 1 <= len(read_records(folder)) < 12
+    measured = len(read_records(folder))
+    assert 1 <= measured < 12
+    first = read_wall_time(folder)
+    assert first
+    assert (first.sessions, first.cases) == (1, measured)
 
     with (folder / RECORDS_FILE).open("a") as file:
         file.write('{"schema_version": 1, "mixer": "fo')  # as a process killed while it writes leaves it
@@ -48,6 +53,10 @@ def test_ctrl_c_keeps_what_was_measured_and_says_how_to_continue(tmp_path: Path)
     assert [(record.name, record.seconds) for record in read_records(folder)] == list(
         itertools.product(["sa/reference", "retnet/reference", "fox/reference"], [0.1, 0.2, 0.3, 0.4])
     )
+    both = read_wall_time(folder)
+    assert both
+    assert (both.sessions, both.cases, both.untimed_cases) == (2, 12, 0)
+    assert both.total_s > first.total_s
 
 
 def test_a_sweep_of_a_gpu_cannot_continue_without_one(
