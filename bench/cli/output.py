@@ -1,11 +1,13 @@
-"""What happens when standard output cannot be written: one rule for all commands.
+"""Standard output: JSON for programs, and one rule for all commands where it cannot be written.
 
 A reader that has seen enough, such as `head`, ends the command quietly, with the exit code of SIGPIPE. A full disk ends
 it with one line.
 """
 
 import contextlib
+import dataclasses
 import errno
+import math
 import os
 import signal
 import sys
@@ -25,6 +27,23 @@ def checked() -> Iterator[None]:
             yield
         finally:
             output.flush()
+
+
+def print_json(value: Any) -> None:
+    """Print a value, or a dataclass, as JSON. Infinite numbers, and what is not a number, are null."""
+    import json
+
+    print(json.dumps(_plain(value), indent=1, allow_nan=False, default=str))
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class _Output:

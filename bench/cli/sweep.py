@@ -13,7 +13,7 @@ import typer
 
 from bench import signals
 from bench.cli import sweep_options as options
-from bench.cli.app import MEASURE, app, check_alone, new_progress
+from bench.cli.app import MEASURE, Quiet, app, check_alone, new_progress
 from bench.cli.parsing import split_names
 from bench.cli.report import print_records
 from bench.files import resume_command
@@ -54,6 +54,7 @@ def sweep(
     output: options.Output = None,
     resume: options.Resume = None,
     allow_mixed: options.AllowMixed = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure latency and peak memory over the length of the audio.
 
@@ -69,7 +70,7 @@ def sweep(
     from bench.environment import choose_device
 
     if resume is not None:
-        _continue(context, resume, allow_mixed=allow_mixed)
+        _continue(context, resume, allow_mixed=allow_mixed, quiet=quiet)
         return
     if allow_mixed:
         raise UserError("--allow-mixed is for a sweep that continues", hint="Give it with --resume.")
@@ -99,19 +100,19 @@ def sweep(
         encoder=encoder,
         processes=options.check_processes(processes),
     )
-    _measure(plan, output or Path("runs") / datetime.now().strftime("%Y-%m-%dT%H-%M-%S"), None)
+    _measure(plan, output or Path("runs") / datetime.now().strftime("%Y-%m-%dT%H-%M-%S"), None, quiet=quiet)
 
 
-def _continue(context: typer.Context, folder: Path, *, allow_mixed: bool) -> None:
+def _continue(context: typer.Context, folder: Path, *, allow_mixed: bool, quiet: bool) -> None:
     from bench.efficiency.sweep import read_interrupted
 
     check_alone(context, "resume", "continues the sweep as it was", beside=["allow_mixed"])
     with writing(folder):
         interrupted = read_interrupted(folder, allow_mixed=allow_mixed)
-        _measure(interrupted.header.plan, folder, interrupted)
+        _measure(interrupted.header.plan, folder, interrupted, quiet=quiet)
 
 
-def _measure(plan: "Plan", folder: Path, interrupted: "Interrupted | None") -> None:
+def _measure(plan: "Plan", folder: Path, interrupted: "Interrupted | None", *, quiet: bool) -> None:
     """Run a sweep, show what happens, then write and show its report. A signal keeps what was measured."""
     from rich.console import Console
 
@@ -119,7 +120,7 @@ def _measure(plan: "Plan", folder: Path, interrupted: "Interrupted | None") -> N
     from bench.efficiency.wall_time import WallTime, add_session
 
     console, stopped, done_before = Console(stderr=True), False, interrupted.done if interrupted else 0
-    display = Display(plan, console, done=done_before)
+    display = Display(plan, Console(stderr=True, quiet=quiet), done=done_before)
     try:
         with (
             signals.interruptible(),

@@ -344,7 +344,8 @@ def test_ctrl_c_before_the_first_step_names_the_command_to_continue(
         code, _, err = sbench("train", *arguments, "--output", "a run")
     assert code == 130
     assert "To continue: sbench train --resume 'a run'" in err
-    assert sbench("train", "--resume", tmp_path / "a run", "--workers", 0, "--device", "cpu")[0] == 0
+    resumed = sbench("train", "--resume", tmp_path / "a run", "--workers", 0, "--device", "cpu", "--quiet")
+    assert resumed == (0, f"{tmp_path / 'a run'}\n", "")
 
 
 def test_a_diverging_loss_is_said(sbench: Sbench, arguments: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
