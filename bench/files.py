@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.locking import being_written, holder
 from mixers.support.errors import UserError
 
 
@@ -24,6 +25,8 @@ def check_new(folder: Path, *, resumable: bool = True) -> None:
         exists = folder.exists()
     except OSError as error:  # for instance a name that is too long
         raise UserError(f"{folder} cannot be written: {error.strerror}", hint="Give another --output.") from None
+    if exists and (who := holder(folder)):
+        raise UserError(being_written(folder, who), hint="Give another --output.")
     if exists:
         kind = "folder" if folder.is_dir() else "file"
         hint = f"Give another --output{', or continue in it with --resume' if resumable else ''}."

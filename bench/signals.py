@@ -84,7 +84,7 @@ def _handle(number: int, _frame: FrameType | None) -> None:
 
 def _end(number: int) -> None:
     """End the process at once. Its children notice and end too."""
-    with contextlib.suppress(OSError, ValueError):  # a pipe may be closed
+    with contextlib.suppress(OSError, ValueError, SystemExit):  # a pipe may be closed
         sys.stdout.flush()
     show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
     with contextlib.suppress(OSError):

@@ -13,7 +13,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-from bench.efficiency.store import WALL_FILE, read_records
+from bench.efficiency.store import read_records
+from bench.efficiency.wall_time import read_wall_time
 from bench.reporting.efficiency.choices import estimates, left_out, ranking
 from bench.reporting.efficiency.claims_page import what_takes_the_advantage
 from bench.reporting.efficiency.overview import names_of
@@ -169,8 +170,7 @@ def sweeps(gpu: str) -> str:
     for name, command in COMMANDS.items():
         path = REPORTS / GPUS[gpu] / name
         if path.exists():
-            wall = path / WALL_FILE
-            took = f"{json.loads(wall.read_text())['total_s']:.0f} s" if wall.exists() else ""
+            took = str(read_wall_time(path) or "")
             target = "/".join([GPUS[gpu], name, *([] if path.is_file() else [_FIRST.get(name, "figure2.png")])])
             shown = command if command.startswith("the same") else f"`{command}`"
             rows.append((f"[{name}]({target})", shown, took))

@@ -83,6 +83,7 @@ def test_the_rules_see_imports() -> None:
                 *("bench.efficiency.records", "bench.efficiency.settings", "bench.efficiency.store"),
                 *(
                     "bench.efficiency.noise",
+                    "bench.efficiency.progress",
                     "bench.efficiency.correlation",
                     "bench.efficiency.pooling",
                     "bench.accuracy.progress",
@@ -94,7 +95,7 @@ def test_the_rules_see_imports() -> None:
                     f"bench.accuracy.evaluation.{name}"
                     for name in ("metrics", "intervals", "comparison", "predictions")
                 ),
-                *("bench.files", "mixers.support.errors"),
+                *("bench.files", "bench.locking", "mixers.support.errors"),
             ),
         ),
         ("bench.reporting.efficiency", ("bench.reporting", "bench.efficiency", "bench.files", "mixers.support.errors")),
@@ -135,6 +136,7 @@ def test_the_rules_see_imports() -> None:
                         "bench.environment",
                         "bench.files",
                         "bench.gpu",
+                        "bench.locking",
                         "bench.speech",
                     ),
                     *("bench.validation", "mixers"),

@@ -11,14 +11,25 @@ _LINE = 2**20  # bytes: longer than a line of metrics with the losses of hundred
 
 def unfinished(folder: Path, run: Run) -> str:
     """Return why a run is not finished, in words; empty if it is, or if its folder holds no metrics."""
+    done = _last_epoch(folder)
+    if done is None or done >= run.epochs:
+        return ""
+    return f"not finished: {done} of {run.epochs} epochs are complete"
+
+
+def epochs_done(folder: Path) -> int:
+    """Return how many epochs of a run are complete; 0 if its folder holds no metrics."""
+    return _last_epoch(folder) or 0
+
+
+def _last_epoch(folder: Path) -> int | None:
     try:
         with (folder / METRICS_FILE).open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _LINE))
             *_, last = file.read().splitlines()
-        done = int(json.loads(last)["epoch"])
+        return int(json.loads(last)["epoch"])
     except (OSError, ValueError, KeyError, TypeError):
-        return ""
-    return "" if done >= run.epochs else f"not finished: {done} of {run.epochs} epochs are complete"
+        return None
 
 
 def best_epochs(folder: Path, run: Run) -> dict[str, int | None]:

@@ -4,18 +4,22 @@ import sys
 
 # The order of these imports is the order of the commands in the help.
 # isort: off
-from bench.cli import sweep, tools, report  # noqa: F401
+from bench.cli import sweep, tools, report, runs  # noqa: F401
 from bench.cli import train, probe, evaluate, corpora, throughput  # noqa: F401
 # isort: on
 
 from bench import signals
+from bench.cli import output
 from bench.cli.app import app
 from mixers.support.errors import UserError
 
 
 def main() -> None:
-    """Run the command line. The exit code is 2 for the user's mistakes, and 128 plus its number after a signal."""
-    with signals.handled():
+    """Run the command line. The exit code is 2 for the user's mistakes, and 128 plus its number after a signal.
+
+    It is 1 if standard output cannot be written.
+    """
+    with signals.handled(), output.checked():
         try:
             app()
         except UserError as error:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables, with unrounded numbers.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show only the result and errors, no progress and no notes.")]
+
 PANELS = MEASURE, REPORT, TRAIN, TOOLS = ("Measure", "Report", "Train", "Tools")
 
 
@@ -41,7 +44,6 @@ app = typer.Typer(
     help="Compare sequence mixers for speech emotion recognition: latency and memory from 10 s to 400 s of audio, and "
     "accuracy in the whole model.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -80,7 +82,7 @@ def check_alone(context: typer.Context, option: str, reason: str, *, beside: Col
     given = [
         max(parameter.opts, key=len) if parameter.param_type_name == "option" else str(parameter.metavar)
         for parameter in context.command.params
-        if parameter.name not in (option, *beside) and is_given(context, str(parameter.name))
+        if parameter.name not in (option, "quiet", *beside) and is_given(context, str(parameter.name))
     ]
     if given:
         raise UserError(f"--{option} {reason}", hint=f"Remove {', '.join(given)}.")
@@ -111,4 +113,5 @@ def new_progress(console: "Console") -> "Progress":
         TextColumn("left"),
         TimeRemainingColumn(),
         console=console,
+        disable=console.quiet,
     )

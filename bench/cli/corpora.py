@@ -6,19 +6,20 @@ from typing import Annotated
 import typer
 
 from bench.cli.accuracy_options import CORPUS
-from bench.cli.app import app, new_progress
+from bench.cli.app import Quiet, app, new_progress
 
 
 @app.command("corpus", rich_help_panel="Tools")
 def check_corpus(
     specs: Annotated[list[str], typer.Argument(metavar="CORPUS...", help=CORPUS)],
+    quiet: Quiet = False,
 ) -> None:
     """Read corpora end to end: durations, classes, missing or unreadable files; exits 1 if something is wrong."""
     from rich.console import Console
 
     from bench.accuracy.corpora import check, rendering
 
-    with new_progress(Console(stderr=True)) as progress:
+    with new_progress(Console(stderr=True, quiet=quiet)) as progress:
         task = progress.add_task("reading", total=None)
         found = check.check(specs, tell=lambda done, total: progress.update(task, completed=done, total=total))
     Console().print(rendering.render(found))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.accuracy_options import CORPUS, DEMONSTRATION, WORKERS, Device, Fold, MissingText, Run, Workers
-from bench.cli.app import app, new_progress
+from bench.cli.app import Quiet, app, new_progress
 from bench.cli.parsing import split_names
 from bench.cli.scores import OVERLAP, separate, show_scores, show_split, warn
 from mixers.support.errors import UserError
@@ -43,6 +43,7 @@ def evaluate(
     missing_text: MissingText = "error",
     workers: Workers = WORKERS,
     device: Device = "auto",
+    quiet: Quiet = False,
 ) -> None:
     """Score a run on whole files: macro-F and other scores with intervals, and the prediction of every utterance."""
     from rich.console import Console
@@ -62,7 +63,7 @@ def evaluate(
     chosen = choose_splits(read, None if splits is None else split_names(splits))
     device = choose_device(device)
     accelerator = start_accelerator(device)
-    console = Console(stderr=True, quiet=not accelerator.is_main_process)
+    console = Console(stderr=True, quiet=quiet or not accelerator.is_main_process)
     evaluate_run(run, read, chosen, treatment=treatment, device=device, workers=workers, console=console)
     if accelerator.is_main_process:
         print(run / "evaluation")

@@ -10,7 +10,7 @@ import typer
 
 from bench import signals
 from bench.cli.accuracy_options import CORPUS, WORKERS, Device, Precision, Speech, Workers
-from bench.cli.app import app, new_progress
+from bench.cli.app import Quiet, app, new_progress
 from bench.cli.scores import OVERLAP, separate, show_scores, show_split, warn
 from mixers.support.errors import UserError
 
@@ -43,6 +43,7 @@ def probe(
     workers: Workers = WORKERS,
     device: Device = "auto",
     output: _Output = None,
+    quiet: Quiet = False,
 ) -> None:
     """Score the linear baseline: logistic regression on mean and deviation over time of one layer of the encoder.
 
@@ -69,7 +70,7 @@ def probe(
     device = choose_device(device)
     found = _load(corpus, fold)
     probing.check(request, found)
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=quiet)
     tasks = []
     for each in found:
         splits = [split for split in each.splits if split != "train"]

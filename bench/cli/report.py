@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.app import REPORT, app
+from bench.cli.app import REPORT, Json, app
+from bench.cli.output import print_json
 from mixers.support.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,15 +58,19 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    json: Json = False,
 ) -> None:
     """Show which cases are faster or slower in a second sweep, and what else differs."""
     from rich.console import Console
 
-    from bench.reporting.efficiency import comparison, comparison_text, verdict
+    from bench.reporting.efficiency import comparison, comparison_json, comparison_text, verdict
 
     fraction = None if fail_on_slower is None else verdict.parse_fraction(fail_on_slower)
     compared = comparison.compare(before, after, by=by)
-    Console().print(comparison_text.render(compared))
+    if json:
+        print_json(comparison_json.as_json(compared))
+    else:
+        Console().print(comparison_text.render(compared))
     offending = [] if fraction is None else comparison_text.slower(compared, fraction)
     for line in offending:
         print(line, file=sys.stderr)

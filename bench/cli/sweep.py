@@ -13,10 +13,11 @@ import typer
 
 from bench import signals
 from bench.cli import sweep_options as options
-from bench.cli.app import MEASURE, app, check_alone, new_progress
+from bench.cli.app import MEASURE, Quiet, app, check_alone, new_progress
 from bench.cli.parsing import split_names
 from bench.cli.report import print_records
 from bench.files import resume_command
+from bench.locking import writing
 from mixers.support.errors import UserError
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def sweep(
     output: options.Output = None,
     resume: options.Resume = None,
     allow_mixed: options.AllowMixed = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure latency and peak memory over the length of the audio.
 
@@ -68,7 +70,7 @@ def sweep(
     from bench.environment import choose_device
 
     if resume is not None:
-        _continue(context, resume, allow_mixed=allow_mixed)
+        _continue(context, resume, allow_mixed=allow_mixed, quiet=quiet)
         return
     if allow_mixed:
         raise UserError("--allow-mixed is for a sweep that continues", hint="Give it with --resume.")
@@ -98,26 +100,27 @@ def sweep(
         encoder=encoder,
         processes=options.check_processes(processes),
     )
-    _measure(plan, output or Path("runs") / datetime.now().strftime("%Y-%m-%dT%H-%M-%S"), None)
+    _measure(plan, output or Path("runs") / datetime.now().strftime("%Y-%m-%dT%H-%M-%S"), None, quiet=quiet)
 
 
-def _continue(context: typer.Context, folder: Path, *, allow_mixed: bool) -> None:
+def _continue(context: typer.Context, folder: Path, *, allow_mixed: bool, quiet: bool) -> None:
     from bench.efficiency.sweep import read_interrupted
 
     check_alone(context, "resume", "continues the sweep as it was", beside=["allow_mixed"])
-    interrupted = read_interrupted(folder, allow_mixed=allow_mixed)
-    _measure(interrupted.header.plan, folder, interrupted)
+    with writing(folder):
+        interrupted = read_interrupted(folder, allow_mixed=allow_mixed)
+        _measure(interrupted.header.plan, folder, interrupted, quiet=quiet)
 
 
-def _measure(plan: "Plan", folder: Path, interrupted: "Interrupted | None") -> None:
+def _measure(plan: "Plan", folder: Path, interrupted: "Interrupted | None", *, quiet: bool) -> None:
     """Run a sweep, show what happens, then write and show its report. A signal keeps what was measured."""
     from rich.console import Console
 
     from bench.efficiency import sweep as sweeping
-    from bench.efficiency.store import record_wall_time
+    from bench.efficiency.wall_time import WallTime, add_session
 
-    console, stopped = Console(stderr=True), False
-    display = Display(plan, console, done=interrupted.done if interrupted else 0)
+    console, stopped, done_before = Console(stderr=True), False, interrupted.done if interrupted else 0
+    display = Display(plan, Console(stderr=True, quiet=quiet), done=done_before)
     try:
         with (
             signals.interruptible(),
@@ -126,16 +129,17 @@ def _measure(plan: "Plan", folder: Path, interrupted: "Interrupted | None") -> N
         ):
             for event in events:
                 display.show(event)
-        measured_s = time.perf_counter() - BEGAN_S
     except KeyboardInterrupt:
         stopped = True
+    measured_s = time.perf_counter() - BEGAN_S
     if display.done:
         from bench.reporting.efficiency.report import write_figures
 
         records = write_figures(folder)
-        if not stopped and not (interrupted and interrupted.records):
+        if new := display.done - done_before:
             total_s = time.perf_counter() - BEGAN_S
-            record_wall_time(folder, ready_s=display.ready_s, measured_s=measured_s, total_s=total_s)
+            session = WallTime(ready_s=display.ready_s, measured_s=measured_s, total_s=total_s, cases=new)
+            add_session(session, folder, done_before=done_before)
         print_records(records, folder, console)
         if not stopped and not any(record.status == "ok" for record in records):
             raise typer.Exit(1)

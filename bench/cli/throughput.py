@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.accuracy_options import DIRECTION, MIXERS, WORKERS, Device, Workers
-from bench.cli.app import app
+from bench.cli.app import Quiet, app
 from bench.cli.parsing import split_names
 from bench.files import make_folder_for
 
@@ -32,6 +32,7 @@ def throughput(
     workers: Workers = WORKERS,
     device: Device = "auto",
     output: Annotated[Path, typer.Option(help="JSON file for the figures.")] = Path("throughput.json"),
+    quiet: Quiet = False,
 ) -> None:
     """Measure how fast all mixers train and score on one pass of the encoders, and one after another in float32.
 
@@ -47,7 +48,7 @@ def throughput(
 
     make_folder_for(output)
     accelerator = start_accelerator(choose_device(device))
-    console = Console(stderr=True, quiet=not accelerator.is_main_process)
+    console = Console(stderr=True, quiet=quiet or not accelerator.is_main_process)
     events = measure(
         speech=speech,
         text=text,

@@ -1,20 +1,22 @@
 """The commands around a sweep: doctor, tune and list."""
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bench import signals
-from bench.cli.app import MEASURE, app
+from bench.cli.app import MEASURE, Json, Quiet, app
+from bench.cli.output import print_json
 from bench.cli.parsing import split_names
 from bench.cli.sweep_options import PRESETS
 
 
 @app.command(rich_help_panel=MEASURE)
-def doctor(device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "auto") -> None:
+def doctor(
+    device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "auto", json: Json = False, quiet: Quiet = False
+) -> None:
     """Check the instruments on this machine against known answers.
 
     It also finds the smallest difference that this machine resolves. It takes half a minute, changes no setting, and
@@ -29,12 +31,15 @@ def doctor(device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "au
     from bench.environment import choose_device
 
     device_type = choose_device(device)
-    with Console(stderr=True).status(f"Checking {device_type}") as status:
+    with Console(stderr=True, quiet=quiet).status(f"Checking {device_type}") as status:
         diagnosis = checks.examine(device_type, on_step=status.update)
-    console = Console()
-    console.print(verdicts.table(diagnosis))
-    difference = verdicts.smallest_difference(diagnosis.repetitions)
-    console.print(f"smallest difference this machine resolves: {difference}", highlight=False, soft_wrap=True)
+    if json:
+        print_json(verdicts.as_json(diagnosis, device_type=device_type))
+    else:
+        console = Console()
+        console.print(verdicts.table(diagnosis))
+        difference = verdicts.smallest_difference(diagnosis.repetitions)
+        console.print(f"smallest difference this machine resolves: {difference}", highlight=False, soft_wrap=True)
     if not diagnosis.passed:
         raise typer.Exit(1)
 
@@ -59,6 +64,7 @@ def tune(
         Path | None,
         typer.Option(help="Parent of the new folders; default: where sweeps look for them.", show_default=False),
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Find the fastest kernel configurations on this GPU, once.
 
@@ -68,7 +74,11 @@ def tune(
 
     presets, precisions, passes = (None if text is None else split_names(text) for text in (preset, precision, pass_))
     settings = tuning.choose(presets=presets, precisions=precisions, passes=passes)
-    say = partial(print, file=sys.stderr, flush=True)
+
+    def say(line: str, failed: bool) -> None:
+        if failed or not quiet:
+            print(line, file=sys.stderr, flush=True)
+
     try:
         with signals.interruptible():
             tuned = tuning.tune(names or [], output, settings=settings, again=again, on_search_ended=say)
@@ -81,10 +91,14 @@ def tune(
 
 
 @app.command("list", rich_help_panel=MEASURE)
-def list_mixers(preset: Annotated[str, typer.Option(help=PRESETS)] = "matched") -> None:
+def list_mixers(preset: Annotated[str, typer.Option(help=PRESETS)] = "matched", json: Json = False) -> None:
     """Show the mixers: exact parameter counts, how far back each sees, and which implementations run here."""
     from rich.console import Console
 
-    from bench.efficiency.listing import tables
+    from bench.efficiency.listing import examine, tables
 
-    Console().print(tables(preset=preset))
+    listing = examine(preset=preset)
+    if json:
+        print_json(listing)
+    else:
+        Console().print(tables(listing))

@@ -22,7 +22,7 @@ from bench.cli.accuracy_options import (
     Speech,
     Workers,
 )
-from bench.cli.app import app, check_alone, is_given, new_progress
+from bench.cli.app import Quiet, app, check_alone, is_given, new_progress
 from bench.cli.parsing import parse_number, split_names
 from bench.cli.scores import warn
 from bench.files import resume_command
@@ -83,6 +83,7 @@ def train(
     evaluate: Annotated[str | None, typer.Option(help=_EVALUATE, show_default=False)] = None,
     explain: Annotated[bool, typer.Option("--explain", help=_EXPLAIN)] = False,
     demo: Annotated[bool, typer.Option("--demo", help=_DEMO)] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train the full model with every mixer and seed; all mixers of a seed share one pass of the frozen encoders."""
     from bench.accuracy.parts import choose_layer
@@ -130,7 +131,7 @@ def train(
             missing_text="empty" if no_text else missing_text,
         )
         events = training.train(request, folder, precision=precision, resources=resources, splits=splits)
-    _show(events, folder, resources, demo=demo, splits=splits)
+    _show(events, folder, resources, demo=demo, splits=splits, quiet=quiet)
 
 
 def _resources(*, device: str, workers: int, checkpoint_steps: int) -> "Resources":
@@ -142,13 +143,19 @@ def _resources(*, device: str, workers: int, checkpoint_steps: int) -> "Resource
 
 
 def _show(
-    events: "Iterator[Event]", folder: Path, resources: "Resources", *, demo: bool, splits: tuple[str, ...]
+    events: "Iterator[Event]",
+    folder: Path,
+    resources: "Resources",
+    *,
+    demo: bool,
+    splits: tuple[str, ...],
+    quiet: bool,
 ) -> None:
     """Show a training while it runs, and print its folder; a demonstration is also evaluated, and gets its table."""
     from rich.console import Console
 
     is_main = resources.accelerator.is_main_process
-    console = Console(stderr=True, quiet=not is_main)
+    console = Console(stderr=True, quiet=quiet or not is_main)
     if demo:
         console.print(DEMONSTRATION, style="bold yellow")
     try:
@@ -176,7 +183,6 @@ def _follow(events: "Iterator[Event]", console: "Console") -> "Finished":
     from bench.accuracy.training.events import Finished, Noted, Preparing, Scored, Started, Stepped
 
     status, progress = console.status(""), new_progress(console)
-    progress.disable = console.quiet
     task = progress.add_task("", total=None)
     try:
         for event in events:

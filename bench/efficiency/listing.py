@@ -1,4 +1,7 @@
-"""The tables of `sbench list`."""
+"""What `sbench list` says of each mixer and each implementation, and its tables."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
@@ -11,7 +14,55 @@ from mixers import stack
 from mixers.support.errors import unknown_name
 
 
-def tables(*, preset: str) -> Group:
+@dataclass(frozen=True, kw_only=True)
+class Mechanism:
+    """What a mixer is in a preset.
+
+    Attributes:
+        mixer: Its name.
+        arxiv: The number of its paper.
+        parameters: Of the whole model.
+        feed_forward_width: Inner width of the feed-forward; None without one.
+        state_numbers: How many numbers a layer keeps of the past; None if that grows.
+        reach: How far back a frame sees, in words.
+    """
+
+    mixer: str
+    arxiv: str
+    parameters: int
+    feed_forward_width: int | None
+    state_numbers: int | None
+    reach: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Implementation:
+    """Whether an implementation runs on this machine.
+
+    Attributes:
+        name: ``kda/fla``, or the mixer alone if that is unavailable.
+        runs_here: Whether it runs.
+        by_default: Whether `sbench sweep` measures it unless others are named.
+        reason: Why it does not run; empty if it does.
+    """
+
+    name: str
+    runs_here: bool
+    by_default: bool
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """What `sbench list` says."""
+
+    preset: str
+    device_type: str
+    mixers: Sequence[Mechanism]
+    implementations: Sequence[Implementation]
+
+
+def examine(*, preset: str) -> Listing:
     """Return what each mixer is, and for each implementation whether it runs here.
 
     Raises:
@@ -19,46 +70,75 @@ def tables(*, preset: str) -> Group:
     """
     if preset not in stack.PRESETS:
         raise unknown_name("preset", preset, stack.PRESETS)
-    return Group(_mechanisms(preset), "", _implementations(preset))
-
-
-def _mechanisms(preset: str) -> Table:
-    """Return a row for each mixer: its size, what it keeps of the past, and how far back it sees."""
-    listing = _empty(f"{preset} preset")
-    for column in ("mixer", "arXiv", "parameters", "feed-\nforward", "state of\na layer", "a frame sees"):
-        number = column not in ("mixer", "arXiv", "a frame sees")
-        listing.add_column(column, justify="right" if number else "left", no_wrap=column != "a frame sees")
-    for name in available():
-        mixer = mixers.load(name)
-        numbers = mixer.state_numbers(stack.sizes(mixer, preset))
-        listing.add_row(
-            name,
-            mixer.arxiv,
-            f"{stack.count_parameters(name, preset=preset):,}",
-            f"{stack.matched_feed_forward_width(name):,}" if preset == "matched" else "-",
-            "grows" if numbers is None else f"{numbers:,}",
-            mixer.reach,
-        )
-    listing.caption = "feed-forward: its inner width, which brings each stack to its size. state: numbers kept"
-    return listing
-
-
-def _implementations(preset: str) -> Table:
-    """Return a row for each implementation, and for each mixer that is unavailable."""
     device_type = choose_device("auto")
-    listing = _empty(f"on this machine ({device_type})")
-    listing.add_column("implementation", no_wrap=True)
-    listing.add_column("runs here")
+    return Listing(
+        preset=preset,
+        device_type=device_type,
+        mixers=tuple(_mechanism(name, preset) for name in available()),
+        implementations=tuple(_implementations(preset, device_type)),
+    )
+
+
+def _mechanism(name: str, preset: str) -> Mechanism:
+    mixer = mixers.load(name)
+    return Mechanism(
+        mixer=name,
+        arxiv=mixer.arxiv,
+        parameters=stack.count_parameters(name, preset=preset),
+        feed_forward_width=stack.matched_feed_forward_width(name) if preset == "matched" else None,
+        state_numbers=mixer.state_numbers(stack.sizes(mixer, preset)),
+        reach=mixer.reach,
+    )
+
+
+def _implementations(preset: str, device_type: str) -> Iterator[Implementation]:
+    """Yield every implementation, then every mixer that is unavailable."""
     for name in available():
         mixer = mixers.load(name)
         default = measured(mixer, preset=preset, device_type=device_type)
         for implementation in mixer.implementations:
             reason = mixer.unavailable(implementation, stack.sizes(mixer, preset), device_type=device_type)
-            here = f"no: {reason}" if reason else "yes, by default" if implementation in default else "yes"
-            listing.add_row(f"{name}/{implementation}", here)
+            yield Implementation(
+                name=f"{name}/{implementation}",
+                runs_here=not reason,
+                by_default=not reason and implementation in default,
+                reason=reason or "",
+            )
     for name, reason in mixers.unavailable().items():
-        listing.add_row(name, f"no: {reason}")
-    return listing
+        yield Implementation(name=name, runs_here=False, by_default=False, reason=reason)
+
+
+def tables(listing: Listing) -> Group:
+    """Return a row for each mixer, and one for each implementation."""
+    return Group(_mechanism_table(listing), "", _implementation_table(listing))
+
+
+def _mechanism_table(listing: Listing) -> Table:
+    table = _empty(f"{listing.preset} preset")
+    for column in ("mixer", "arXiv", "parameters", "feed-\nforward", "state of\na layer", "a frame sees"):
+        number = column not in ("mixer", "arXiv", "a frame sees")
+        table.add_column(column, justify="right" if number else "left", no_wrap=column == "mixer", overflow="fold")
+    for each in listing.mixers:
+        table.add_row(
+            each.mixer,
+            each.arxiv,
+            f"{each.parameters:,}",
+            "-" if each.feed_forward_width is None else f"{each.feed_forward_width:,}",
+            "grows" if each.state_numbers is None else f"{each.state_numbers:,}",
+            each.reach,
+        )
+    table.caption = "feed-forward: its inner width, which brings each stack to its size. state: numbers kept"
+    return table
+
+
+def _implementation_table(listing: Listing) -> Table:
+    table = _empty(f"on this machine ({listing.device_type})")
+    table.add_column("implementation", no_wrap=True)
+    table.add_column("runs here", overflow="fold")
+    for each in listing.implementations:
+        yes = "yes, by default" if each.by_default else "yes"
+        table.add_row(each.name, yes if each.runs_here else f"no: {each.reason}")
+    return table
 
 
 def _empty(title: str) -> Table:

@@ -3,7 +3,6 @@
 sweep.json     the plan and the environment, written once, before the first measurement
 records.jsonl  one line for each case, appended the moment it exists
 samples.jsonl  the raw samples behind the records, one line for each case that has any and each process that timed it
-wall.json      how long an uninterrupted sweep took
 
 The samples of a case are written before its record. So samples without a record are of a case that was cut off.
 Imports no torch.
@@ -13,6 +12,7 @@ import dataclasses
 import errno
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +22,16 @@ from bench.efficiency.pooling import pooled
 from bench.efficiency.records import READABLE_VERSIONS, Record, Samples
 from bench.efficiency.settings import Case, Plan
 from bench.files import check_new, make, write_atomically
-from bench.validation import STRICT, parse
+from bench.validation import STRICT, first_fault, parse
 from mixers.support.errors import UserError
 
 SWEEP_FILE = "sweep.json"
 RECORDS_FILE = "records.jsonl"
 SAMPLES_FILE = "samples.jsonl"
-WALL_FILE = "wall.json"
+
+HEADER_VERSION = 1  # of sweep.json; files without a version are of the first
+
+_OTHER_VERSION = "Read it with the version of sbench that wrote it."
 
 # These must be the same for two halves of a sweep to be one: the machine, the libraries and this suite's code.
 _BINDING = ("device", "device_type", "driver", "torch_build", "triton", "fla", "source")
@@ -41,12 +44,14 @@ class Header:
     Attributes:
         plan: What is to be measured.
         environment: The machine and the versions at its start, as `bench.environment.environment` returns them.
+        schema_version: `HEADER_VERSION`.
     """
 
     __pydantic_config__ = STRICT
 
     plan: Plan
     environment: dict[str, Any]
+    schema_version: int = HEADER_VERSION
 
     @property
     def device(self) -> str:
@@ -71,6 +76,13 @@ class Header:
         ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Version:
+    """The part of ``sweep.json`` that every version has."""
+
+    schema_version: int = HEADER_VERSION
+
+
 def start(header: Header, folder: Path) -> None:
     """Make the folder of a new sweep.
 
@@ -85,15 +97,23 @@ def read_header(folder: Path) -> Header:
     """Read the plan and the environment of a sweep.
 
     Raises:
-        UserError: The file is missing or damaged.
+        UserError: The file is missing, damaged or from another schema.
     """
     path = folder / SWEEP_FILE
     try:
-        return parse(Header, path.read_bytes())
-    except (OSError, ValueError):
-        raise UserError(
-            f"{path} is missing or damaged", hint="Give a whole folder, as `sbench sweep` left it."
-        ) from None
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing", hint="Give a folder that `sbench sweep` made.") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    try:
+        version = parse(_Version, text).schema_version
+        if version == HEADER_VERSION:
+            return parse(Header, text)
+    except ValueError as error:
+        hint = f"Restore it, or measure again. `sbench report {shlex.quote(str(folder))}` needs only the records."
+        raise UserError(f"{path} is damaged: {first_fault(error)}", hint=hint) from None
+    raise UserError(f"{path}: schema version {version}, this sbench reads {HEADER_VERSION}", hint=_OTHER_VERSION)
 
 
 def append_record(folder: Path, record: Record, samples: Samples | None = None) -> None:
@@ -182,7 +202,7 @@ def _parse_record(line: str, place: str) -> Record:
     if version not in READABLE_VERSIONS:
         raise UserError(
             f"{place}: schema version {version!r}, this sbench reads {', '.join(map(str, READABLE_VERSIONS))}",
-            hint="Read it with the version of sbench that wrote it.",
+            hint=_OTHER_VERSION,
         )
     from pydantic import ValidationError
 
@@ -245,27 +265,3 @@ def repair(folder: Path) -> list[Record]:
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error.strerror}", hint="Make room, then try again.") from None
     return read_records(folder) if measured else []
-
-
-def record_wall_time(folder: Path, *, ready_s: Mapping[str, float], measured_s: float, total_s: float) -> None:
-    """Write the wall time of an uninterrupted sweep, in seconds since the start of the command.
-
-    Args:
-        folder: The sweep's.
-        ready_s: For each contestant, when it was imported, built and compiled, if that was done before measuring.
-        measured_s: When the last record was written.
-        total_s: When the figure was written.
-
-    Raises:
-        UserError: It cannot be written.
-    """
-    wall = {
-        "ready_s": {name: round(seconds, 2) for name, seconds in ready_s.items()},
-        "measured_s": round(measured_s, 2),
-        "total_s": round(total_s, 2),
-    }
-    try:
-        (folder / WALL_FILE).write_text(json.dumps(wall) + "\n", encoding="utf-8")
-    except OSError as error:
-        hint = "The records and the report were written before."
-        raise UserError(f"{folder} cannot be written: {error.strerror}", hint=hint) from None

@@ -27,6 +27,7 @@ from bench.efficiency.store import Header, append_record, append_samples, read_h
 from bench.efficiency.task import Task
 from bench.environment import choose_device, environment, processor_name
 from bench.files import check_new, resume_command
+from bench.locking import writing
 from mixers import autotuning
 from mixers.support.errors import UserError
 
@@ -98,7 +99,7 @@ class Interrupted:
 
 
 def read_interrupted(folder: Path, *, allow_mixed: bool = False) -> Interrupted:
-    """Repair the folder of a sweep that was interrupted, and read it.
+    """Repair the folder of a sweep that was interrupted, and read it. `bench.locking.writing` keeps others out.
 
     Args:
         folder: The sweep's.
@@ -142,7 +143,8 @@ def run(plan: Plan, folder: Path, *, interrupted: Interrupted | None = None) -> 
     header = interrupted.header if interrupted else None
     progress = _Progress(interrupted)
     rounds = range(1, plan.processes + 1)
-    with tempfile.TemporaryDirectory(prefix="sbench-") as scratch, Processes() as processes:
+    locking = contextlib.ExitStack()
+    with locking, tempfile.TemporaryDirectory(prefix="sbench-") as scratch, Processes() as processes:
         sources = inputs.prepare(plan, Path(scratch))
         for process, part in itertools.product(rounds, plan.parts()):
             began_s = time.perf_counter()
@@ -154,6 +156,7 @@ def run(plan: Plan, folder: Path, *, interrupted: Interrupted | None = None) -> 
             if header is None:
                 header = Header(plan=plan, environment=isolation.call(environment, plan.device_type))
                 start(header, folder)
+                locking.enter_context(writing(folder))
                 yield FolderMade()
             setting = part.contestants[0].setting
             yield SettingStarted(

@@ -93,7 +93,7 @@ def tune(
     *,
     settings: Sequence[Setting] = SETTINGS,
     again: bool = False,
-    on_search_ended: Callable[[str], object],
+    on_search_ended: Callable[[str, bool], object],
 ) -> Tuned:
     """Tune the mixers' kernels on the GPU and merge the configurations found into this GPU's folders.
 
@@ -102,7 +102,7 @@ def tune(
         root: Parent of the folders, one of them for full float32; None for where sweeps look.
         settings: Each mixer is tuned in each of them.
         again: Whether to search also for known configurations.
-        on_search_ended: Called with the name of each search that ended, and its error if it failed.
+        on_search_ended: Called with a line on each search that ended, its error included, and whether it failed.
 
     Raises:
         UserError: There is no GPU, or nothing to tune.
@@ -157,7 +157,7 @@ class Search:
     without: tuple[autotuning.BrokenChoiceError, ...] = ()
 
 
-def _run(searches: Sequence[Search], pool: Executor, on_search_ended: Callable[[str], object]) -> int:
+def _run(searches: Sequence[Search], pool: Executor, on_search_ended: Callable[[str, bool], object]) -> int:
     """Run all searches; return how many failed. If a choice breaks a kernel, the search starts again without it."""
     failed = 0
     running = {pool.submit(_search, each): each for each in searches}
@@ -173,7 +173,9 @@ def _run(searches: Sequence[Search], pool: Executor, on_search_ended: Callable[[
                     running[pool.submit(_search, each)] = each
                     failed -= 1
                     note += "; started again without it"
-            on_search_ended(f"{contestant.mixer}/{contestant.implementation}, {contestant.setting.label}{note}")
+            on_search_ended(
+                f"{contestant.mixer}/{contestant.implementation}, {contestant.setting.label}{note}", bool(note)
+            )
     except KeyboardInterrupt:
         for future in running:
             future.cancel()

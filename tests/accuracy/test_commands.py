@@ -19,6 +19,7 @@ from bench.accuracy import run as runs
 from bench.accuracy.corpora.base import Corpus
 from bench.accuracy.training import checkpoints
 from bench.accuracy.training.learner import Learner
+from bench.locking import holder
 from tests.conftest import Sbench
 
 SBENCH = (sys.executable, "-m", "bench.cli")
@@ -71,6 +72,7 @@ def test_a_killed_run_resumes_to_the_same_result(tmp_path: Path, arguments: list
     end = time.monotonic() + 100
     while not (tmp_path / "killed" / "state.json").exists() and time.monotonic() < end:
         time.sleep(0.02)
+    assert f"process {killed.pid} " in holder(tmp_path / "killed")
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert checkpoints.last_place(tmp_path / "killed").epoch < 2
@@ -342,7 +344,8 @@ def test_ctrl_c_before_the_first_step_names_the_command_to_continue(
         code, _, err = sbench("train", *arguments, "--output", "a run")
     assert code == 130
     assert "To continue: sbench train --resume 'a run'" in err
-    assert sbench("train", "--resume", tmp_path / "a run", "--workers", 0, "--device", "cpu")[0] == 0
+    resumed = sbench("train", "--resume", tmp_path / "a run", "--workers", 0, "--device", "cpu", "--quiet")
+    assert resumed == (0, f"{tmp_path / 'a run'}\n", "")
 
 
 def test_a_diverging_loss_is_said(sbench: Sbench, arguments: list[object], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from importlib.metadata import version
 
+import pytest
+
 from tests.conftest import Sbench
 
 
@@ -14,7 +16,7 @@ def test_wrong_flags(sbench: Sbench) -> None:
 
 
 COMMANDS = (
-    *("sweep", "doctor", "tune", "list", "report", "compare"),
+    *("sweep", "doctor", "tune", "list", "report", "compare", "runs"),
     *("train", "probe", "evaluate", "predict", "table", "corpus", "demo-corpus", "throughput"),
 )
 
@@ -26,6 +28,20 @@ def test_help_of_every_command(sbench: Sbench) -> None:
         assert "Usage: sbench" in out
 
 
+@pytest.mark.parametrize("command", ["sweep", "doctor", "tune", "train", "probe", "evaluate", "corpus", "throughput"])
+def test_what_shows_progress_can_be_quiet(sbench: Sbench, command: str) -> None:
+    assert "--quiet" in sbench(command, "--help")[1]
+
+
+def test_the_shell_completes_commands_and_options(sbench: Sbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "--install-completion" in sbench("--help")[1]
+    for words, completed in (("sbench sw", "sweep"), ("sbench sweep --res", "--resume")):
+        monkeypatch.setenv("_SBENCH_COMPLETE", "complete_bash")
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+        assert sbench()[1].split() == [completed]
+
+
 def test_help_lists_every_command_in_groups_the_main_one_first(sbench: Sbench) -> None:
     _, out, _ = sbench("--help")
     assert max(map(len, out.splitlines())) <= 80
@@ -35,7 +51,7 @@ def test_help_lists_every_command_in_groups_the_main_one_first(sbench: Sbench) -
     assert headings[0] in lines
     listed = [line for line in lines if line in COMMANDS]
     assert sorted(listed) == sorted(COMMANDS)
-    assert listed[: listed.index("compare") + 1] == list(COMMANDS[:6])
+    assert listed[: listed.index("runs") + 1] == list(COMMANDS[:7])
 
 
 def test_version(sbench: Sbench) -> None:
@@ -47,3 +63,11 @@ def test_list(sbench: Sbench) -> None:
     assert code == 0
     assert "8,389,120" in out
     assert sbench("list", "--preset", "release")[0] == 2
+
+
+def test_a_narrow_terminal_keeps_whole_names(sbench: Sbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    _, out, _ = sbench("list")
+    assert {"lightnet_global", "lightnet_global/reference"} <= {
+        line.split()[0] for line in out.splitlines() if line.strip()
+    }

@@ -36,7 +36,7 @@ BAD_INPUT = {
     "output exists": (["--output", "empty"], "the output folder empty exists", "--resume"),
     "output is a file": (["--output", "file"], "the output file file exists", "--output"),
     "output below a file": (["--output", "file/run"], "file/run cannot be written", "--output"),
-    "resume nothing": (["--resume", "empty"], "empty/sweep.json is missing or damaged", "whole folder"),
+    "resume nothing": (["--resume", "empty"], "empty/sweep.json is missing", "`sbench sweep` made"),
     "mixed without resume": (["--allow-mixed"], "--allow-mixed is for a sweep that continues", "--resume"),
     "unknown execution": (["--execution", "graphs"], "unknown execution 'graphs'", "graph"),
     "unknown pass": (["--pass", "train"], "unknown pass 'train'", "Did you mean 'training'?"),

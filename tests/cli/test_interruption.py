@@ -15,6 +15,8 @@ import pytest
 import torch
 
 from bench.efficiency.store import RECORDS_FILE, SAMPLES_FILE, read_records
+from bench.efficiency.wall_time import read_wall_time
+from bench.locking import holder
 from tests.cli.commands import FAST, SBENCH
 from tests.conftest import Sbench
 
@@ -30,13 +32,19 @@ def test_ctrl_c_keeps_what_was_measured_and_says_how_to_continue(tmp_path: Path)
     )
     while not (folder / RECORDS_FILE).exists() and process.poll() is None:
         time.sleep(0.02)
+    assert f"process {process.pid} " in holder(folder)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert holder(folder) == ""
     assert "Traceback" not in err
     assert f"sbench sweep --resume {folder}" in err
     kept = (folder / RECORDS_FILE).read_text()
-    assert 1 <= len(read_records(folder)) < 12
+    measured = len(read_records(folder))
+    assert 1 <= measured < 12
+    first = read_wall_time(folder)
+    assert first
+    assert (first.sessions, first.cases) == (1, measured)
 
     with (folder / RECORDS_FILE).open("a") as file:
         file.write('{"schema_version": 1, "mixer": "fo')  # as a process killed while it writes leaves it
@@ -45,6 +53,10 @@ def test_ctrl_c_keeps_what_was_measured_and_says_how_to_continue(tmp_path: Path)
     assert [(record.name, record.seconds) for record in read_records(folder)] == list(
         itertools.product(["sa/reference", "retnet/reference", "fox/reference"], [0.1, 0.2, 0.3, 0.4])
     )
+    both = read_wall_time(folder)
+    assert both
+    assert (both.sessions, both.cases, both.untimed_cases) == (2, 12, 0)
+    assert both.total_s > first.total_s
 
 
 def test_a_sweep_of_a_gpu_cannot_continue_without_one(
@@ -116,6 +128,28 @@ def test_resume_refuses_another_machine(sbench: Sbench, tmp_path: Path) -> None:
     assert "--allow-mixed" in err
     code, _, err = sbench("sweep", "--resume", "run", "--allow-mixed")
     assert code == 0, err
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "hint"),
+    [
+        ('{"plan": ', "is damaged: Invalid JSON: EOF", "`sbench report run` needs only the records"),
+        ('{"plan": {}, "environment": {}}', "is damaged: plan.contestants: Field required", "Restore it"),
+        ('{"schema_version": 99}', "schema version 99, this sbench reads 1", "the version of sbench that wrote it"),
+    ],
+    ids=["cut off", "a field missing", "newer"],
+)
+def test_resuming_names_what_is_wrong_with_the_plan(
+    sbench: Sbench, tmp_path: Path, content: str, message: str, hint: str
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "sweep.json").write_text(content)
+    code, _, err = sbench("sweep", "--resume", "run")
+    line, advice = err.splitlines()
+    assert code == 2
+    assert line.startswith("sbench: run/sweep.json")
+    assert message in line
+    assert hint in advice
 
 
 def test_a_full_disk_keeps_whole_records(tmp_path: Path) -> None:

@@ -51,9 +51,11 @@ def test_a_sweep_leaves_records_table_and_figure(sbench: Sbench, tmp_path: Path)
     assert [record.causal for record in records] == [False, False, True, True]
 
 
-def test_the_default_output_is_a_new_folder_under_runs(sbench: Sbench, tmp_path: Path) -> None:
-    code, out, _ = sbench("sweep", "sa/sdpa", *FAST[2:])
+def test_the_default_output_is_new_and_quiet_leaves_only_the_table(sbench: Sbench, tmp_path: Path) -> None:
+    code, out, err = sbench("sweep", "sa/sdpa", *FAST[2:], "--quiet")
     assert code == 0
+    assert err.count("Measured on the CPU") == 1  # in the table, not before it
+    assert err.count("sa/sdpa") == 1  # in the table, not in a progress bar
     assert out.startswith("runs/")
     assert (tmp_path / out.strip() / "figure2.png").exists()
 

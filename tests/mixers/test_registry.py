@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 import mixers
-from bench.efficiency.listing import tables
+from bench.efficiency.listing import examine, tables
 from bench.efficiency.selection import choose_contestants, choose_settings
 from bench.efficiency.settings import Contestant
 from mixers import stack
@@ -49,7 +49,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def listed() -> str:
     console = Console(width=120)
     with console.capture() as capture:
-        console.print(tables(preset="matched"))
+        console.print(tables(examine(preset="matched")))
     return capture.get()
 
 

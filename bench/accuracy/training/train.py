@@ -1,6 +1,7 @@
 """The flow of a training, from top to bottom. Each function trains and yields events as they happen."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from bench.accuracy import run as runs
@@ -16,6 +17,7 @@ from bench.accuracy.training.loop import Training
 from bench.accuracy.training.setup import Request, prepare, reopen
 from bench.accuracy.training.tensorboard import tensorboard
 from bench.files import check_new
+from bench.locking import writing
 from bench.speech import frames_of, samples_of
 from mixers.autotuning import compiling_side_by_side
 
@@ -45,8 +47,9 @@ def train(
     yield from _shared_speakers(corpus)
     if accelerator.is_main_process:
         runs.start(run, folder)
-    accelerator.wait_for_everyone()
-    yield from _train(run, folder, corpus, encoders, resources=resources)
+    with _locked(folder, resources):
+        accelerator.wait_for_everyone()
+        yield from _train(run, folder, corpus, encoders, resources=resources)
 
 
 def train_demonstration(
@@ -96,13 +99,15 @@ def resume(folder: Path, *, resources: Resources, splits: Sequence[str] = ()) ->
         splits: As in `train`.
 
     Raises:
-        UserError: The folder is no run, its corpus has changed, or training fails as in `Training`.
+        UserError: The folder is no run, another process trains in it, its corpus has changed, or training fails as in
+            `Training`.
     """
     yield Preparing(task="Reading the corpus")
-    run, corpus = reopen(folder, device=resources.accelerator.device.type)
-    for split in splits:
-        corpus.split(split)
-    yield from _train(run, folder, corpus, None, resources=resources)
+    with _locked(folder, resources):
+        run, corpus = reopen(folder, device=resources.accelerator.device.type)
+        for split in splits:
+            corpus.split(split)
+        yield from _train(run, folder, corpus, None, resources=resources)
 
 
 def _shared_speakers(corpus: Corpus) -> Iterator[Noted]:
@@ -120,6 +125,11 @@ def _new_folder(folder: Path, resources: Resources) -> Path:
     if resources.accelerator.is_main_process:
         check_new(folder)
     return folder
+
+
+def _locked(folder: Path, resources: Resources) -> AbstractContextManager[None]:
+    """Keep other trainings out of a folder; the main process does so for all."""
+    return writing(folder) if resources.accelerator.is_main_process else nullcontext()
 
 
 def _train(

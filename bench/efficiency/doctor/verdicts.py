@@ -3,9 +3,11 @@
 Every verdict is a pure function of measured numbers, which `bench.efficiency.doctor.checks` takes.
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -110,13 +112,28 @@ def table(diagnosis: Diagnosis) -> Table:
     return listing
 
 
+def as_json(diagnosis: Diagnosis, *, device_type: str) -> dict[str, Any]:
+    """Return what `sbench doctor --json` prints; fractions are of 1."""
+    return {
+        "device_type": device_type,
+        "passed": diagnosis.passed,
+        "smallest_difference": _largest_spreads(diagnosis.repetitions),
+        **dataclasses.asdict(diagnosis),
+    }
+
+
 def smallest_difference(repetitions: Sequence[Repetitions]) -> str:
     """Return in words the smallest difference that is resolved: the largest between two runs of the same case."""
+    return _percentages(_largest_spreads(repetitions)) or "unknown, since no case could be measured"
+
+
+def _largest_spreads(repetitions: Sequence[Repetitions]) -> dict[str, float]:
+    """Return for each kind of time the largest difference between two runs of the same case."""
     largest: dict[str, float] = {}
     for each in repetitions:
         for kind, medians in each.medians_ms.items():
             largest[kind] = max(largest.get(kind, 0.0), spread(medians))
-    return _percentages(largest) or "unknown, since no case could be measured"
+    return largest
 
 
 def spread(medians: Sequence[float]) -> float:
