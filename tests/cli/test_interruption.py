@@ -22,6 +22,7 @@ from tests.conftest import Sbench
 def test_ctrl_c_keeps_what_was_measured_and_says_how_to_continue(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     what = ["sa", "retnet", "fox", "--preset", "layer", "--lengths", "0.1,0.2,0.3,0.4", "--device", "cpu"]
+    what += ["--time-budget", "12"]
     process = subprocess.Popen(
         [*SBENCH, "sweep", *what, "--output", folder],
         stderr=subprocess.PIPE,
@@ -47,6 +48,7 @@ def test_ctrl_c_keeps_what_was_measured_and_says_how_to_continue(tmp_path: Path)
     )
 
 
+@pytest.mark.usefixtures("quick_sweeps")
 def test_a_sweep_of_a_gpu_cannot_continue_without_one(
     sbench: Sbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,6 +61,7 @@ def test_a_sweep_of_a_gpu_cannot_continue_without_one(
     assert "no CUDA GPU is visible" in err
 
 
+@pytest.mark.usefixtures("quick_sweeps")
 def test_resuming_in_a_folder_that_cannot_be_written_is_a_user_error(
     sbench: Sbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,7 +83,8 @@ def test_resuming_in_a_folder_that_cannot_be_written_is_a_user_error(
 def test_ctrl_c_while_a_resumed_sweep_begins_keeps_it(tmp_path: Path, when: str) -> None:
     """It comes while a module is imported."""
     folder = tmp_path / "a [b] sweep"
-    subprocess.run([*SBENCH, "sweep", *FAST, "--output", str(folder)], check=True, capture_output=True)
+    what = [*FAST, "--time-budget", "8", "--output", str(folder)]
+    subprocess.run([*SBENCH, "sweep", *what], check=True, capture_output=True)
     kept = (folder / RECORDS_FILE).read_bytes()
     lines = kept.splitlines(keepends=True)
     (folder / RECORDS_FILE).write_bytes(b"".join(lines[:-1]))
@@ -104,6 +108,7 @@ from bench.cli import main; main()
     assert (folder / RECORDS_FILE).read_bytes() == b"".join(lines[:-1])
 
 
+@pytest.mark.usefixtures("quick_sweeps")
 def test_resume_refuses_another_machine(sbench: Sbench, tmp_path: Path) -> None:
     sbench("sweep", *FAST, "--output", "run")
     path = tmp_path / "run" / "sweep.json"
@@ -123,7 +128,7 @@ def test_a_full_disk_keeps_whole_records(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, 8_000))
 
     lengths = [f"{length / 100:g}" for length in range(10, 20)]
-    what = ["sa/sdpa", "--lengths", ",".join(lengths), "--device", "cpu", "--preset", "released"]
+    what = ["sa/sdpa", "--lengths", ",".join(lengths), "--device", "cpu", "--preset", "released", "--time-budget", "20"]
     done = subprocess.run(
         [*SBENCH, "sweep", *what, "--output", tmp_path / "run"],
         preexec_fn=files_of_8_kb_at_most,
@@ -153,7 +158,8 @@ def test_every_signal_keeps_what_was_measured_and_says_how_to_continue(
 ) -> None:
     folder = tmp_path / "run"
     lengths = ",".join(f"{length / 100:g}" for length in range(10, 60))
-    process = begin("sa/sdpa", "--lengths", lengths, "--preset", "released", "--device", "cpu", "--output", folder)
+    what = ("sa/sdpa", "--lengths", lengths, "--preset", "released", "--device", "cpu", "--time-budget", 20)
+    process = begin(*what, "--output", folder)
     while not (folder / RECORDS_FILE).exists() and process.poll() is None:
         time.sleep(0.02)
     for number in sent:
@@ -176,7 +182,8 @@ def test_a_signal_at_the_start_ends_in_one_line(tmp_path: Path, moment_s: float,
     """It may come while Python imports, while the server of children starts, or while the first case is measured."""
     folder = tmp_path / "run"
     lengths = ",".join(f"{length / 100:g}" for length in range(10, 60))
-    process = begin("sa/sdpa", "--lengths", lengths, "--preset", "released", "--device", "cpu", "--output", folder)
+    what = ("sa/sdpa", "--lengths", lengths, "--preset", "released", "--device", "cpu", "--time-budget", 20)
+    process = begin(*what, "--output", folder)
     while not handles(process.pid, signal.SIGTERM):
         time.sleep(0.001)
     time.sleep(moment_s)

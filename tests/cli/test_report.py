@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bench.efficiency.store import RECORDS_FILE, SAMPLES_FILE
 from tests.cli.commands import FAST
 from tests.conftest import Sbench
@@ -29,6 +31,7 @@ def without_torch(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.usefixtures("quick_sweeps")
 def test_report_rebuilds_csv_and_figure_without_torch(sbench: Sbench, tmp_path: Path) -> None:
     sbench("sweep", *FAST, "--output", "run")
     made = {name: (tmp_path / "run" / name).read_bytes() for name in ("results.csv", "figure2.png")}
@@ -48,6 +51,7 @@ def add_processes(path: Path) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in every))
 
 
+@pytest.mark.usefixtures("quick_sweeps")
 def test_compare(sbench: Sbench, tmp_path: Path) -> None:
     sbench("sweep", *FAST, "--output", "run")
     code, _, err = sbench("compare", "run", "run", "--fail-on-slower", "5%")

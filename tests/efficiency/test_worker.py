@@ -11,6 +11,8 @@ import torch
 from bench.efficiency import worker
 from bench.efficiency.inputs import RandomFeatures
 from bench.efficiency.isolation import Ready
+from bench.efficiency.measurement import latency
+from bench.efficiency.measurement.criterion import Criterion
 from bench.efficiency.recording import Recorder
 from bench.efficiency.records import Record
 from bench.efficiency.settings import Contestant, Plan, Setting
@@ -29,8 +31,9 @@ PLAN = Plan(
 TASK = Task(contestant=SDPA, plan=PLAN, source=RandomFeatures(width=1024, seed=0), shared=Path())
 
 
-def measured(*, alone: bool = True) -> list[Record]:
-    results = worker.measure(PLAN.seconds, task=TASK, alone=alone)
+def measured(*, alone: bool = True, time_budget_s: float | None = None) -> list[Record]:
+    task = dataclasses.replace(TASK, time_budget_s=time_budget_s)
+    results = worker.measure(PLAN.seconds, task=task, alone=alone)
     return [result.record for result in results if not isinstance(result, Ready)]
 
 
@@ -71,6 +74,15 @@ def test_a_case_far_too_long_for_a_cpu_is_skipped_before_its_input_is_made() -> 
     records = [result.record for result in results if not isinstance(result, Ready)]
     assert [record.status for record in records] == ["ok", "skipped"]
     assert "share of --time-budget" in records[1].error
+
+
+def test_cases_that_do_not_converge_share_what_is_left_of_the_time_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = Criterion(relative_error=0, minimum_seconds=0, maximum_seconds=0, minimum_samples=1, fewest_samples=1)
+    monkeypatch.setattr(latency, "CPU_CALLS", never)
+    usual, longer = measured(), measured(time_budget_s=1.5)
+    assert [record.converged for record in (*usual, *longer)] == [False] * 6
+    for few, many in zip(usual, longer, strict=True):
+        assert many.samples > 2 * few.samples
 
 
 def test_among_other_processes_it_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
