@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.app import REPORT, app
+from bench.cli.app import REPORT, app, console_for_tables
 from mixers.support.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,13 +59,11 @@ def compare(
     ] = None,
 ) -> None:
     """Show which cases are faster or slower in a second sweep, and what else differs."""
-    from rich.console import Console
-
     from bench.reporting.efficiency import comparison, comparison_text, verdict
 
     fraction = None if fail_on_slower is None else verdict.parse_fraction(fail_on_slower)
     compared = comparison.compare(before, after, by=by)
-    Console().print(comparison_text.render(compared))
+    console_for_tables().print(comparison_text.render(compared))
     offending = [] if fraction is None else comparison_text.slower(compared, fraction)
     for line in offending:
         print(line, file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bench import signals
-from bench.cli.app import MEASURE, app
+from bench.cli.app import MEASURE, app, console_for_tables
 from bench.cli.parsing import split_names
 from bench.cli.sweep_options import PRESETS
 
@@ -35,6 +35,8 @@ def doctor(device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "au
     console.print(verdicts.table(diagnosis))
     difference = verdicts.smallest_difference(diagnosis.repetitions)
     console.print(f"smallest difference this machine resolves: {difference}", highlight=False, soft_wrap=True)
+    for line in verdicts.advice(diagnosis, device_type=device_type):
+        console.print(line, highlight=False, soft_wrap=True)
     if not diagnosis.passed:
         raise typer.Exit(1)
 
@@ -83,8 +85,6 @@ def tune(
 @app.command("list", rich_help_panel=MEASURE)
 def list_mixers(preset: Annotated[str, typer.Option(help=PRESETS)] = "matched") -> None:
     """Show the mixers: exact parameter counts, how far back each sees, and which implementations run here."""
-    from rich.console import Console
-
     from bench.efficiency.listing import tables
 
-    Console().print(tables(preset=preset))
+    console_for_tables().print(tables(preset=preset))

@@ -197,6 +197,19 @@ def test_what_later_processes_have_not_timed_is_timed_on_resuming(sbench: Sbench
 
 
 @quick
+def test_resuming_measures_again_what_has_lost_its_samples_and_says_so(sbench: Sbench, tmp_path: Path) -> None:
+    sbench("sweep", *FAST, "--output", "run")
+    records, samples = (tmp_path / "run" / name for name in ("records.jsonl", "samples.jsonl"))
+    kept = records.read_text().splitlines()[:2]
+    samples.write_text("".join(samples.read_text().splitlines(keepends=True)[:2]))
+    code, _, err = sbench("sweep", "--resume", "run")
+    assert code == 0
+    assert "run is repaired, and what it lacks is measured again: records without samples: 2" in err
+    assert records.read_text().splitlines()[:2] == kept
+    assert len(read_records(tmp_path / "run")) == len(read_samples(tmp_path / "run")) == 4
+
+
+@quick
 def test_every_direction_is_measured(sbench: Sbench, tmp_path: Path) -> None:
     directions = ("causal", "alternating", "both", "paper")
     sweep = ("sweep", "sa/sdpa", "retnet", "--lengths", "0.1", "--device", "cpu", "--time-budget", "600")

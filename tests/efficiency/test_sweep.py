@@ -12,8 +12,9 @@ import torch
 
 from bench.efficiency import sweep
 from bench.efficiency.records import Record
+from bench.efficiency.repair import repair
 from bench.efficiency.settings import Contestant, Plan, Setting
-from bench.efficiency.store import RECORDS_FILE, SWEEP_FILE, read_records, read_samples, repair
+from bench.efficiency.store import RECORDS_FILE, SWEEP_FILE, read_records, read_samples
 from tests.cli.commands import measure_quickly
 
 KILLS = 20

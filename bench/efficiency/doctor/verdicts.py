@@ -15,6 +15,8 @@ from bench.efficiency.noise import launch_gaps
 
 GPU_TIME, SINGLE_CALL = "GPU time", "single call"
 
+_REPEATED = "A/A: "  # begins the names of checks of a case in several processes
+
 KindMs = Mapping[str, float]  # a time in ms for each kind: `GPU_TIME` (on a GPU) and `SINGLE_CALL`
 
 CLOCK_TOLERANCE = 0.05  # an H200 took 1 to 2 % longer than the clock that NVML reads between the calls says
@@ -119,6 +121,18 @@ def smallest_difference(repetitions: Sequence[Repetitions]) -> str:
     return _percentages(largest) or "unknown, since no case could be measured"
 
 
+def advice(diagnosis: Diagnosis, *, device_type: str) -> list[str]:
+    """Return what to do where processes that measured the same differ too much, however quiet the machine was."""
+    if all(each.passed for each in diagnosis.findings if each.check.startswith(_REPEATED)):
+        return []
+    if device_type == "cuda":
+        return ["Measured again, the same code differs. End other work on this GPU, and wait until it is cool."]
+    return [
+        "Measured again, the same code differs: other work or, on a virtual machine, other guests share the processor.",
+        "End other work, or conclude from several processes only: sbench sweep --processes 5",
+    ]
+
+
 def spread(medians: Sequence[float]) -> float:
     """Return the largest ratio of any two values, minus 1."""
     return max(medians) / min(medians) - 1
@@ -216,7 +230,7 @@ def judge_allocations(measured: Sequence[int], *, known: Sequence[int]) -> Findi
 
 def judge_repetitions(repetitions: Repetitions, *, device_type: str) -> Finding:
     """Judge how far apart the medians of a case are: of GPU time, or on a CPU of single calls."""
-    name = f"A/A: {repetitions.case}"
+    name = f"{_REPEATED}{repetitions.case}"
     if repetitions.failure:
         return without_result(name, repetitions.failure)
     kind = GPU_TIME if device_type == "cuda" else SINGLE_CALL
