@@ -1,5 +1,4 @@
-"""The folder of a sweep: its plan and its records. No other code reads or writes them, except for
-`bench.efficiency.repair`.
+"""The folder of a sweep: its plan and its records. Only `bench.efficiency.repair` reads or writes them too.
 
 sweep.json     the plan and the environment, written once, before the first measurement
 records.jsonl  one line for each case, appended the moment it exists

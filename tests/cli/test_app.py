@@ -2,6 +2,8 @@
 
 from importlib.metadata import version
 
+import pytest
+
 from tests.conftest import Sbench
 
 
@@ -40,6 +42,14 @@ def test_help_lists_every_command_in_groups_the_main_one_first(sbench: Sbench) -
 
 def test_version(sbench: Sbench) -> None:
     assert sbench("--version")[:2] == (0, f"sbench {version('sbench')}\n")
+
+
+def test_a_narrow_terminal_loses_no_name(sbench: Sbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    _, out, _ = sbench("list")
+    assert "lightnet_global/reference  yes" in out
+    assert "19,994,624" in out
+    assert "…" not in out
 
 
 def test_list(sbench: Sbench) -> None:

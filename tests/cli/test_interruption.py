@@ -70,13 +70,16 @@ def test_resuming_in_a_folder_that_cannot_be_written_is_a_user_error(
     samples.write_text(samples.read_text().replace("}\n", "} \n"))  # to be repaired
 
     def refuse(_path: Path, _content: bytes) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise OSError(reason, os.strerror(reason))
 
+    reason = errno.ENOSPC
     monkeypatch.setattr(Path, "write_bytes", refuse)
-    code, _, err = sbench("sweep", "--resume", "run")
-    assert code == 2
-    assert "run cannot be written: No space left on device" in err
-    assert "Make room" in err
+    for number, said in ((errno.ENOSPC, "Make room"), (errno.EACCES, "Check that you may write there")):
+        reason = number
+        code, _, err = sbench("sweep", "--resume", "run")
+        assert code == 2
+        assert f"run cannot be written: {os.strerror(number)}" in err
+        assert said in err
 
 
 @pytest.mark.parametrize("when", ["bench.reporting.figures", "bench.efficiency.sweep"])

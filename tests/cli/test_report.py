@@ -13,6 +13,8 @@ from bench.efficiency.store import RECORDS_FILE, SAMPLES_FILE
 from tests.cli.commands import FAST
 from tests.conftest import Sbench
 
+REPORTS = Path(__file__).parents[2] / "reports"
+
 WITHOUT_TORCH = """
 import sys
 class Refuse:
@@ -73,6 +75,17 @@ def test_compare(sbench: Sbench, tmp_path: Path) -> None:
     assert "sa/sdpa at 0.1 s: 1000.000" in err
     assert sbench("compare", "run", "run", "--fail-on-slower", "5")[0] == 2
     assert sbench("compare", "run", "nowhere")[0] == 2
+
+
+def test_comparing_in_a_narrow_terminal_keeps_names_and_verdicts(
+    sbench: Sbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "48")
+    folder = REPORTS / "nvidia-h100" / "bfloat16"
+    _, out, _ = sbench("compare", folder, folder)
+    rows = [line for line in out.splitlines() if line.endswith("no difference")]
+    assert len(rows) > 70
+    assert all(row.startswith(("sa/", "retnet/", "lightnet/", "gsa/", "fox/", "kda/")) for row in rows)
 
 
 def test_report_of_what_is_not_a_sweep(sbench: Sbench, tmp_path: Path) -> None:

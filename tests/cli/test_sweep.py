@@ -19,8 +19,9 @@ from tests.tiny_whisper import WIDTH, save_tiny_whisper
 quick = pytest.mark.usefixtures("quick_sweeps")
 
 
+@quick
 def test_a_sweep_leaves_records_table_and_figure(sbench: Sbench, tmp_path: Path) -> None:
-    code, out, err = sbench("sweep", *FAST, "--time-budget", "12", "--output", "new/run")
+    code, out, err = sbench("sweep", *FAST, "--output", "new/run")
     assert code == 0
     assert out.strip() == "new/run"
     assert "Measured on the CPU" in err
@@ -159,8 +160,9 @@ def test_recordings_through_an_encoder(sbench: Sbench, tmp_path: Path, recording
     assert records[0].input == f"1 recording through {encoder}"
 
 
+@quick
 def test_single_calls_are_timed_in_several_processes(sbench: Sbench, tmp_path: Path) -> None:
-    code, _, err = sbench("sweep", *FAST, "--time-budget", "24", "--processes", "3", "--output", "run")
+    code, _, err = sbench("sweep", *FAST, "--processes", "3", "--output", "run")
     assert code == 0
     assert "single calls, process 2 of 3: float32, released preset, inference" in err
     cases = list(itertools.product(["sa/sdpa", "fox/reference"], [0.1, 0.2]))

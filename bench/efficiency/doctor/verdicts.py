@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from bench.efficiency.noise import launch_gaps
+from bench.efficiency.noise import launch_gaps, spread
 
 GPU_TIME, SINGLE_CALL = "GPU time", "single call"
 
@@ -131,11 +131,6 @@ def advice(diagnosis: Diagnosis, *, device_type: str) -> list[str]:
         "Measured again, the same code differs: other work or, on a virtual machine, other guests share the processor.",
         "End other work, or conclude from several processes only: sbench sweep --processes 5",
     ]
-
-
-def spread(medians: Sequence[float]) -> float:
-    """Return the largest ratio of any two values, minus 1."""
-    return max(medians) / min(medians) - 1
 
 
 def without_result(check: str, reason: str) -> Finding:
