@@ -82,12 +82,12 @@ def test_resuming_in_a_folder_that_cannot_be_written_is_a_user_error(
         assert said in err
 
 
+@pytest.mark.usefixtures("quick_sweeps")
 @pytest.mark.parametrize("when", ["bench.reporting.figures", "bench.efficiency.sweep"])
-def test_ctrl_c_while_a_resumed_sweep_begins_keeps_it(tmp_path: Path, when: str) -> None:
+def test_ctrl_c_while_a_resumed_sweep_begins_keeps_it(sbench: Sbench, tmp_path: Path, when: str) -> None:
     """It comes while a module is imported."""
     folder = tmp_path / "a [b] sweep"
-    what = [*FAST, "--time-budget", "8", "--output", str(folder)]
-    subprocess.run([*SBENCH, "sweep", *what], check=True, capture_output=True)
+    sbench("sweep", *FAST, "--output", folder)
     kept = (folder / RECORDS_FILE).read_bytes()
     lines = kept.splitlines(keepends=True)
     (folder / RECORDS_FILE).write_bytes(b"".join(lines[:-1]))
@@ -101,7 +101,7 @@ class Interrupt:
 sys.meta_path.insert(0, Interrupt())
 from bench.cli import main; main()
 """
-    command = [sys.executable, "-c", interrupt, "sweep", "--resume", str(folder)]
+    command = [sys.executable, "-c", interrupt, "sweep", "--allow-mixed", "--resume", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 130, done.stderr
     assert "Traceback" not in done.stderr
