@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.app import REPORT, app, console_for_tables
+from bench.cli.parsing import split_names
 from mixers.support.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,6 +24,13 @@ def report(
         Path | None,
         typer.Option(help="Folder for the report; default: that of the sweep, if there is one.", show_default=False),
     ] = None,
+    mixers: Annotated[
+        str | None,
+        typer.Option(
+            help="Only these mixers or implementations, for instance kda,sa/sdpa; needs --output. Default: all.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write all figures and tables of a sweep.
 
@@ -35,7 +43,10 @@ def report(
 
     if output is None and len(folders) > 1:
         raise UserError("several folders need a folder for their report", hint="Give it as --output.")
-    print_records(write_report(folders, output or folders[0]), output or folders[0], Console())
+    if output is None and mixers is not None:
+        raise UserError("a report on some mixers would replace that of the whole sweep", hint="Give another --output.")
+    records = write_report(folders, output or folders[0], mixers=() if mixers is None else split_names(mixers))
+    print_records(records, output or folders[0], Console())
 
 
 @app.command(rich_help_panel=REPORT)

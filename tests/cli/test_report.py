@@ -88,6 +88,23 @@ def test_comparing_in_a_narrow_terminal_keeps_names_and_verdicts(
     assert all(row.startswith(("sa/", "retnet/", "lightnet/", "gsa/", "fox/", "kda/")) for row in rows)
 
 
+def test_report_on_some_mixers(sbench: Sbench, tmp_path: Path) -> None:
+    folder = REPORTS / "nvidia-h100" / "bfloat16"
+    code, _, _ = sbench("report", folder, "--mixers", "kda,sa/sdpa", "--output", "some")
+    assert code == 0
+    with (tmp_path / "some" / "results.csv").open() as file:
+        assert {(row["mixer"], row["implementation"]) for row in csv.DictReader(file)} == {
+            ("kda", "fla"),
+            ("sa", "sdpa"),
+        }
+    code, _, err = sbench("report", folder, "--mixers", "kad", "--output", "other")
+    assert code == 2
+    assert "Did you mean 'kda'?" in err
+    code, _, err = sbench("report", folder, "--mixers", "kda")
+    assert code == 2
+    assert "--output" in err
+
+
 def test_report_of_what_is_not_a_sweep(sbench: Sbench, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     assert sbench("report", "nowhere")[0] == sbench("report", "run")[0] == 2
