@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench.efficiency import worker
+from bench.efficiency import case, worker
 from bench.efficiency.inputs import RandomFeatures
 from bench.efficiency.isolation import Ready
 from bench.efficiency.measurement import latency
@@ -76,13 +76,19 @@ def test_a_case_far_too_long_for_a_cpu_is_skipped_before_its_input_is_made() -> 
     assert "share of --time-budget" in records[1].error
 
 
-def test_cases_that_do_not_converge_share_what_is_left_of_the_time_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    never = Criterion(relative_error=0, minimum_seconds=0, maximum_seconds=0, minimum_samples=1, fewest_samples=1)
-    monkeypatch.setattr(latency, "CPU_CALLS", never)
-    usual, longer = measured(), measured(time_budget_s=1.5)
-    assert [record.converged for record in (*usual, *longer)] == [False] * 6
-    for few, many in zip(usual, longer, strict=True):
-        assert many.samples > 2 * few.samples
+def test_a_case_may_take_what_is_left_of_the_time_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    spare_s: list[float] = []
+
+    def remember(*arguments: Any, **options: Any) -> latency.Latency:
+        spare_s.append(options["spare_s"])
+        return latency.measure_latency(*arguments, **options)
+
+    at_once = Criterion(relative_error=1e9, minimum_seconds=0, maximum_seconds=9, minimum_samples=4, fewest_samples=4)
+    monkeypatch.setattr(latency, "CPU_CALLS", at_once)
+    monkeypatch.setattr(case, "measure_latency", remember)
+    measured()
+    measured(time_budget_s=120.0)
+    assert spare_s == [0.0] * 3 + [3.0] * 3
 
 
 def test_among_other_processes_it_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
