@@ -1,6 +1,7 @@
 """Files and folders that commands write. Each is whole or not there, and no new folder replaces an old one."""
 
 import contextlib
+import errno
 import os
 import shlex
 import shutil
@@ -31,6 +32,11 @@ def check_new(folder: Path, *, resumable: bool = True) -> None:
         kind = "folder" if folder.is_dir() else "file"
         hint = f"Give another --output{', or continue in it with --resume' if resumable else ''}."
         raise UserError(f"the output {kind} {folder} exists", hint=hint)
+
+
+def remedy(error: OSError) -> str:
+    """Return what helps where a file cannot be written: room on a full disk, otherwise permission."""
+    return "Make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Check that you may write there"
 
 
 def resume_command(command: str, folder: Path) -> str:

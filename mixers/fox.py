@@ -75,9 +75,8 @@ def _fla_fits(config: ForgettingConfig) -> bool:
 
 
 def _fla_unavailable(config: ForgettingConfig, device_type: str) -> str:
-    if not _fla_fits(config):
-        return f"too little shared memory at {config.head_width} a head"
-    return fla.unavailable(config, device_type)
+    too_wide = "" if _fla_fits(config) else f"too little shared memory at {config.head_width} a head"
+    return fla.unavailable(config, device_type) or too_wide
 
 
 def _flex_unavailable(_: ForgettingConfig, device_type: str) -> str:

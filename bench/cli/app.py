@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables, with unrounded numbers.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show only the result and errors, no progress and no notes.")]
+_TABLE_WIDTH = 72
 
 PANELS = MEASURE, REPORT, TRAIN, TOOLS = ("Measure", "Report", "Train", "Tools")
 
@@ -92,6 +93,15 @@ def is_given(context: typer.Context, name: str) -> bool:
     """Tell whether a parameter of a command was given on the command line."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
+
+
+def console_for_tables() -> "Console":
+    """Return a console that is wide enough for the tables. A narrower terminal breaks their lines."""
+    from rich.console import Console
+
+    console = Console()
+    console.width = max(console.width, _TABLE_WIDTH)
+    return console
 
 
 def new_progress(console: "Console") -> "Progress":

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.app import REPORT, Json, app
+from bench.cli.app import REPORT, Json, app, console_for_tables
 from bench.cli.output import print_json
+from bench.cli.parsing import split_names
 from mixers.support.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,6 +25,13 @@ def report(
         Path | None,
         typer.Option(help="Folder for the report; default: that of the sweep, if there is one.", show_default=False),
     ] = None,
+    mixers: Annotated[
+        str | None,
+        typer.Option(
+            help="Only these mixers or implementations, for instance kda,sa/sdpa; needs --output. Default: all.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write all figures and tables of a sweep.
 
@@ -36,7 +44,10 @@ def report(
 
     if output is None and len(folders) > 1:
         raise UserError("several folders need a folder for their report", hint="Give it as --output.")
-    print_records(write_report(folders, output or folders[0]), output or folders[0], Console())
+    if output is None and mixers is not None:
+        raise UserError("a report on some mixers would replace that of the whole sweep", hint="Give another --output.")
+    records = write_report(folders, output or folders[0], mixers=() if mixers is None else split_names(mixers))
+    print_records(records, output or folders[0], Console())
 
 
 @app.command(rich_help_panel=REPORT)
@@ -61,8 +72,6 @@ def compare(
     json: Json = False,
 ) -> None:
     """Show which cases are faster or slower in a second sweep, and what else differs."""
-    from rich.console import Console
-
     from bench.reporting.efficiency import comparison, comparison_json, comparison_text, verdict
 
     fraction = None if fail_on_slower is None else verdict.parse_fraction(fail_on_slower)
@@ -70,7 +79,7 @@ def compare(
     if json:
         print_json(comparison_json.as_json(compared))
     else:
-        Console().print(comparison_text.render(compared))
+        console_for_tables().print(comparison_text.render(compared))
     offending = [] if fraction is None else comparison_text.slower(compared, fraction)
     for line in offending:
         print(line, file=sys.stderr)

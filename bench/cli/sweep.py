@@ -109,6 +109,9 @@ def _continue(context: typer.Context, folder: Path, *, allow_mixed: bool, quiet:
     check_alone(context, "resume", "continues the sweep as it was", beside=["allow_mixed"])
     with writing(folder):
         interrupted = read_interrupted(folder, allow_mixed=allow_mixed)
+        if interrupted.lost and not quiet:
+            found = ", ".join(f"{reason}: {count}" for reason, count in interrupted.lost.items())
+            print(f"{folder} is repaired, and what it lacks is measured again: {found}", file=sys.stderr)
         _measure(interrupted.header.plan, folder, interrupted, quiet=quiet)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bench import signals
-from bench.cli.app import MEASURE, Json, Quiet, app
+from bench.cli.app import MEASURE, Json, Quiet, app, console_for_tables
 from bench.cli.output import print_json
 from bench.cli.parsing import split_names
 from bench.cli.sweep_options import PRESETS
@@ -40,6 +40,8 @@ def doctor(
         console.print(verdicts.table(diagnosis))
         difference = verdicts.smallest_difference(diagnosis.repetitions)
         console.print(f"smallest difference this machine resolves: {difference}", highlight=False, soft_wrap=True)
+        for line in verdicts.advice(diagnosis, device_type=device_type):
+            console.print(line, highlight=False, soft_wrap=True)
     if not diagnosis.passed:
         raise typer.Exit(1)
 
@@ -93,12 +95,10 @@ def tune(
 @app.command("list", rich_help_panel=MEASURE)
 def list_mixers(preset: Annotated[str, typer.Option(help=PRESETS)] = "matched", json: Json = False) -> None:
     """Show the mixers: exact parameter counts, how far back each sees, and which implementations run here."""
-    from rich.console import Console
-
     from bench.efficiency.listing import examine, tables
 
     listing = examine(preset=preset)
     if json:
         print_json(listing)
     else:
-        Console().print(tables(listing))
+        console_for_tables().print(tables(listing))

@@ -99,8 +99,13 @@ class ModelUnderTest:
         if self._card:
             torch.cuda.empty_cache()
 
-    def measure(self, seconds: float) -> Measurement:
-        """Measure one case."""
+    def measure(self, seconds: float, *, later: Sequence[float] = ()) -> Measurement:
+        """Measure one case.
+
+        Args:
+            seconds: Length of the audio.
+            later: The lengths that are measured after it, for which time must be left.
+        """
         began, started_at = time.perf_counter(), now()
         x: Tensor | None = None
         try:
@@ -118,7 +123,7 @@ class ModelUnderTest:
             x = self._input(seconds)
             if self._process > 1:
                 return with_single_calls(record(status="ok"), self._single_calls(x), process=self._process)
-            figures = self._figures(x)
+            figures = self._figures(x, spare_s=self._spare_s(later))
         except UserError:
             raise
         except Exception as error:  # libraries raise every kind
@@ -145,7 +150,7 @@ class ModelUnderTest:
         needed = self._device_type == "cuda" and self._process == 1
         return limits_of_sweep(self._setting.precision, self._shared) if needed else None
 
-    def _figures(self, x: Tensor) -> Figures:
+    def _figures(self, x: Tensor, *, spare_s: float) -> Figures:
         """Take all figures of a call on this input."""
         monitor = Monitor(self._card) if self._card else None
         issue = self._warmed_up(x)
@@ -156,6 +161,7 @@ class ModelUnderTest:
             device_type=self._device_type,
             replay=replay,
             cold_cache=self._setting.cache == "cold",
+            spare_s=spare_s,
             observe=monitor.observe if monitor else lambda _: 0,
             pause=monitor.pause if monitor else lambda: None,
         )
@@ -241,8 +247,17 @@ class ModelUnderTest:
         """Return why a case would not fit on a CPU. A GPU refuses such a case by itself, without harm."""
         if self._device_type != "cpu":
             return ""
-        left = float("inf") if self._deadline is None else self._deadline - time.perf_counter()
-        return self._forecast.obstacle(frames, seconds_left=left)
+        return self._forecast.obstacle(frames, seconds_left=self._seconds_left())
+
+    def _spare_s(self, later: Sequence[float]) -> float:
+        """Return how much of the time budget a case on a CPU may take if it does not converge in the usual time."""
+        if self._device_type != "cpu" or self._deadline is None:
+            return 0.0
+        frames = [frames_of(samples_of(each)) for each in later]
+        return self._forecast.spare_s(frames, seconds_left=self._seconds_left())
+
+    def _seconds_left(self) -> float:
+        return float("inf") if self._deadline is None else self._deadline - time.perf_counter()
 
     def _attempt(self, frames: int) -> tuple[float, float]:
         """Run a call twice; return the seconds of the second and the peak memory of the first, in GiB."""

@@ -5,7 +5,7 @@ process instead, and one call may take minutes. So a case runs only if shorter o
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from bench.efficiency.measurement.latency import SINGLE_CALLS, WARM_UP_CALLS
 
@@ -13,6 +13,8 @@ _FIRST_FRAMES = 49  # 1 s of audio: milliseconds and megabytes in every mixer
 _LONGEST_STEP = 4  # times the length before; a longer case is reached in steps of two calls each
 _CALLS_OF_AN_ATTEMPT = 2
 _CALLS = WARM_UP_CALLS + SINGLE_CALLS.fewest_samples + 1  # of a long case, with the call that measures memory
+_MOST_SPARE_S = 3.0  # for one case: the 24 of a plain sweep then take most of its budget, and no case takes all
+_RESERVE = 2  # times the forecast for longer cases, in case the machine becomes busier
 
 
 class Forecast:
@@ -46,6 +48,22 @@ class Forecast:
             seconds_left -= _CALLS_OF_AN_ATTEMPT * self._taken[-1][1]
         return self._too_slow(frames, calls=_CALLS, seconds_left=seconds_left)
 
+    def spare_s(self, later: Sequence[int], *, seconds_left: float) -> float:
+        """Return how much longer than usual the case that comes next may be sampled.
+
+        It is an even share of the time that longer cases leave. Those that would not fit leave all of it.
+
+        Args:
+            later: Frames of the cases after it, rising.
+            seconds_left: Wall time that all of them may take.
+        """
+        for frames in later:
+            needed = _RESERVE * self._seconds(frames, calls=_CALLS + _CALLS_OF_AN_ATTEMPT)
+            if needed > seconds_left:
+                break
+            seconds_left -= needed
+        return min(_MOST_SPARE_S, max(0.0, seconds_left) / (1 + len(later)))
+
     def _steps_to(self, frames: int) -> Iterator[int]:
         reached = self._taken[-1][0] if self._taken else 0
         while reached < frames:
@@ -65,12 +83,15 @@ class Forecast:
     def _too_slow(self, frames: int, *, calls: int, seconds_left: float) -> str:
         if not self._taken:
             return ""
-        before, seconds, _ = self._taken[-1]
-        needed = calls * seconds * (frames / before) ** self._growth()
+        needed = self._seconds(frames, calls=calls)
         if needed <= seconds_left:
             return ""
         left = f"{max(seconds_left, 0):.0f} s are left of the mixer's share of --time-budget"
         return f"would take about {needed:.0f} s; {left}"
+
+    def _seconds(self, frames: int, *, calls: int) -> float:
+        before, seconds, _ = self._taken[-1]
+        return calls * seconds * math.pow(frames / before, self._growth())
 
     def _growth(self) -> float:
         """Return the exponent with which time grew in length over the last step, limited to 1 to 2."""

@@ -1,4 +1,4 @@
-"""The folder of a sweep: its plan and its records. No other code reads or writes them.
+"""The folder of a sweep: its plan and its records. Only `bench.efficiency.repair` reads or writes them too.
 
 sweep.json     the plan and the environment, written once, before the first measurement
 records.jsonl  one line for each case, appended the moment it exists
@@ -21,7 +21,7 @@ from typing import Any
 from bench.efficiency.pooling import pooled
 from bench.efficiency.records import READABLE_VERSIONS, Record, Samples
 from bench.efficiency.settings import Case, Plan
-from bench.files import check_new, make, write_atomically
+from bench.files import check_new, make, resume_command
 from bench.validation import STRICT, first_fault, parse
 from mixers.support.errors import UserError
 
@@ -155,7 +155,7 @@ def read_records(folder: Path) -> list[Record]:
     """Read the records of a sweep, in the order in which they were measured.
 
     Raises:
-        UserError: The folder or its records are missing, truncated, empty or from another schema.
+        UserError: The folder or its records are missing, truncated, empty or from another schema, or a case has two.
     """
     path = folder / RECORDS_FILE
     if not folder.is_dir():
@@ -167,9 +167,17 @@ def read_records(folder: Path) -> list[Record]:
             lines = list(file)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}", hint="Is it the file that `sbench sweep` wrote?") from None
-    records = [_parse_record(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+    records = [parse_record(line, path, number=number) for number, line in enumerate(lines, start=1)]
     if not records:
         raise UserError(f"{path} holds no record", hint="The sweep ended before it had measured anything.")
+    seen: set[Case] = set()
+    for number, record in enumerate(records, start=1):
+        if record.case in seen:
+            message = (
+                f"{path}, line {number}: {record.case.label}, {record.setting.label} is recorded for a second time"
+            )
+            raise UserError(message, hint=_repaired_by(path))
+        seen.add(record.case)
     return records
 
 
@@ -187,17 +195,32 @@ def read_pooled(folder: Path) -> list[Record]:
     return pooled(records, read_samples(folder)) if processes > 1 else records
 
 
-_FAULTS = {"missing": "missing", "unexpected_keyword_argument": "unknown"}  # pydantic's word for each fault, and ours
-
-
-def _parse_record(line: str, place: str) -> Record:
-    """Return the record that one line of JSON holds."""
+def whole_row(line: str) -> dict[str, Any] | None:
+    """Return the columns that a line of JSON holds; None if it is cut or damaged."""
     try:
         row = json.loads(line)
     except ValueError:
-        row = None
-    if not isinstance(row, dict) or not line.endswith("\n"):
-        raise UserError(f"{place}: not a whole record", hint="The file is truncated or damaged. Remove that line.")
+        return None
+    return row if isinstance(row, dict) and line.endswith("\n") else None
+
+
+def _repaired_by(path: Path) -> str:
+    return f"This keeps what is whole, and measures the rest again: {resume_command('sweep', path.parent)}"
+
+
+_FAULTS = {"missing": "missing", "unexpected_keyword_argument": "unknown"}  # pydantic's word for each fault, and ours
+
+
+def parse_record(line: str, path: Path, *, number: int) -> Record:
+    """Return the record that one line of a file holds.
+
+    Raises:
+        UserError: The line is cut or damaged, or from another schema.
+    """
+    place = f"{path}, line {number}"
+    row = whole_row(line)
+    if row is None:
+        raise UserError(f"{place}: not a whole record", hint=_repaired_by(path))
     version = row.get("schema_version")
     if version not in READABLE_VERSIONS:
         raise UserError(
@@ -228,40 +251,20 @@ def read_samples(folder: Path) -> list[Samples]:
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     if lines and not lines[-1].endswith(b"\n"):
         lines.pop()  # cut off while it was written, so it has no record
-    every = [_parse_samples(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+    every = [parse_samples(line, path, number=number) for number, line in enumerate(lines, start=1)]
     return list({(each.case, each.process): each for each in every if each.case in recorded}.values())
 
 
-def _parse_samples(line: bytes, place: str) -> Samples:
-    """Return the samples that one line of JSON holds."""
-    hint = "The file is damaged. Compare without it, or measure again."
-    try:
-        samples = parse(Samples, line)
-    except ValueError:
-        raise UserError(f"{place}: no samples", hint=hint) from None
-    if not all(time > 0 for time in (*samples.latency_ms, *samples.issue_ms, *samples.gpu_ms)):
-        raise UserError(f"{place}: no samples", hint=hint)
-    return samples
-
-
-def repair(folder: Path) -> list[Record]:
-    """Remove what a killed process left (half a line, samples without a record); return the records.
+def parse_samples(line: bytes, path: Path, *, number: int) -> Samples:
+    """Return the samples that one line of a file holds.
 
     Raises:
-        UserError: A record is damaged, or a file cannot be written.
+        UserError: The line is cut or damaged.
     """
     try:
-        for path in (folder / RECORDS_FILE, folder / SAMPLES_FILE):
-            if path.exists():
-                with path.open("r+b") as file:
-                    file.truncate(file.read().rfind(b"\n") + 1)
-        records, path = folder / RECORDS_FILE, folder / SAMPLES_FILE
-        measured = records.exists() and records.stat().st_size > 0
-        if path.exists():
-            kept = read_samples(folder) if measured else []
-            content = "".join(json.dumps(dataclasses.asdict(each)) + "\n" for each in kept).encode()
-            if content != path.read_bytes():
-                write_atomically(path, content)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror}", hint="Make room, then try again.") from None
-    return read_records(folder) if measured else []
+        samples = parse(Samples, line)
+        if all(time > 0 for time in (*samples.latency_ms, *samples.issue_ms, *samples.gpu_ms)):
+            return samples
+    except ValueError:
+        pass
+    raise UserError(f"{path}, line {number}: no samples", hint=_repaired_by(path)) from None

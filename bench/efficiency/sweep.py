@@ -22,11 +22,12 @@ from bench.efficiency.inputs import Input
 from bench.efficiency.processes import ContestantProcess, Processes
 from bench.efficiency.recording import Recorder
 from bench.efficiency.records import Measurement, Record
+from bench.efficiency.repair import repair
 from bench.efficiency.settings import Case, Plan, Setting
-from bench.efficiency.store import Header, append_record, append_samples, read_header, read_samples, repair, start
+from bench.efficiency.store import Header, append_record, append_samples, read_header, start
 from bench.efficiency.task import Task
 from bench.environment import choose_device, environment, processor_name
-from bench.files import check_new, resume_command
+from bench.files import check_new, remedy, resume_command
 from bench.locking import writing
 from mixers import autotuning
 from mixers.support.errors import UserError
@@ -86,11 +87,13 @@ class Interrupted:
         header: Its plan and environment.
         records: Those it has measured.
         timed: Which cases later processes have timed, with the number of the process.
+        lost: Why cases are measured again, with their number.
     """
 
     header: Header
     records: Sequence[Record]
     timed: frozenset[tuple[Case, int]] = frozenset()
+    lost: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def done(self) -> int:
@@ -118,10 +121,9 @@ def read_interrupted(folder: Path, *, allow_mixed: bool = False) -> Interrupted:
             f"{folder} was measured under other conditions: {'; '.join(changed)}",
             hint="Start a new sweep, or mix the two with --allow-mixed.",
         )
-    records = repair(folder)
-    samples = read_samples(folder) if records else []
-    timed = frozenset((each.case, each.process) for each in samples if each.process > 1)
-    return Interrupted(header=header, records=records, timed=timed)
+    whole = repair(folder)
+    timed = frozenset((each.case, each.process) for each in whole.samples if each.process > 1)
+    return Interrupted(header=header, records=whole.records, timed=timed, lost=whole.lost)
 
 
 def run(plan: Plan, folder: Path, *, interrupted: Interrupted | None = None) -> Generator[Event, None, None]:
@@ -286,7 +288,8 @@ def _append(folder: Path, measurement: Measurement, *, process: int) -> None:
         elif measurement.samples:
             append_samples(folder, measurement.samples)
     except OSError as error:
-        hint = f"Earlier records are kept. Make room, then continue with: {resume_command('sweep', folder)}"
+        again = resume_command("sweep", folder)
+        hint = f"Earlier records are kept. {remedy(error)}, then continue with: {again}"
         raise UserError(f"{folder} cannot be written: {error.strerror}", hint=hint) from None
 
 

@@ -58,8 +58,8 @@ def measure(
         yield Ready(note=autotuning.chosen_configurations())
     gc.collect()
     gc.freeze()  # later collections need not look at the libraries again
-    for length in lengths:
-        measurement = model.measure(length)
+    for position, length in enumerate(lengths, start=1):
+        measurement = model.measure(length, later=lengths[position:])
         yield measurement
         if measurement.record.status == "failed":
             return

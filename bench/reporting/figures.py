@@ -1,8 +1,10 @@
-"""What all figures share: how they are written, and the colour and marker of each mixer."""
+"""What all figures share: how they are written, and the colour, marker and size of each curve."""
 
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -12,6 +14,9 @@ _DPI = 150
 
 # The palette of Okabe and Ito for colour-blind readers, without yellow, which is too faint on white.
 _COLOURS = ("#000000", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+
+# Nearer curves cannot be told apart in a panel.
+_ALIKE = 0.02
 
 # Eleven markers and seven colours give 77 different pairs. No crosses: they mark cases without a figure.
 _MARKERS = ("o", "s", "^", "D", "v", "P", "<", "*", ">", "h", "p")
@@ -34,3 +39,21 @@ def style_of(name: str, names: Sequence[str]) -> tuple[str, str]:
     """Return the colour and the marker of one of several mixers."""
     index = names.index(name)
     return _COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)]
+
+
+def sizes_of(curves: Sequence[Mapping[float, float]], *, marker: float) -> list[dict[str, Any]]:
+    """Return the width and the marker size of each of several curves, which are drawn in their order.
+
+    A curve is the wider the more later ones run over it, so that none hides another.
+
+    Args:
+        curves: The value of each at its lengths.
+        marker: The usual marker size.
+    """
+    covers = [sum(_alike(curve, later) for later in curves[number:]) for number, curve in enumerate(curves, start=1)]
+    return [{"linewidth": 1.5 + 2.5 * each, "markersize": marker + 3.5 * each} for each in covers]
+
+
+def _alike(one: Mapping[float, float], other: Mapping[float, float]) -> bool:
+    common = one.keys() & other.keys()
+    return bool(common) and all(math.isclose(one[length], other[length], rel_tol=_ALIKE) for length in common)

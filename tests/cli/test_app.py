@@ -58,6 +58,14 @@ def test_version(sbench: Sbench) -> None:
     assert sbench("--version")[:2] == (0, f"sbench {version('sbench')}\n")
 
 
+def test_a_narrow_terminal_loses_no_name(sbench: Sbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    _, out, _ = sbench("list")
+    assert "lightnet_global/reference  yes" in out
+    assert "19,994,624" in out
+    assert "…" not in out
+
+
 def test_list(sbench: Sbench) -> None:
     code, out, _ = sbench("list", "--preset", "released")
     assert code == 0

@@ -24,6 +24,7 @@ from tests.conftest import Sbench
 def test_ctrl_c_keeps_what_was_measured_and_says_how_to_continue(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     what = ["sa", "retnet", "fox", "--preset", "layer", "--lengths", "0.1,0.2,0.3,0.4", "--device", "cpu"]
+    what += ["--time-budget", "12"]
     process = subprocess.Popen(
         [*SBENCH, "sweep", *what, "--output", folder],
         stderr=subprocess.PIPE,
@@ -59,6 +60,7 @@ def test_ctrl_c_keeps_what_was_measured_and_says_how_to_continue(tmp_path: Path)
     assert both.total_s > first.total_s
 
 
+@pytest.mark.usefixtures("quick_sweeps")
 def test_a_sweep_of_a_gpu_cannot_continue_without_one(
     sbench: Sbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,6 +73,7 @@ def test_a_sweep_of_a_gpu_cannot_continue_without_one(
     assert "no CUDA GPU is visible" in err
 
 
+@pytest.mark.usefixtures("quick_sweeps")
 def test_resuming_in_a_folder_that_cannot_be_written_is_a_user_error(
     sbench: Sbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,20 +82,24 @@ def test_resuming_in_a_folder_that_cannot_be_written_is_a_user_error(
     samples.write_text(samples.read_text().replace("}\n", "} \n"))  # to be repaired
 
     def refuse(_path: Path, _content: bytes) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise OSError(reason, os.strerror(reason))
 
+    reason = errno.ENOSPC
     monkeypatch.setattr(Path, "write_bytes", refuse)
-    code, _, err = sbench("sweep", "--resume", "run")
-    assert code == 2
-    assert "run cannot be written: No space left on device" in err
-    assert "Make room" in err
+    for number, said in ((errno.ENOSPC, "Make room"), (errno.EACCES, "Check that you may write there")):
+        reason = number
+        code, _, err = sbench("sweep", "--resume", "run")
+        assert code == 2
+        assert f"run cannot be written: {os.strerror(number)}" in err
+        assert said in err
 
 
+@pytest.mark.usefixtures("quick_sweeps")
 @pytest.mark.parametrize("when", ["bench.reporting.figures", "bench.efficiency.sweep"])
-def test_ctrl_c_while_a_resumed_sweep_begins_keeps_it(tmp_path: Path, when: str) -> None:
+def test_ctrl_c_while_a_resumed_sweep_begins_keeps_it(sbench: Sbench, tmp_path: Path, when: str) -> None:
     """It comes while a module is imported."""
     folder = tmp_path / "a [b] sweep"
-    subprocess.run([*SBENCH, "sweep", *FAST, "--output", str(folder)], check=True, capture_output=True)
+    sbench("sweep", *FAST, "--output", folder)
     kept = (folder / RECORDS_FILE).read_bytes()
     lines = kept.splitlines(keepends=True)
     (folder / RECORDS_FILE).write_bytes(b"".join(lines[:-1]))
@@ -106,7 +113,7 @@ class Interrupt:
 sys.meta_path.insert(0, Interrupt())
 from bench.cli import main; main()
 """
-    command = [sys.executable, "-c", interrupt, "sweep", "--resume", str(folder)]
+    command = [sys.executable, "-c", interrupt, "sweep", "--allow-mixed", "--resume", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 130, done.stderr
     assert "Traceback" not in done.stderr
@@ -116,6 +123,7 @@ from bench.cli import main; main()
     assert (folder / RECORDS_FILE).read_bytes() == b"".join(lines[:-1])
 
 
+@pytest.mark.usefixtures("quick_sweeps")
 def test_resume_refuses_another_machine(sbench: Sbench, tmp_path: Path) -> None:
     sbench("sweep", *FAST, "--output", "run")
     path = tmp_path / "run" / "sweep.json"
@@ -157,7 +165,7 @@ def test_a_full_disk_keeps_whole_records(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, 8_000))
 
     lengths = [f"{length / 100:g}" for length in range(10, 20)]
-    what = ["sa/sdpa", "--lengths", ",".join(lengths), "--device", "cpu", "--preset", "released"]
+    what = ["sa/sdpa", "--lengths", ",".join(lengths), "--device", "cpu", "--preset", "released", "--time-budget", "20"]
     done = subprocess.run(
         [*SBENCH, "sweep", *what, "--output", tmp_path / "run"],
         preexec_fn=files_of_8_kb_at_most,
@@ -187,7 +195,8 @@ def test_every_signal_keeps_what_was_measured_and_says_how_to_continue(
 ) -> None:
     folder = tmp_path / "run"
     lengths = ",".join(f"{length / 100:g}" for length in range(10, 60))
-    process = begin("sa/sdpa", "--lengths", lengths, "--preset", "released", "--device", "cpu", "--output", folder)
+    what = ("sa/sdpa", "--lengths", lengths, "--preset", "released", "--device", "cpu", "--time-budget", 20)
+    process = begin(*what, "--output", folder)
     while not (folder / RECORDS_FILE).exists() and process.poll() is None:
         time.sleep(0.02)
     for number in sent:
@@ -210,7 +219,8 @@ def test_a_signal_at_the_start_ends_in_one_line(tmp_path: Path, moment_s: float,
     """It may come while Python imports, while the server of children starts, or while the first case is measured."""
     folder = tmp_path / "run"
     lengths = ",".join(f"{length / 100:g}" for length in range(10, 60))
-    process = begin("sa/sdpa", "--lengths", lengths, "--preset", "released", "--device", "cpu", "--output", folder)
+    what = ("sa/sdpa", "--lengths", lengths, "--preset", "released", "--device", "cpu", "--time-budget", 20)
+    process = begin(*what, "--output", folder)
     while not handles(process.pid, signal.SIGTERM):
         time.sleep(0.001)
     time.sleep(moment_s)

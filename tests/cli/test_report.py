@@ -7,9 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bench.efficiency.store import RECORDS_FILE, SAMPLES_FILE
 from tests.cli.commands import FAST
 from tests.conftest import Sbench
+
+REPORTS = Path(__file__).parents[2] / "reports"
 
 WITHOUT_TORCH = """
 import sys
@@ -29,6 +33,7 @@ def without_torch(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.usefixtures("quick_sweeps")
 def test_report_rebuilds_csv_and_figure_without_torch(sbench: Sbench, tmp_path: Path) -> None:
     sbench("sweep", *FAST, "--output", "run")
     made = {name: (tmp_path / "run" / name).read_bytes() for name in ("results.csv", "figure2.png")}
@@ -48,6 +53,7 @@ def add_processes(path: Path) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in every))
 
 
+@pytest.mark.usefixtures("quick_sweeps")
 def test_compare(sbench: Sbench, tmp_path: Path) -> None:
     sbench("sweep", *FAST, "--output", "run")
     code, _, err = sbench("compare", "run", "run", "--fail-on-slower", "5%")
@@ -69,6 +75,34 @@ def test_compare(sbench: Sbench, tmp_path: Path) -> None:
     assert "sa/sdpa at 0.1 s: 1000.000" in err
     assert sbench("compare", "run", "run", "--fail-on-slower", "5")[0] == 2
     assert sbench("compare", "run", "nowhere")[0] == 2
+
+
+def test_comparing_in_a_narrow_terminal_keeps_names_and_verdicts(
+    sbench: Sbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "48")
+    folder = REPORTS / "nvidia-h100" / "bfloat16"
+    _, out, _ = sbench("compare", folder, folder)
+    rows = [line for line in out.splitlines() if line.endswith("no difference")]
+    assert len(rows) > 70
+    assert all(row.startswith(("sa/", "retnet/", "lightnet/", "gsa/", "fox/", "kda/")) for row in rows)
+
+
+def test_report_on_some_mixers(sbench: Sbench, tmp_path: Path) -> None:
+    folder = REPORTS / "nvidia-h100" / "bfloat16"
+    code, _, _ = sbench("report", folder, "--mixers", "kda,sa/sdpa", "--output", "some")
+    assert code == 0
+    with (tmp_path / "some" / "results.csv").open() as file:
+        assert {(row["mixer"], row["implementation"]) for row in csv.DictReader(file)} == {
+            ("kda", "fla"),
+            ("sa", "sdpa"),
+        }
+    code, _, err = sbench("report", folder, "--mixers", "kad", "--output", "other")
+    assert code == 2
+    assert "Did you mean 'kda'?" in err
+    code, _, err = sbench("report", folder, "--mixers", "kda")
+    assert code == 2
+    assert "--output" in err
 
 
 def test_report_of_what_is_not_a_sweep(sbench: Sbench, tmp_path: Path) -> None:

@@ -16,7 +16,10 @@ from tests.cli.commands import FAST
 from tests.conftest import Sbench
 from tests.tiny_whisper import WIDTH, save_tiny_whisper
 
+quick = pytest.mark.usefixtures("quick_sweeps")
 
+
+@quick
 def test_a_sweep_leaves_records_table_and_figure(sbench: Sbench, tmp_path: Path) -> None:
     code, out, err = sbench("sweep", *FAST, "--output", "new/run")
     assert code == 0
@@ -51,6 +54,7 @@ def test_a_sweep_leaves_records_table_and_figure(sbench: Sbench, tmp_path: Path)
     assert [record.causal for record in records] == [False, False, True, True]
 
 
+@quick
 def test_the_default_output_is_new_and_quiet_leaves_only_the_table(sbench: Sbench, tmp_path: Path) -> None:
     code, out, err = sbench("sweep", "sa/sdpa", *FAST[2:], "--quiet")
     assert code == 0
@@ -60,6 +64,7 @@ def test_the_default_output_is_new_and_quiet_leaves_only_the_table(sbench: Sbenc
     assert (tmp_path / out.strip() / "figure2.png").exists()
 
 
+@quick
 def test_bfloat16_and_seed_are_recorded(sbench: Sbench, tmp_path: Path) -> None:
     assert sbench("sweep", *FAST, "--precision", "bfloat16", "--seed", 7, "--output", "run")[0] == 0
     assert {(record.precision, record.seed) for record in read_records(tmp_path / "run")} == {("bfloat16", 7)}
@@ -78,6 +83,7 @@ def test_what_does_not_fit_in_the_time_is_a_row_that_says_so(sbench: Sbench, tmp
     assert "kda/reference at" in err
 
 
+@quick
 def test_every_combination_of_the_axes_is_measured(sbench: Sbench, tmp_path: Path) -> None:
     axes = ("--pass", "inference,training", "--batch", "1,2", "--text-tokens", "5", "--time-budget", "1000")
     what = ("sa/sdpa", "--preset", "layer", "--lengths", "0.2,0.4", "--device", "cpu")
@@ -115,6 +121,7 @@ def _setting(samples: Samples) -> Setting:
     return samples.setting
 
 
+@quick
 def test_released_layers_get_text_within_the_call(sbench: Sbench, tmp_path: Path) -> None:
     sbench("sweep", "sa/eager", "--lengths", "2", "--device", "cpu", "--preset", "released", "--output", "run")
     (record,) = read_records(tmp_path / "run")
@@ -125,6 +132,7 @@ def test_released_layers_get_text_within_the_call(sbench: Sbench, tmp_path: Path
     assert record.peak_memory_gib * 2**30 > 4 * (4 * length * 1024 + 2 * 4 * length**2)
 
 
+@quick
 def test_an_implementation_that_cannot_run_here_is_a_row_that_says_so(sbench: Sbench, tmp_path: Path) -> None:
     code, _, err = sbench("sweep", "kda/fla", "--lengths", "0.1", "--device", "cpu", "--output", "run")
     assert code == 1
@@ -144,6 +152,7 @@ def encoder(tmp_path: Path) -> Path:
     return tmp_path / "encoder"
 
 
+@quick
 def test_recordings_through_an_encoder(sbench: Sbench, tmp_path: Path, recordings: Path, encoder: Path) -> None:
     arguments = ("--lengths", "0.5,2", "--device", "cpu", "--audio", recordings, "--encoder", encoder)
     code, _, err = sbench("sweep", "sa/sdpa", *arguments, "--output", "run")
@@ -153,6 +162,7 @@ def test_recordings_through_an_encoder(sbench: Sbench, tmp_path: Path, recording
     assert records[0].input == f"1 recording through {encoder}"
 
 
+@quick
 def test_single_calls_are_timed_in_several_processes(sbench: Sbench, tmp_path: Path) -> None:
     code, _, err = sbench("sweep", *FAST, "--processes", "3", "--output", "run")
     assert code == 0
@@ -175,6 +185,7 @@ def test_single_calls_are_timed_in_several_processes(sbench: Sbench, tmp_path: P
         assert int(row["samples"]) >= 30
 
 
+@quick
 def test_what_later_processes_have_not_timed_is_timed_on_resuming(sbench: Sbench, tmp_path: Path) -> None:
     sbench("sweep", *FAST, "--processes", "2", "--output", "run")
     folder = tmp_path / "run"
@@ -189,6 +200,20 @@ def test_what_later_processes_have_not_timed_is_timed_on_resuming(sbench: Sbench
     assert (folder / "records.jsonl").read_bytes() == records
 
 
+@quick
+def test_resuming_measures_again_what_has_lost_its_samples_and_says_so(sbench: Sbench, tmp_path: Path) -> None:
+    sbench("sweep", *FAST, "--output", "run")
+    records, samples = (tmp_path / "run" / name for name in ("records.jsonl", "samples.jsonl"))
+    kept = records.read_text().splitlines()[:2]
+    samples.write_text("".join(samples.read_text().splitlines(keepends=True)[:2]))
+    code, _, err = sbench("sweep", "--resume", "run")
+    assert code == 0
+    assert "run is repaired, and what it lacks is measured again: records without samples: 2" in err
+    assert records.read_text().splitlines()[:2] == kept
+    assert len(read_records(tmp_path / "run")) == len(read_samples(tmp_path / "run")) == 4
+
+
+@quick
 def test_every_direction_is_measured(sbench: Sbench, tmp_path: Path) -> None:
     directions = ("causal", "alternating", "both", "paper")
     sweep = ("sweep", "sa/sdpa", "retnet", "--lengths", "0.1", "--device", "cpu", "--time-budget", "600")
@@ -208,12 +233,14 @@ def test_every_direction_is_measured(sbench: Sbench, tmp_path: Path) -> None:
     }
 
 
+@quick
 def test_the_default_direction_lets_every_frame_of_a_stack_see_the_clip(sbench: Sbench, tmp_path: Path) -> None:
     sbench("sweep", "retnet", "--preset", "matched,layer", "--lengths", "0.1", "--device", "cpu", "--output", "run")
     found = [(record.preset, record.direction, record.causal) for record in read_records(tmp_path / "run")]
     assert found == [("matched", "alternating", False), ("layer", "paper", True)]
 
 
+@quick
 def test_stacks_of_every_width_are_measured(sbench: Sbench, tmp_path: Path) -> None:
     sweep = ("sweep", "kda", "--lengths", "0.2", "--device", "cpu", "--time-budget", "600")
     code, _, err = sbench(*sweep, "--width", "64,128", "--output", "run")
@@ -236,6 +263,7 @@ def test_stacks_of_every_width_are_measured(sbench: Sbench, tmp_path: Path) -> N
     }
 
 
+@quick
 def test_an_encoder_of_the_width_makes_the_input(sbench: Sbench, tmp_path: Path, recordings: Path) -> None:
     whisper = save_tiny_whisper(tmp_path / "whisper")
     sweep = ("sweep", "sa/sdpa", "--lengths", "0.5", "--device", "cpu", "--audio", recordings, "--encoder", whisper)

@@ -22,6 +22,22 @@ def test_forecast_of_time(power: float) -> None:
     assert f"would take about {seconds:.0f} s" in forecast.obstacle(4000, seconds_left=0.9 * seconds)
 
 
+@pytest.mark.parametrize(
+    ("later", "seconds_left", "spare_s"),
+    [
+        ([], 2.0, 2.0),
+        ([], 100.0, 3.0),  # no case takes all
+        ([], -1.0, 0.0),
+        ([2000], 68.0, 2.0),  # 16 calls of 2 s, twice as slow as now, are reserved
+        ([2000, 10**9], 70.0, 2.0),  # what would not fit needs no reserve
+    ],
+)
+def test_what_longer_cases_leave_of_the_budget_is_spare(later: list[int], seconds_left: float, spare_s: float) -> None:
+    forecast = Forecast(partial(power_law, power=1.0), free_gib=float("inf"))
+    assert forecast.obstacle(1000, seconds_left=60) == ""
+    assert forecast.spare_s(later, seconds_left=seconds_left) == pytest.approx(spare_s)
+
+
 def test_forecast_of_memory_never_tries_what_might_not_fit() -> None:
     tried: list[int] = []
 

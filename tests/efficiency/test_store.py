@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.efficiency.records import READABLE_VERSIONS, SCHEMA_VERSION, Record, Samples, Status
+from bench.efficiency.repair import repair
 from bench.efficiency.settings import WIDTH, Contestant, Plan
 from bench.efficiency.store import (
     RECORDS_FILE,
@@ -21,7 +22,6 @@ from bench.efficiency.store import (
     read_pooled,
     read_records,
     read_samples,
-    repair,
     start,
 )
 from mixers.base import MixerConfig
@@ -61,7 +61,7 @@ def refused(tmp_path: Path) -> Callable[[str], str]:
     return refuse
 
 
-@given(records=st.lists(any_record, min_size=1, max_size=3))
+@given(records=st.lists(any_record, min_size=1, max_size=3, unique_by=lambda record: record.case))
 def test_what_is_appended_is_read_back_in_order(records: list[Record]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for record in records:
@@ -112,8 +112,9 @@ def test_whatever_a_killed_process_left_is_repaired(record: Record, cut: int) ->
         repair(folder)
         assert read_records(folder) == ([record, second] if finished else [record])
         assert [samples.latency_ms for samples in read_samples(folder)] == ([[1.0], [2.0]] if finished else [[1.0]])
-        append_record(folder, second, samples_of(second, 3.0))
-        assert read_records(folder)[:2] == [record, second]
+        if not finished:
+            append_record(folder, second, samples_of(second, 3.0))
+        assert read_records(folder) == [record, second]
 
 
 def test_a_process_killed_at_its_first_record_leaves_nothing_once_repaired(record: Record, tmp_path: Path) -> None:
@@ -121,6 +122,57 @@ def test_a_process_killed_at_its_first_record_leaves_nothing_once_repaired(recor
     (tmp_path / RECORDS_FILE).write_text((tmp_path / RECORDS_FILE).read_text()[:50])
     repair(tmp_path)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"", b""]
+
+
+@pytest.mark.parametrize("fault", ["no samples", "cut samples", "lost samples", "doubled", "copied", "damaged"])
+def test_what_is_not_whole_is_removed_and_counted_to_be_measured_again(
+    record: Record, tmp_path: Path, fault: str
+) -> None:
+    first, second, third = (
+        dataclasses.replace(record, seconds=seconds, status="ok", latency_ms=5.0) for seconds in (10.0, 20.0, 30.0)
+    )
+    for each in (first, second, third):
+        append_record(tmp_path, each, samples_of(each, 5.0))
+    records, samples = tmp_path / RECORDS_FILE, tmp_path / SAMPLES_FILE
+    lines, times = (path.read_bytes().splitlines(keepends=True) for path in (records, samples))
+    if fault == "doubled":
+        append_record(tmp_path, dataclasses.replace(third, latency_ms=6.0), samples_of(third, 6.0))
+    elif fault == "copied":
+        records.write_bytes(b"".join(lines * 2))
+    elif fault == "damaged":
+        records.write_bytes(lines[0] + b"{\n" + lines[1])
+    elif fault == "lost samples":
+        samples.unlink()
+    else:
+        samples.write_bytes(b"".join(times[:2]) + (times[2][:20] if fault == "cut samples" else b""))
+    if fault in ("doubled", "copied"):
+        with pytest.raises(UserError, match=r"line 4: .* is recorded for a second time") as refusal:
+            read_records(tmp_path)
+        assert f"sbench sweep --resume {tmp_path}" in refusal.value.hint
+    whole = repair(tmp_path)
+    assert (
+        whole.lost
+        == {
+            "no samples": {"records without samples": 1},
+            "cut samples": {"records without samples": 1},
+            "lost samples": {"records without samples": 3},
+            "doubled": {"two records of a case": 1},
+            "copied": {},
+            "damaged": {"damaged records": 1},
+        }[fault]
+    )
+    kept = {"lost samples": [], "copied": [first, second, third]}.get(fault, [first, second])
+    assert whole.records == (read_records(tmp_path) if kept else []) == kept
+    if kept:
+        assert whole.samples == read_samples(tmp_path) == [samples_of(each, 5.0) for each in kept]
+    assert repair(tmp_path).lost == {}
+
+
+def test_a_cut_record_names_the_command_that_repairs_it(refused: Callable[[str], str], tmp_path: Path) -> None:
+    refused('{"mixer": "sa"')
+    with pytest.raises(UserError) as refusal:
+        read_records(tmp_path)
+    assert refusal.value.hint.endswith(f"sbench sweep --resume {tmp_path}")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -4,19 +4,18 @@ import multiprocessing
 import os
 import random
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from bench.efficiency import isolation, sweep
-from bench.efficiency.measurement import latency
-from bench.efficiency.measurement.criterion import Criterion
+from bench.efficiency import sweep
 from bench.efficiency.records import Record
+from bench.efficiency.repair import repair
 from bench.efficiency.settings import Contestant, Plan, Setting
-from bench.efficiency.store import RECORDS_FILE, SWEEP_FILE, read_records, read_samples, repair
+from bench.efficiency.store import RECORDS_FILE, SWEEP_FILE, read_records, read_samples
+from tests.cli.commands import measure_quickly
 
 KILLS = 20
 LONGEST_LIFE = 0.7  # of the processor's time that a whole sweep takes: on a busy machine the same share of its work
@@ -39,23 +38,10 @@ TIMINGS = {
 }
 
 
-def in_this_process(
-    work: Callable[[Sequence[Any]], Iterable[Any]],
-    items: Sequence[Any],
-    *,
-    limit_s: float,  # noqa: ARG001
-    first: object = None,  # noqa: ARG001
-) -> Iterator[Any]:
-    yield from work(items)
-
-
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process that keeps the records is killed. It measures by itself, one call for each case."""
-    monkeypatch.setattr(isolation, "run", in_this_process)
-    once = Criterion(relative_error=0.005, minimum_seconds=0, maximum_seconds=0, minimum_samples=1, fewest_samples=1)
-    monkeypatch.setattr(latency, "CPU_CALLS", once)
-    monkeypatch.setattr(latency, "_WINDOW_S", 0.0)
+    measure_quickly(monkeypatch, samples=1)
 
 
 def begin_or_continue(folder: Path) -> None:

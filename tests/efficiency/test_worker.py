@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from bench.efficiency import worker
+from bench.efficiency import case, worker
 from bench.efficiency.inputs import RandomFeatures
 from bench.efficiency.isolation import Ready
+from bench.efficiency.measurement import latency
+from bench.efficiency.measurement.criterion import Criterion
 from bench.efficiency.recording import Recorder
 from bench.efficiency.records import Record
 from bench.efficiency.settings import Contestant, Plan, Setting
@@ -29,8 +31,9 @@ PLAN = Plan(
 TASK = Task(contestant=SDPA, plan=PLAN, source=RandomFeatures(width=1024, seed=0), shared=Path())
 
 
-def measured(*, alone: bool = True) -> list[Record]:
-    results = worker.measure(PLAN.seconds, task=TASK, alone=alone)
+def measured(*, alone: bool = True, time_budget_s: float | None = None) -> list[Record]:
+    task = dataclasses.replace(TASK, time_budget_s=time_budget_s)
+    results = worker.measure(PLAN.seconds, task=task, alone=alone)
     return [result.record for result in results if not isinstance(result, Ready)]
 
 
@@ -71,6 +74,21 @@ def test_a_case_far_too_long_for_a_cpu_is_skipped_before_its_input_is_made() -> 
     records = [result.record for result in results if not isinstance(result, Ready)]
     assert [record.status for record in records] == ["ok", "skipped"]
     assert "share of --time-budget" in records[1].error
+
+
+def test_a_case_may_take_what_is_left_of_the_time_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    spare_s: list[float] = []
+
+    def remember(*arguments: Any, **options: Any) -> latency.Latency:
+        spare_s.append(options["spare_s"])
+        return latency.measure_latency(*arguments, **options)
+
+    at_once = Criterion(relative_error=1e9, minimum_seconds=0, maximum_seconds=9, minimum_samples=4, fewest_samples=4)
+    monkeypatch.setattr(latency, "CPU_CALLS", at_once)
+    monkeypatch.setattr(case, "measure_latency", remember)
+    measured()
+    measured(time_budget_s=120.0)
+    assert spare_s == [0.0] * 3 + [3.0] * 3
 
 
 def test_among_other_processes_it_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,11 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from bench.efficiency.noise import launch_gaps
+from bench.efficiency.noise import launch_gaps, spread
 
 GPU_TIME, SINGLE_CALL = "GPU time", "single call"
+
+_REPEATED = "A/A: "  # begins the names of checks of a case in several processes
 
 KindMs = Mapping[str, float]  # a time in ms for each kind: `GPU_TIME` (on a GPU) and `SINGLE_CALL`
 
@@ -136,9 +138,16 @@ def _largest_spreads(repetitions: Sequence[Repetitions]) -> dict[str, float]:
     return largest
 
 
-def spread(medians: Sequence[float]) -> float:
-    """Return the largest ratio of any two values, minus 1."""
-    return max(medians) / min(medians) - 1
+def advice(diagnosis: Diagnosis, *, device_type: str) -> list[str]:
+    """Return what to do where processes that measured the same differ too much, however quiet the machine was."""
+    if all(each.passed for each in diagnosis.findings if each.check.startswith(_REPEATED)):
+        return []
+    if device_type == "cuda":
+        return ["Measured again, the same code differs. End other work on this GPU, and wait until it is cool."]
+    return [
+        "Measured again, the same code differs: other work or, on a virtual machine, other guests share the processor.",
+        "End other work, or conclude from several processes only: sbench sweep --processes 5",
+    ]
 
 
 def without_result(check: str, reason: str) -> Finding:
@@ -233,7 +242,7 @@ def judge_allocations(measured: Sequence[int], *, known: Sequence[int]) -> Findi
 
 def judge_repetitions(repetitions: Repetitions, *, device_type: str) -> Finding:
     """Judge how far apart the medians of a case are: of GPU time, or on a CPU of single calls."""
-    name = f"A/A: {repetitions.case}"
+    name = f"{_REPEATED}{repetitions.case}"
     if repetitions.failure:
         return without_result(name, repetitions.failure)
     kind = GPU_TIME if device_type == "cuda" else SINGLE_CALL

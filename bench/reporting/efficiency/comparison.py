@@ -2,12 +2,13 @@
 
 import dataclasses
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.efficiency.noise import PROCESSES_DIFFER, PROCESSES_NEEDED
+from bench.efficiency.noise import PROCESSES_DIFFER, PROCESSES_NEEDED, spread
 from bench.efficiency.pooling import by_case, pooled, process_medians
 from bench.efficiency.records import Record, Samples
 from bench.efficiency.settings import Case, Setting
@@ -85,6 +86,8 @@ class Comparison:
         before, after: Their folders.
         by: The time that is compared: ``gpu`` or ``latency``.
         warnings: Why the sweeps are not comparable; empty where they are.
+        repeats: How far processes of one sweep differ in single calls of the same case, as a fraction: in the middle of
+            all cases of both sweeps. None by GPU time, or if a side has one process.
         pairs: The cases with a figure on both sides, in the order in which they were measured before.
         unpaired: Every other case.
         labels: What tells each setting from the others.
@@ -95,6 +98,7 @@ class Comparison:
     after: Path
     by: str
     warnings: tuple[str, ...]
+    repeats: float | None
     pairs: tuple[Pair, ...]
     unpaired: tuple[Unpaired, ...]
     labels: dict[Setting, str]
@@ -172,7 +176,8 @@ def compare(before: Path, after: Path, *, by: str | None = None) -> Comparison:
     paired = [case for case in common if without_figure[case] is None]
     if by is None:
         by = "gpu" if any(one.gpu_ms(case) and other.gpu_ms(case) for case in paired) else "latency"
-    pairs = tuple(_pair(case, one, other, by=by) for case in paired)
+    repeats = _repeats(one, other) if by == "latency" else None
+    pairs = tuple(_pair(case, one, other, by=by, repeats=repeats or 0.0) for case in paired)
     warnings = list(_mismatches([(one.records[case], other.records[case]) for case in common]))
     if pairs and not any(pair.judgement for pair in pairs):
         warnings.append(no_verdict(pairs))
@@ -181,6 +186,7 @@ def compare(before: Path, after: Path, *, by: str | None = None) -> Comparison:
         after=after,
         by=by,
         warnings=tuple(warnings),
+        repeats=repeats,
         pairs=pairs,
         unpaired=tuple(unpaired for unpaired in without_figure.values() if unpaired),
         labels=distinguish([*one.settings, *other.settings]),
@@ -220,9 +226,17 @@ def _why_unpaired(case: Case, one: _Side, other: _Side) -> Unpaired | None:
     return Unpaired(case=case, reason=reason, lost=lost)
 
 
-def _pair(case: Case, one: _Side, other: _Side, *, by: str) -> Pair:
+def _repeats(one: _Side, other: _Side) -> float | None:
+    """Return how far processes of one sweep differ in the middle of all cases; None if a side has no repeats."""
+    sides = [[side.process_medians(case) for case in side.records] for side in (one, other)]
+    spreads = [[spread(medians) for medians in side if len(medians) > 1] for side in sides]
+    return statistics.median(spreads[0] + spreads[1]) if all(spreads) else None
+
+
+def _pair(case: Case, one: _Side, other: _Side, *, by: str, repeats: float) -> Pair:
     pair = Pair(before=one.records[case], after=other.records[case], judgement=None)
-    judged, refusal = _by_gpu_time(pair, case, one, other) if by == "gpu" else _by_latency(case, one, other)
+    gpu = by == "gpu"
+    judged, refusal = _by_gpu_time(pair, case, one, other) if gpu else _by_latency(case, one, other, repeats=repeats)
     return dataclasses.replace(pair, judgement=judged, refusal=refusal)
 
 
@@ -233,7 +247,8 @@ def _by_gpu_time(pair: Pair, case: Case, one: _Side, other: _Side) -> tuple[Judg
     return judge(before, after, allowance=_allowance(pair.before, pair.after)), ""
 
 
-def _by_latency(case: Case, one: _Side, other: _Side) -> tuple[Judgement | None, str]:
+def _by_latency(case: Case, one: _Side, other: _Side, *, repeats: float) -> tuple[Judgement | None, str]:
+    """Judge single calls. What processes of one sweep differ by in this case, or in the middle of all, is noise."""
     before, after = one.process_medians(case), other.process_medians(case)
     if not before or not after:
         return None, f"no samples of {SERIES['latency']} on both sides"
@@ -242,7 +257,7 @@ def _by_latency(case: Case, one: _Side, other: _Side) -> tuple[Judgement | None,
             f"single calls of {len(before)} and {len(after)} processes. They differ between processes, so a verdict "
             f"needs {PROCESSES_NEEDED} on each side: sbench sweep --processes {PROCESSES_NEEDED}"
         )
-    return judge_processes(before, after), ""
+    return judge_processes(before, after, allowance=max(repeats, spread(before), spread(after))), ""
 
 
 def _allowance(before: Record, after: Record) -> float:

@@ -35,7 +35,8 @@ _STYLES: dict[Verdict, str] = {"faster": "green", "slower": "bold red", "no diff
 _NOISE = {
     "gpu": f"by more than noise explains: {PROCESSES_DIFFER:.1%} between two processes, the GPU's clocks if they fell, "
     "and the gaps between kernels",
-    "latency": f"by more than {THRESHOLD:.0%}. Each process counts as one observation",
+    "latency": "by more than processes of one sweep differ in that case, and by more than {repeats:.1%}, the middle of "
+    "what they differ by in all cases here. Each process counts as one observation",
 }
 
 _LEVEL = {"gpu": 1 - ALPHA, "latency": 1 - ALPHA_OF_PROCESSES}
@@ -111,7 +112,8 @@ def _times(comparison: Comparison) -> Iterator[Table | Text]:
             )
     if table.row_count:
         yield table
-        yield Text(_LEGEND.format(level=_LEVEL[comparison.by], noise=_NOISE[comparison.by]), style="dim")
+        noise = _NOISE[comparison.by].format(repeats=max(comparison.repeats or 0.0, THRESHOLD))
+        yield Text(_LEGEND.format(level=_LEVEL[comparison.by], noise=noise), style="dim")
 
 
 def _table(*numbers: str) -> Table:

@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 from bench.efficiency.records import Record
 from bench.efficiency.settings import WIDTH
 from bench.reporting.efficiency.overview import BASELINES, CPU_NOTICE, names_of
-from bench.reporting.efficiency.quantities import Quantity, main_time, measured
-from bench.reporting.figures import save, style_of
+from bench.reporting.efficiency.quantities import Quantity, known, main_time, measured
+from bench.reporting.figures import save, sizes_of, style_of
 
 _TITLES = {
     "causal": "causal: no frame sees a later one",
@@ -69,9 +69,8 @@ def draw_directions(records: Sequence[Record], stem: Path) -> None:
 
 
 def _panel(axes: Axes, records: Sequence[Record], names: Sequence[str], every: Sequence[str], time: Quantity) -> None:
-    for name in names:
+    curves = [{each.seconds: known(each, time) for each in measured(records, name, time)} for name in names]
+    for name, curve, size in zip(names, curves, sizes_of(curves, marker=4), strict=True):
         colour, marker = style_of(name, every)
-        points = [(each.seconds, time(each)) for each in measured(records, name, time)]
-        if points:
-            axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4)
+        axes.plot(list(curve), list(curve.values()), color=colour, marker=marker, **size)
     axes.grid(alpha=0.3)

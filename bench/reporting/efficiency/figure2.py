@@ -22,6 +22,7 @@ from bench.reporting.efficiency.figure2_panels import (
     HOLLOW,
     MEMORY,
     RING,
+    UNCONVERGED,
     Quantity,
     Series,
     draw_panel,
@@ -47,7 +48,7 @@ def draw_figure2(
     The time is the GPU's, which does not depend on the host. It is that of single calls if they are asked for, or if
     no GPU time is known. Beside single calls, thin lines show the GPU's time and, if known, the time as the paper took
     it. Panels (a) and (b) show every mixer, (c) and (d) all but the baseline; of the paper's layers they show no
-    softmax attention, as in the paper. Without a baseline there is one row.
+    softmax attention, as in the paper. With fewer than two others, or without a baseline, there is one row.
 
     Args:
         records: Of one setting.
@@ -63,7 +64,8 @@ def draw_figure2(
     baseline = baseline_name(records)
     left_out = _without(records)
     others = [one for one in series if one.name not in left_out and one.available]
-    heights = [4.0] if baseline is None else [4.0, 4.0 if others else 0.4]
+    below = 4.0 if len(others) > 1 else 0.0 if others else 0.4
+    heights = [4.0] if baseline is None or not below else [4.0, below]
 
     figure = Figure(figsize=(10, sum(heights) + 1), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
     FigureCanvasAgg(figure)
@@ -73,11 +75,11 @@ def draw_figure2(
     grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
     draw_panel(figure.add_subplot(grid[0, 0]), series, time, title=f"(a) {time.name}, all mixers")
     draw_panel(figure.add_subplot(grid[0, 1]), series, MEMORY, title="(b) Peak memory, all mixers")
-    if baseline and others:
+    if baseline and len(others) > 1:
         without = f"without {enumeration(left_out)}"
         draw_panel(figure.add_subplot(grid[1, 0]), others, time, title=f"(c) {time.name}, {without}")
         draw_panel(figure.add_subplot(grid[1, 1]), others, MEMORY, title=f"(d) Peak memory, {without}")
-    elif baseline:
+    elif baseline and not others:
         axes = figure.add_subplot(grid[1, :])
         axes.set_axis_off()
         axes.text(0.5, 0.5, f"Only {baseline} was measured: nothing to compare it with", ha="center", va="center")
@@ -128,7 +130,7 @@ def _legend(figure: Figure, series: Sequence[Series], time: Quantity) -> None:
     if time.beside and any(one.launch_bound.any() for one in series):
         entries.append((Line2D([], [], color="gray", marker="o", **HOLLOW), "launch-bound"))
     if time.rings and any((one.unconverged & one.rows[time.column].notna()).any() for one in series):
-        entries.append((Line2D([], [], **RING), "less precise than asked for"))
+        entries.append((Line2D([], [], **RING), UNCONVERGED))
     crossed = pd.concat([one.crossed(quantity)["status"] for one in series for quantity in (time, MEMORY)])
     if len(crossed):
         reasons = ", ".join(text for status, text in CROSSED.items() if status in set(crossed))

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from bench.efficiency.records import Record
+from bench.reporting.figures import sizes_of
 from bench.reporting.formats import span
 
 # Cases without a figure that get a cross. An unavailable mixer is named in the legend instead.
@@ -21,6 +22,8 @@ _CROSSES = 0.5
 # The largest height of a panel over its highest median. Above that, the spread within one process is cut off: a few of
 # its calls take ten times as long, and the curves would be flat.
 _HEADROOM = 1.25
+
+UNCONVERGED = "less precise than asked for"
 
 HOLLOW: dict[str, Any] = {"linestyle": "none", "markersize": 5, "markerfacecolor": "white"}
 RING: dict[str, Any] = {
@@ -132,6 +135,11 @@ class Series:
         """Which rows are known to be less precise than the stopping rule asks for."""
         return ~self.rows["converged"].fillna(True).astype(bool)
 
+    def curve(self, quantity: Quantity) -> dict[float, float]:
+        """Return its figures by length."""
+        figures = self.rows.dropna(subset=[quantity.column])
+        return dict(zip(map(float, figures["seconds"]), map(float, figures[quantity.column]), strict=True))
+
     def crossed(self, quantity: Quantity) -> pd.DataFrame:
         """Return the rows that have no figure and get a cross for it."""
         return self.rows[self.rows["status"].isin(list(CROSSED)) & self.rows[quantity.column].isna()]
@@ -139,9 +147,10 @@ class Series:
 
 def draw_panel(axes: Axes, series: Sequence[Series], quantity: Quantity, *, title: str) -> None:
     """Draw one quantity over the length on linear axes from zero."""
-    for one in series:
+    sizes = sizes_of([one.curve(quantity) for one in series], marker=5)
+    for one, size in zip(series, sizes, strict=True):
         seconds, values = one.rows["seconds"], one.rows[quantity.column]
-        axes.plot(seconds, values, color=one.colour, marker=one.marker, markersize=5)
+        axes.plot(seconds, values, color=one.colour, marker=one.marker, **size)
         if quantity.spread:
             _spread(axes, one, *quantity.spread, banded=quantity.banded)
         if quantity.beside:

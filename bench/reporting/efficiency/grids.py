@@ -1,7 +1,8 @@
 """Figures over all settings at once: what each mixer costs in each, and how far it is from the floor."""
 
 import math
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -9,16 +10,20 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from bench.efficiency.records import Record
-from bench.reporting.efficiency.overview import by_setting, distinguish, names_of
-from bench.reporting.efficiency.quantities import Quantity, main_time, memory, over_the_floor
-from bench.reporting.figures import save, style_of
+from bench.reporting.efficiency.figure2_panels import RING, UNCONVERGED
+from bench.reporting.efficiency.overview import CPU_NOTICE, by_setting, distinguish, names_of
+from bench.reporting.efficiency.quantities import Quantity, known, main_time, measured, memory, over_the_floor
+from bench.reporting.figures import save, sizes_of, style_of
 
 _COLUMNS = 3
 _PANEL = (4.2, 3.3)  # inches
+_LETTERS = 9  # of the title in an inch
 _TICKS_S = (1, 2, 5, 10, 25, 50, 100, 200, 400)
+_STEPS = ((1,), (1, 2, 5), tuple(range(1, 10)))  # of the ticks in a decade, the fewest first
+_FEWEST_TICKS = 3
 
 
 def draw_overview(records: Sequence[Record], stem: Path) -> None:
@@ -44,44 +49,59 @@ def _draw(records: Sequence[Record], quantities: Mapping[str, Quantity], stem: P
     """Draw a panel for each quantity in each setting. The panels of one quantity share their logarithmic axes."""
     groups = by_setting(records)
     labels = distinguish(groups)
-    columns = 2 if len(groups) in (2, 4) else min(_COLUMNS, len(groups))
+    columns = len(quantities) if len(groups) == 1 else 2 if len(groups) in (2, 4) else min(_COLUMNS, len(groups))
     rows_each = math.ceil(len(groups) / columns)
-    rows = rows_each * len(quantities)
-    figure = Figure(figsize=(_PANEL[0] * columns, _PANEL[1] * rows + 0.8), layout=ConstrainedLayoutEngine(w_pad=0.08))
+    rows = 1 if len(groups) == 1 else rows_each * len(quantities)
+    width = _PANEL[0] * columns
+    figure = Figure(figsize=(width, _PANEL[1] * rows + 1.0), layout=ConstrainedLayoutEngine(w_pad=0.08))
     FigureCanvasAgg(figure)
+    names = names_of(records)
     for block, (label, quantity) in enumerate(quantities.items()):
         panels = []
-        for number, (setting, alike) in enumerate(groups.items()):
-            axes = figure.add_subplot(rows, columns, block * rows_each * columns + number + 1)
-            axes.set_title(labels[setting] or setting.label, fontsize="medium")
+        first = block + 1 if len(groups) == 1 else block * rows_each * columns + 1
+        for number, (setting, alike) in enumerate(groups.items(), start=first):
+            axes = figure.add_subplot(rows, columns, number)
+            axes.set_title(labels[setting], fontsize="medium")
             axes.set_ylabel(label)
-            _curves(axes, alike, names_of(records), quantity)
+            _curves(axes, alike, names, quantity)
             if quantity is over_the_floor:
                 axes.axhline(1, color="black", linewidth=0.8)
             panels.append(axes)
         _share_limits(panels)
-    names = names_of(records)
+        for axes in panels:
+            _set_ticks(axes, {each.seconds for each in records})
     styles = [style_of(name, names) for name in names]
-    handles = [Line2D([], [], color=colour, marker=marker) for colour, marker in styles]
-    figure.suptitle(records[0].device, weight="bold")
-    figure.legend(handles=handles, labels=names, loc="outside lower center", ncols=min(2 * columns, len(names)))
+    entries = [
+        (Line2D([], [], color=colour, marker=marker), name)
+        for (colour, marker), name in zip(styles, names, strict=True)
+    ]
+    entries += [(Line2D([], [], **RING), UNCONVERGED)] if any(each.converged is False for each in records) else []
+    figure.suptitle(_title(records, letters=int(_LETTERS * width)), weight="bold")
+    handles, texts = zip(*entries, strict=True)
+    figure.legend(handles=handles, labels=texts, loc="outside lower center", ncols=min(2 * columns, len(texts)))
     save(figure, stem)
 
 
+def _title(records: Sequence[Record], *, letters: int) -> str:
+    """Return the device, the setting if there is only one, and on a CPU a warning, in lines of so many letters."""
+    settings = list(by_setting(records))
+    lines = [records[0].device, *(setting.label for setting in settings if len(settings) == 1)]
+    lines += [CPU_NOTICE] if records[0].device_type == "cpu" else []
+    return "\n".join(textwrap.fill(line, width=letters) for line in lines)
+
+
 def _curves(axes: Axes, records: Sequence[Record], names: Sequence[str], quantity: Quantity) -> None:
-    for name in names:
+    curves = [{each.seconds: known(each, quantity) for each in measured(records, name, quantity)} for name in names]
+    for name, curve, size in zip(names, curves, sizes_of(curves, marker=4), strict=True):
         colour, marker = style_of(name, names)
-        points = sorted((each.seconds, value) for each in records if each.name == name and (value := quantity(each)))
-        if points:
-            axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4)
+        axes.plot(list(curve), list(curve.values()), color=colour, marker=marker, **size)
+    rings = [(each.seconds, value) for each in records if each.converged is False and (value := quantity(each))]
+    if rings and quantity is not memory:
+        axes.plot(*zip(*rings, strict=True), **RING)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    lengths = [each.seconds for each in records]
-    ticks = [tick for tick in _TICKS_S if min(lengths) <= tick <= max(lengths)]
-    axes.set_xticks(ticks, [str(tick) for tick in ticks])
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if quantity is over_the_floor else (1,)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.minorticks_off()
+    if not any(curves):
+        axes.set_ylim(1, 10)  # no case has a figure
     axes.set_xlabel("Length of audio (s)")
     axes.grid(alpha=0.3)
 
@@ -91,3 +111,18 @@ def _share_limits(panels: Sequence[Axes]) -> None:
         limits = [getattr(axes, f"get_{direction}lim")() for axes in panels]
         for axes in panels:
             getattr(axes, f"set_{direction}lim")(min(low for low, _ in limits), max(high for _, high in limits))
+
+
+def _set_ticks(axes: Axes, lengths: Collection[float]) -> None:
+    """Label at least three values on each logarithmic axis, where there is room."""
+    usual = [tick for tick in _TICKS_S if min(lengths) <= tick <= max(lengths)]
+    axes.set_xticks(usual if len(usual) >= _FEWEST_TICKS else sorted(lengths))
+    low, high = axes.get_ylim()
+    locators = [*(LogLocator(subs=steps) for steps in _STEPS), MaxNLocator(nbins=4)]
+    enough = (
+        each for each in locators if sum(low <= tick <= high for tick in each.tick_values(low, high)) >= _FEWEST_TICKS
+    )
+    axes.yaxis.set_major_locator(next(enough, locators[-1]))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

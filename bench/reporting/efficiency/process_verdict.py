@@ -24,6 +24,7 @@ def judge_processes(
     alpha: float = ALPHA,
     threshold: float = THRESHOLD,
     resolution: float = RESOLUTION,
+    allowance: float = 0.0,
 ) -> Judgement:
     """Compare the times of a case in several processes before and after.
 
@@ -33,6 +34,7 @@ def judge_processes(
         alpha: Highest probability that the interval misses the true ratio.
         threshold: Smallest difference that counts, as a fraction.
         resolution: Difference that "no difference" must rule out, as a fraction.
+        allowance: Largest difference that something other than the code explains, as a fraction.
 
     Raises:
         ValueError: A side has no process, or a time is not positive and finite.
@@ -40,7 +42,8 @@ def judge_processes(
     if not before or not after or not all(0 < time < math.inf for time in (*before, *after)):
         raise ValueError("each side needs a process, and times must be positive and finite")
     low, high = ratio_interval(before, after, alpha=alpha)
-    return judgement_of(before, after, low, high, threshold=threshold, resolution=resolution)
+    limits = {"threshold": threshold, "resolution": resolution, "allowance": allowance}
+    return judgement_of(before, after, low, high, **limits)
 
 
 def ratio_interval(before: Sequence[float], after: Sequence[float], *, alpha: float) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from bench.reporting.efficiency.figure2 import draw_figure2
 from bench.reporting.efficiency.frame import write_csv
 from bench.reporting.efficiency.overview import by_setting, distinguish
 from bench.reporting.efficiency.quantities import has_gpu_time
-from mixers.support.errors import UserError
+from mixers.support.errors import UserError, unknown_name
 
 CSV_FILE = "results.csv"
 
@@ -32,19 +32,20 @@ def write_figures(folder: Path) -> list[Record]:
     return records
 
 
-def write_report(folders: Sequence[Path], output: Path) -> list[Record]:
+def write_report(folders: Sequence[Path], output: Path, *, mixers: Sequence[str] = ()) -> list[Record]:
     """Write everything that the records of sweeps of one machine show: figures, tables and the paper's claims.
 
     Args:
         folders: The folders of the sweeps.
         output: The folder to write to; made if needed.
+        mixers: Those that the report is about, for instance ``kda`` or ``sa/sdpa``; none for all.
 
     Returns:
         Their records.
 
     Raises:
         UserError: The records cannot be read, the sweeps are of several machines or inputs, a case was measured twice,
-            or a file cannot be written.
+            a mixer was not measured, or a file cannot be written.
     """
     sweeps = [_as_planned(folder) for folder in folders]
     for field in ("device", "input"):
@@ -57,8 +58,18 @@ def write_report(folders: Sequence[Path], output: Path) -> list[Record]:
             hint = "Give folders without a case in common, or compare two with `sbench compare`."
             raise UserError(f"{what} was measured twice", hint=hint)
         seen.add(record.case)
+    records = _only(mixers, records)
     _write(output, lambda: _everything(records, output, host=_host(folders)))
     return records
+
+
+def _only(mixers: Sequence[str], records: list[Record]) -> list[Record]:
+    """Return the records of these mixers or implementations, or all if none is named."""
+    known = {known: None for record in records for known in (record.mixer, record.name)}
+    for name in mixers:
+        if name not in known:
+            raise unknown_name("mixer of this sweep", name, tuple(known))
+    return [record for record in records if not mixers or {record.mixer, record.name} & set(mixers)]
 
 
 def _check_same(field: str, folders: Sequence[Path], sweeps: Sequence[Sequence[Record]]) -> None:

@@ -203,5 +203,5 @@ def _extent(alike: Sequence[Record]) -> str:
     sizes = [record.oom_requested_gib for record in alike if record.oom_requested_gib is not None]
     longest = alike[0].longest_fitting_seconds
     parts = [f"{span(sizes, significant)} GiB asked for"] if sizes else []
-    parts += [] if longest is None else [f"up to {rounded_down(longest)} s fit"]
+    parts += [] if longest is None else [f"up to {rounded_down(longest)} s fit" if longest else "no length fits"]
     return f" ({'; '.join(parts)})" if parts else ""

@@ -131,3 +131,14 @@ def test_one_failed_check_fails_all() -> None:
     good = Finding(check="sleep", expected="1", measured="1", passed=True)
     assert Diagnosis(findings=[good, good], repetitions=[]).passed
     assert not Diagnosis(findings=[good, verdicts.without_result("sleep", "killed")], repetitions=[]).passed
+
+
+@pytest.mark.parametrize(("device_type", "said"), [("cpu", "sbench sweep --processes 5"), ("cuda", "cool")])
+def test_a_quiet_machine_whose_processes_differ_gets_advice(device_type: str, said: str) -> None:
+    kind = GPU_TIME if device_type == "cuda" else SINGLE_CALL
+    quiet = verdicts.judge_load(0.1, cores=2)
+    for medians_ms, advised in (([1.0, 2.5], True), ([1.0, 1.001], False)):
+        repetitions = Repetitions(case="sa/reference at 1 s", medians_ms={kind: medians_ms})
+        finding = verdicts.judge_repetitions(repetitions, device_type=device_type)
+        diagnosis = Diagnosis(findings=[quiet, finding], repetitions=[repetitions])
+        assert (said in " ".join(verdicts.advice(diagnosis, device_type=device_type))) == advised

@@ -6,19 +6,30 @@ from functools import partial
 import pytest
 import torch
 
+from bench.efficiency.measurement import latency
+from bench.efficiency.measurement.criterion import Criterion
 from bench.efficiency.measurement.latency import CPU_CALLS, busy, measure_latency
 
 
 def test_latency_of_a_known_sleep() -> None:
-    latency = measure_latency(lambda: time.sleep(0.004), device_type="cpu")
-    samples = latency.single.samples_ms
+    found = measure_latency(lambda: time.sleep(0.004), device_type="cpu")
+    samples = found.single.samples_ms
     assert len(samples) >= CPU_CALLS.minimum_samples
     assert sum(samples) >= 0.5e3 * CPU_CALLS.minimum_seconds  # other work of the machine falls between the calls
-    assert 4.0 <= latency.single.median < 8.0
-    assert latency.single.percentile(5) <= latency.single.median <= latency.single.percentile(95)
-    assert latency.gpu is None
-    assert latency.host_ms is None
-    assert latency.launch_bound is None
+    assert 4.0 <= found.single.median < 8.0
+    assert found.single.percentile(5) <= found.single.median <= found.single.percentile(95)
+    assert found.gpu is None
+    assert found.host_ms is None
+    assert found.launch_bound is None
+
+
+def test_what_does_not_converge_is_sampled_for_the_spare_time_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = Criterion(relative_error=0, minimum_seconds=0, maximum_seconds=0.01, minimum_samples=1, fewest_samples=1)
+    monkeypatch.setattr(latency, "CPU_CALLS", never)
+    began = time.perf_counter()
+    found = measure_latency(lambda: time.sleep(0.001), device_type="cpu", spare_s=0.3)
+    assert found.single.stop == "cap"
+    assert time.perf_counter() - began >= 0.31
 
 
 @pytest.mark.gpu

@@ -276,6 +276,25 @@ def test_a_process_counts_once_however_many_samples_it_has(write_sweep: WriteSwe
     assert verdicts(compare(*folders)) == {"sa/eager": "noisy"}
 
 
+@pytest.mark.parametrize(("factor", "verdict"), [(1.25, "noisy"), (0.8, "noisy"), (1.6, "slower"), (0.6, "faster")])
+def test_a_difference_that_repeats_on_this_machine_show_too_is_noise(
+    write_sweep: WriteSweep, make_record: MakeRecord, factor: float, verdict: str
+) -> None:
+    """A whole sweep is shifted, as on a busy host. Processes differ by 30 % in one case, and in another hardly."""
+    cases = {"sa/eager": (1.0, 1.1, 1.2, 1.25, 1.3), "kda/fla": (1.0, 1.001, 1.002, 1.003, 1.004)}
+    folders = [write_sweep(side, *map(make_record, cases), processes=0) for side in ("before", "after")]
+    for folder, shift in zip(folders, (1.0, factor), strict=True):
+        for name, medians in cases.items():
+            for process, median_ms in enumerate(medians, start=1):
+                record = make_record(name, latency_ms=shift * median_ms)
+                append_samples(folder, samples_of(record, process=process, spread=1e-9, count=20))
+    comparison = compare(*folders)
+    assert comparison.repeats == pytest.approx((0.3 + 0.004) / 2, abs=1e-6)
+    assert verdicts(comparison)["sa/eager"] == verdict
+    assert verdicts(comparison)["kda/fla"] in ("slower", "faster")  # by more than 15 %
+    assert "15.2%, the middle of what they differ by" in " ".join(text_of(comparison).split())
+
+
 @pytest.mark.parametrize(("spread", "count"), [(0.3, 20), (0.001, 6)])
 def test_wild_or_few_samples_are_noisy_and_pass_the_gate(
     write_sweep: WriteSweep, make_record: MakeRecord, spread: float, count: int

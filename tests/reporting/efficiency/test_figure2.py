@@ -143,6 +143,56 @@ def test_the_legend_of_an_overview_is_no_wider_than_the_picture(
     assert 0 <= box.x0 < box.x1 <= saved[-1].bbox.width
 
 
+@pytest.mark.parametrize("lengths", [(1.0, 2.0, 3.0, 5.0), (0.1, 0.2, 0.4), LENGTHS])
+def test_an_overview_of_a_cpu_says_so_and_its_axes_have_enough_ticks(
+    saved: list[Figure], tmp_path: Path, make_record: MakeRecord, lengths: Sequence[float]
+) -> None:
+    records = [
+        make_record(f"{mixer}/reference", length, device="EPYC", device_type="cpu", converged=length != lengths[1])
+        for mixer in ("sa", "kda")
+        for length in lengths
+    ]
+    draw_overview(records, tmp_path / "overview")
+    device, setting, notice = saved[-1].get_suptitle().splitlines()
+    assert (device, setting) == ("EPYC", "bfloat16, matched preset, inference")
+    assert notice == "Measured on the CPU, in plain PyTorch: no guide to GPU speed"
+    time, memory = saved[-1].axes
+    assert (time.get_ylabel(), memory.get_ylabel()) == ("Latency (ms)", "Peak memory (GiB)")
+    for axes in (time, memory):
+        for ticks, (low, high) in ((axes.get_xticks(), axes.get_xlim()), (axes.get_yticks(), axes.get_ylim())):
+            assert sum(low <= tick <= high for tick in ticks) >= 3
+    assert {x for x, _ in rings(time)} == {lengths[1]}
+    assert not rings(memory)
+    assert legend(saved[-1])[-1] == "less precise than asked for"
+    box = saved[-1].get_tightbbox()
+    assert box.x0 >= 0
+    assert box.x1 <= saved[-1].get_figwidth()
+
+
+def test_an_equal_curve_shows_beside_the_one_that_is_drawn_over_it(
+    draw: Draw, saved: list[Figure], tmp_path: Path, make_record: MakeRecord
+) -> None:
+    names = ("sa/eager", "gsa/fla", "kda/fla", "fox/flex")
+    figures = {name: (2.0 if name == "fox/flex" else 1.0) for name in names}
+    records = [
+        make_record(name, each, gpu_ms=figure, peak_memory_gib=figure)
+        for name, figure in figures.items()
+        for each in LENGTHS
+    ]
+    figure2 = draw(records)
+    draw_overview(records, tmp_path / "overview")
+    for axes in (*figure2.axes[:2], *saved[-1].axes):
+        widths = [line.get_linewidth() for line in axes.lines if len(np.asarray(line.get_xdata())) == len(LENGTHS)]
+        assert widths[0] >= widths[1] + 2 >= widths[2] + 4
+        assert widths[2] == widths[3]
+
+
+def test_two_curves_need_no_second_row(draw: Draw, sweep: Sequence[Record]) -> None:
+    figure = draw([record for record in sweep if record.name in ("sa/eager", "kda/fla")])
+    assert titles(figure) == ["(a) Latency, all mixers", "(b) Peak memory, all mixers"]
+    assert not notes(figure)
+
+
 def test_cases_without_a_figure_are_crossed_above_the_data(
     draw: Draw, sweep: Sequence[Record], make_record: MakeRecord
 ) -> None:

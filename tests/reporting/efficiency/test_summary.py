@@ -315,6 +315,7 @@ def test_failures_says_how_much_was_asked_for_and_what_fits(make_record: MakeRec
         f"sa/eager at 300 s: oom{cause} (11.9 GiB asked for)",
         f"sa/eager at 350 s: oom{cause} (16.2 GiB asked for; up to 2.53 s fit)",
     ]
+    assert failures([oom(1.0, 16.2, 0.0)]) == [f"sa/eager at 1 s: oom{cause} (16.2 GiB asked for; no length fits)"]
 
 
 def test_only_what_ran_out_of_memory_has_its_message_cut(make_record: MakeRecord) -> None:
