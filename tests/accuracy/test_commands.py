@@ -307,14 +307,6 @@ def test_bad_audio_is_found_before_training(
     assert not (tmp_path / "run").exists()
 
 
-def test_predicting_less_than_a_frame(sbench: Sbench, tmp_path: Path, arguments: list[object]) -> None:
-    sbench("train", *arguments, "--output", "run")
-    soundfile.write(tmp_path / "short.wav", np.zeros(100), 16_000)
-    code, _, err = sbench("predict", "run", "short.wav", "--text", "oh no", "--device", "cpu")
-    assert code == 2
-    assert "short.wav is shorter than an encoder's frame (25 ms)" in err
-
-
 @pytest.mark.parametrize(
     "writer", ["bench.accuracy.training.learner.write_atomically", "bench.accuracy.training.checkpoints.append_metrics"]
 )
@@ -462,25 +454,6 @@ def test_a_split_that_is_named_twice_is_scored_once(sbench: Sbench, arguments: l
     splits = "test1,test1"
     code, _, err = sbench("evaluate", "run", "--corpus", corpus.spec, "--splits", splits, "--device", "cpu")
     assert (code, err.count("test1: ")) == (0, 1), err
-
-
-def test_predict_takes_a_text_exactly_if_the_run_has_one(
-    sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus
-) -> None:
-    recording = corpus.split("test1")[0].audio
-    sbench("train", *arguments, "--output", "with")
-    sbench("train", *arguments, "--no-text", "--output", "without")
-    for run, options, message in (
-        ("with", (), "the run was trained with text, but no --text is given"),
-        ("without", ("--text", "oh no"), "the run was trained without text, so --text would be ignored"),
-    ):
-        code, _, err = sbench("predict", run, recording, *options, "--device", "cpu")
-        assert (code, err.splitlines()[0]) == (2, f"sbench: {message}")
-    for run, options in (("with", ("--text", "")), ("without", ())):
-        code, _, err = sbench("predict", run, recording, *options, "--device", "cpu")
-        assert code == 0, err
-    code, _, err = sbench("predict", "without", tmp_path / "nowhere.wav", "--device", "cpu")
-    assert (code, "nowhere.wav" in err, len(err.splitlines())) == (2, True, 2), err
 
 
 def test_training_names_speakers_that_stand_in_two_splits(

@@ -12,7 +12,7 @@ from bench.accuracy import run as runs
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, digest
 from bench.accuracy.corpora.reference import absolute_spec
 from bench.accuracy.inputs.features import Encoders, SpeechFeatures, check_layer, load_features
-from bench.accuracy.inputs.recordings import check_whole_files, waveform_scale
+from bench.accuracy.inputs.recordings import waveform_scale
 from bench.accuracy.parts import PARTS, Layer
 from bench.accuracy.run import Direction, ModelConfig, Preset, Run
 from bench.accuracy.training.computing import choose_precision
@@ -73,7 +73,7 @@ def prepare(
         raise UserError(f"{len(train)} training utterances are less than a batch of {request.batch}", hint=hint)
     encoder, text = load_features(request.speech, request.text, device=device, dtype=DTYPES[precision])
     check_layer(request.layer, encoder)
-    check_whole_files(development)
+    check_recordings([each.audio for each in development])
     if request.preset == "matched" and not encoder.log_mel:
         scale = waveform_scale(train)  # which reads every recording
     else:
