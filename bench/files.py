@@ -37,7 +37,7 @@ def resume_command(command: str, folder: Path) -> str:
 
 def absolute_folder(name: str) -> str:
     """Return the absolute path of a folder. Any other name, such as an id on the Hugging Face hub, stays as it is."""
-    return str(Path(name).absolute()) if Path(name).is_dir() else name
+    return str(Path(name).absolute()) if name and Path(name).is_dir() else name
 
 
 @contextlib.contextmanager

@@ -147,7 +147,7 @@ def trained(arguments: list[object], tmp_path_factory: pytest.TempPathFactory) -
     options = ("--no-text", "--epochs", 1, "--output", run)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["sbench", "train", *map(str, (*arguments, *options))])
-        with pytest.raises(SystemExit, match="^0$"):
+        with pytest.raises(SystemExit, match=r"^0$"):
             main()
     return run
 
