@@ -17,6 +17,7 @@ import torch
 
 from bench.accuracy import run as runs
 from bench.accuracy.corpora.base import Corpus
+from bench.accuracy.evaluation.predictions import read_predictions
 from bench.accuracy.training import checkpoints
 from bench.accuracy.training.learner import Learner
 from tests.conftest import Sbench
@@ -470,3 +471,25 @@ def test_training_names_speakers_that_stand_in_two_splits(
     for given, shares in ((own, True), (arguments, False)):
         code, _, err = sbench("train", *given, "--epochs", 1, "--output", f"run-{shares}")
         assert (code, f"test1 shares 1 speaker ({heard}) with training: 1 utterance." in err) == (0, shares), err
+        assert "not used by this training: 5 utterances of test1." in err
+
+
+def test_a_corpus_with_one_file_name_in_several_folders(
+    sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus
+) -> None:
+    lines = []
+    for place, each in enumerate(corpus.utterances):
+        audio = tmp_path / "clips" / str(place) / "clip.wav"
+        audio.parent.mkdir(parents=True)
+        shutil.copy(each.audio, audio)
+        lines.append({"audio": f"clips/{place}/clip.wav", "label": each.label, "speaker": each.speaker})
+        lines[-1]["split"] = each.split
+    (tmp_path / "own.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    own = [f"manifest:{tmp_path / 'own.jsonl'}" if each == corpus.spec else each for each in arguments]
+    assert sbench("corpus", "manifest:own.jsonl")[0] == 0
+    options = ("--no-text", "--epochs", 1, "--evaluate", "test1", "--output", "run")
+    code, _, err = sbench("train", *own, *options)
+    assert (code, "not used by this training" in err) == (0, False), err
+    path = tmp_path / "run" / "evaluation" / "test1" / "sa-0.csv"
+    assert read_predictions(path, classes=corpus.classes).utterances[0] == "clips/19/clip.wav"
+    assert sbench("table", "run")[0] == 0

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from bench.accuracy.corpora import read
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, UNKNOWN_SPEAKER, Reading, Utterance, ordered_splits
+from bench.accuracy.corpora.sharing import shared_recordings
 from bench.audio import read_recording
 from bench.speech import SAMPLE_RATE
 from mixers.support.errors import UserError
@@ -235,7 +236,7 @@ def _shared(pairs: Iterable[tuple[_NamedSplit, _NamedSplit]]) -> Iterator[Overla
         overlap = Overlap(
             first=first,
             second=second,
-            names=tuple(sorted({utterance.name for utterance in ours} & {utterance.name for utterance in theirs})),
+            names=tuple(sorted(utterance.name for utterance in shared_recordings(ours, theirs))),
             speakers=tuple(sorted(speakers - {UNKNOWN_SPEAKER})),
             of_unknown_speaker=sum(utterance.speaker == UNKNOWN_SPEAKER for utterance in itertools.chain(ours, theirs)),
         )
