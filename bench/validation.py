@@ -23,15 +23,16 @@ def parse(kind: type[Value], text: str | bytes) -> Value:
     return _adapter(kind).validate_json(text)  # type: ignore[no-any-return, arg-type]
 
 
-def first_fault(error: ValueError) -> str:
-    """Return the first fault that `parse` found, as one line with the field's name."""
+def first_fault(error: Exception) -> str:
+    """Return the first fault that `parse` found, as one line with the field's name; the message of any other error."""
     from pydantic import ValidationError
 
     if not isinstance(error, ValidationError):
         return str(error)
     fault = error.errors()[0]
     place = ".".join(str(part) for part in fault["loc"])
-    return f"{place}: {fault['msg']}" if place else fault["msg"]
+    reason = fault["msg"].removeprefix("Value error, ")  # of a `__post_init__`
+    return f"{place}: {reason}" if place else reason
 
 
 @functools.cache

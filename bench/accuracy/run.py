@@ -238,7 +238,8 @@ def read(folder: Path) -> Run:
         if version == VERSION:
             return _run(text)
     except ValueError as error:
-        raise UserError(f"{path} is damaged: {first_fault(error)}", hint=_HINT) from None
+        hint = "Restore this file from a copy of the folder. Without it the run cannot be used: train it again."
+        raise UserError(f"{path} is damaged: {first_fault(error)}", hint=hint) from None
     hint = "Use the sbench version that trained it, or train it again."
     raise UserError(f"{folder} is a run of version {version}, this sbench reads {VERSION}", hint=hint)
 

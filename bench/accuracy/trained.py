@@ -20,8 +20,9 @@ from bench.accuracy.progress import best_epochs
 from bench.accuracy.run import Run
 from bench.accuracy.training.computing import choose_precision, start_accelerator
 from bench.accuracy.training.implementations import choose_implementation
-from bench.accuracy.training.learner import Learner, read_tensors
+from bench.accuracy.training.learner import BEST_FILE, Learner, read_tensors
 from bench.accuracy.training.steps import build_learners
+from bench.files import resume_command
 from mixers import autotuning
 from mixers.support.errors import UserError
 
@@ -51,19 +52,31 @@ def open_run(folder: Path, *, device: str) -> Trained:
         UserError: The folder is no run, the run has no best weights yet, or a file is damaged.
     """
     run = runs.read(folder)
+    _check_weights(folder, run)
     run = replace(run, mixers=tuple(_runnable(name, run, device=device) for name in run.mixers))
     choose_precision(run.precision, device=device)
     accelerator = start_accelerator(device)
     speech, text = open_encoders(run, device=str(accelerator.device))
     learners = build_learners(run, class_weights=None, accelerator=accelerator)
     for learner in learners:
-        path = folder / learner.name / "best.safetensors"
+        path = folder / learner.name / BEST_FILE
         weights = read_tensors(path)
         try:
             learner.model.load_state_dict(weights)
         except RuntimeError:
             raise UserError(f"{path} holds the weights of another model", hint="Is it of this run?") from None
     return Trained(run=run, folder=folder, speech=speech, text=text, learners=tuple(learners), accelerator=accelerator)
+
+
+def _check_weights(folder: Path, run: Run) -> None:
+    """Check that every learner has weights, before anything is loaded."""
+    paths = [folder / name / BEST_FILE for name in run.learners()]
+    missing = [path for path in paths if not path.is_file()]
+    if missing == paths:
+        message = f"{folder} has no weights: no epoch of its training is complete, or they were not copied"
+        raise UserError(message, hint=f"Continue the training with: {resume_command('train', folder)}")
+    if missing:
+        raise UserError(f"{missing[0]} is missing", hint="Copy the whole folder of the run again.")
 
 
 def _runnable(name: str, run: Run, *, device: str) -> str:

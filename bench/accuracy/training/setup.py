@@ -15,6 +15,7 @@ from bench.accuracy.inputs.features import Encoders, SpeechFeatures, check_layer
 from bench.accuracy.inputs.recordings import waveform_scale
 from bench.accuracy.parts import PARTS, Layer
 from bench.accuracy.run import Direction, ModelConfig, Preset, Run
+from bench.accuracy.training.checkpoints import last_place
 from bench.accuracy.training.computing import choose_precision
 from bench.accuracy.training.implementations import check_mixers, choose_implementations
 from bench.accuracy.training.model import build
@@ -104,9 +105,11 @@ def reopen(folder: Path, *, device: str) -> tuple[Run, Corpus]:
     """Return an interrupted run and its corpus, and compute in the run's precision from now on.
 
     Raises:
-        UserError: The folder is no run, the run cannot be trained here, or its corpus is incomplete or has changed.
+        UserError: The folder is no run or its state is damaged, the run cannot be trained here, or its corpus is
+            incomplete or has changed.
     """
     run = runs.read(folder)
+    last_place(folder)  # so that a damaged state is named at once
     choose_implementations(run.mixers, run.preset, device=device, width=run.width)
     choose_precision(run.precision, device=device)
     corpus = corpora.load(run.corpus, missing_text=run.missing_text)
