@@ -19,6 +19,7 @@ from bench.cli.accuracy_options import (
     Fold,
     MissingText,
     Precision,
+    Seeds,
     Speech,
     Workers,
 )
@@ -47,6 +48,9 @@ _SHARED_DATA = "Give all seeds the same crops in the same order, which encodes o
 _DEMO = "Use a synthetic corpus and small encoders: the whole path in minutes."
 
 Corpus = Annotated[str | None, typer.Option(help=CORPUS, show_default=False)]
+DataSeed = Annotated[
+    int, typer.Option(help="Seed of crops and order, with that of each model.", min=-(2**63), max=2**63 - 1)
+]
 Direction = Annotated[str | None, typer.Option(help=_DIRECTION, show_default=False)]
 Output = Annotated[Path | None, typer.Option(help="New folder; default: one under runs/.", show_default=False)]
 Resume = Annotated[Path | None, typer.Option(help="Continue the interrupted run of this folder.", show_default=False)]
@@ -61,22 +65,22 @@ def train(
     text: Annotated[str, typer.Option(help="The text encoder: an id or a folder.")] = "bert-large-uncased",
     no_text: Annotated[bool, typer.Option("--no-text", help="Use speech only.")] = False,
     mixers: Annotated[str, typer.Option(help="Comma-separated; kda/reference chooses an implementation.")] = MIXERS,
-    seeds: Annotated[int, typer.Option(help="The number of seeds for each mixer.", min=1)] = 1,
+    seeds: Seeds = 1,
     preset: Annotated[str, typer.Option(help=_PRESET)] = "matched",
     direction: Direction = None,
     layer: Annotated[str, typer.Option(help=_LAYER)] = "weighted",
-    epochs: Annotated[int, typer.Option(help="Passes through the training set.", min=1)] = 20,
-    batch: Annotated[int, typer.Option(help="Utterances in one step, over all GPUs.", min=1)] = 32,
+    epochs: Annotated[int, typer.Option(help="Passes through the training set.", min=1, max=1_000_000)] = 20,
+    batch: Annotated[int, typer.Option(help="Utterances in one step, over all GPUs.", min=1, max=1_000_000)] = 32,
     learning_rate: Annotated[float, typer.Option(help="At the beginning; in one-cycle the highest.")] = 1e-4,
     schedule: Annotated[str, typer.Option(help=_SCHEDULE)] = "plateau",
-    classifier_layers: Annotated[int, typer.Option(help="Hidden layers of the classifier.", min=1)] = 5,
+    classifier_layers: Annotated[int, typer.Option(help="Hidden layers of the classifier.", min=1, max=100)] = 5,
     crop: Annotated[str, typer.Option(help=_CROP)] = "5.5",
-    data_seed: Annotated[int, typer.Option(help="Seed of crops and order, with that of each model.")] = 0,
+    data_seed: DataSeed = 0,
     shared_data: Annotated[bool, typer.Option("--shared-data", help=_SHARED_DATA)] = False,
     precision: Precision = None,
     missing_text: MissingText = "error",
     workers: Workers = WORKERS,
-    checkpoint_steps: Annotated[int, typer.Option(help="Steps between checkpoints.", min=1)] = 500,
+    checkpoint_steps: Annotated[int, typer.Option(help="Steps between checkpoints.", min=1, max=10**9)] = 500,
     device: Device = "auto",
     output: Output = None,
     resume: Resume = None,

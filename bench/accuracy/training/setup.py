@@ -22,7 +22,7 @@ from bench.accuracy.training.model import build
 from bench.accuracy.training.schedule import Schedule
 from bench.audio import check_recordings
 from bench.files import absolute_folder
-from bench.speech import check_seconds
+from bench.speech import check_crop
 from mixers.support.errors import UserError
 from mixers.support.precision import DTYPES
 
@@ -60,9 +60,10 @@ def prepare(
         UserError: A choice is unknown, the corpus lacks something, or an encoder cannot be loaded.
     """
     if not 0 < request.learning_rate < 1:
-        raise UserError(f"--learning-rate {request.learning_rate} is invalid", hint="Give a fraction such as 1e-4.")
+        message = f"--learning-rate {request.learning_rate:g} is not between 0 and 1"
+        raise UserError(message, hint="Give a fraction such as 1e-4.")
     if request.crop_seconds is not None:
-        check_seconds([request.crop_seconds])
+        check_crop(request.crop_seconds)
     check_mixers(request.mixers, request.preset, request.direction, device=device)  # so that an error comes at once
     request = _with_absolute_paths(request)
     corpus = corpora.load(request.corpus, missing_text=request.missing_text)
