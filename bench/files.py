@@ -76,21 +76,26 @@ def make_folder_for(file: Path) -> None:
     Raises:
         UserError: It cannot be made, or the file's path is a folder.
     """
-    if file.is_dir():
-        raise UserError(f"{file} is a folder", hint="Give the name of a file as --output.")
     try:
+        if file.is_dir():
+            raise UserError(f"{file} is a folder", hint="Give the name of a file as --output.")
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         hint = "Give another --output."
-        raise UserError(f"{file.parent} cannot be written: {error.strerror}", hint=hint) from None
+        raise UserError(f"{file} cannot be written: {error.strerror}", hint=hint) from None
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file under another name in the same folder, then rename it. An older file stays until then.
 
+    What is no file, such as ``/dev/stdout``, is written to as it is, so that no file replaces it.
+
     Raises:
         OSError: The file cannot be written. An older file is still there.
     """
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.write_bytes(content)

@@ -175,4 +175,8 @@ def _probabilities(
     )
     with autotuning.compiling_side_by_side(settling=True):
         found = predict(trained.learners, feed, feed.batches(), accelerator=trained.accelerator, done=done)
+    for name, table in found.items():
+        if not torch.isfinite(table).all():
+            message = f"{trained.folder / name / BEST_FILE} gives probabilities that are not finite"
+            raise UserError(message, hint="Leave this mixer out and train it again, for instance in float32.")
     return {name: found[name].to(torch.float64).numpy() for name in trained.run.learners()}

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -82,11 +83,11 @@ def _find(given: Sequence[Path]) -> tuple[list[Path], list[UserError]]:
     """
     from bench.audio import check_recordings, find_recordings
 
-    recordings: dict[Path, None] = {}
+    recordings: dict[Path, None] = {}  # os.path.isdir, unlike Path.is_dir, takes names of any length
     faults: list[UserError] = []
     for path in given:
         try:
-            recordings |= dict.fromkeys(find_recordings(path) if path.is_dir() else [path])
+            recordings |= dict.fromkeys(find_recordings(path) if os.path.isdir(path) else [path])
         except UserError as error:
             faults.append(error)
     sound = []

@@ -97,7 +97,7 @@ def train(
     if explain:
         _explain(chosen_preset, chosen_direction)
         return
-    _check_alone(context, corpus=corpus, resume=resume, demo=demo)
+    _check_alone(context, corpus=corpus, resume=resume, demo=demo, no_text=no_text)
     from bench.accuracy.corpora.reference import with_fold
     from bench.accuracy.training import train as training
     from bench.accuracy.training.schedule import choose_schedule
@@ -210,15 +210,18 @@ def _follow(events: "Iterator[Event]", console: "Console") -> "Finished":
             progress.stop()
 
 
-def _check_alone(context: typer.Context, *, corpus: str | None, resume: Path | None, demo: bool) -> None:
-    """Refuse options that --resume or --demo would ignore, and a missing corpus."""
+def _check_alone(context: typer.Context, *, corpus: str | None, resume: Path | None, demo: bool, no_text: bool) -> None:
+    """Refuse options that --resume, --demo or --no-text would ignore, and a missing corpus."""
     computing = ["workers", "checkpoint_steps", "device", "evaluate"]
     if resume is not None:
         check_alone(context, "resume", "continues the run as it was begun", beside=computing)
     elif demo:
         beside = [*computing[:-1], "mixers", "seeds", "direction", "precision", "output"]
         check_alone(context, "demo", "uses its own corpus, encoders and schedule", beside=beside)
-    elif corpus is None:
+    elif no_text:
+        beside = [str(each.name) for each in context.command.params if each.name not in ("text", "missing_text")]
+        check_alone(context, "no-text", "uses no transcripts", beside=beside)
+    if resume is None and not demo and corpus is None:
         raise UserError("no corpus was given", hint=f"Give --corpus {CORPUS} Or try --demo.")
 
 

@@ -139,14 +139,21 @@ def arguments(corpus: Corpus, encoder_folders: tuple[Path, Path]) -> list[object
 
 
 @pytest.fixture(scope="session")
-def trained(arguments: list[object], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def of_speech(arguments: list[object]) -> list[object]:
+    """The same without text."""
+    place = arguments.index("--text")
+    return [*arguments[:place], "--no-text", *arguments[place + 2 :]]
+
+
+@pytest.fixture(scope="session")
+def trained(of_speech: list[object], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of speech alone. Tests copy it before they change it."""
     from bench.cli import main
 
     run = tmp_path_factory.mktemp("trained") / "run"
-    options = ("--no-text", "--epochs", 1, "--output", run)
+    options = ("--epochs", 1, "--output", run)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["sbench", "train", *map(str, (*arguments, *options))])
+        patch.setattr("sys.argv", ["sbench", "train", *map(str, (*of_speech, *options))])
         with pytest.raises(SystemExit, match=r"^0$"):
             main()
     return run

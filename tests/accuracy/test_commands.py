@@ -116,6 +116,9 @@ BAD_INPUT = {
     "demo nowhere": (["--demo", "--output", "/proc/x"], "/proc/x-materials cannot be written", "--output"),
     "unknown implementation": (["--mixers", "sa/spda"], "unknown implementation of sa 'spda'", "sdpa"),
     "cannot run here": (["--mixers", "kda/fla"], "kda/fla cannot be trained here: needs a CUDA GPU", "Give only kda"),
+    "no implementation": (["--mixers", "sa/"], "unknown implementation of sa ''", "Available: reference"),
+    "text without text": (["--no-text"], "--no-text uses no transcripts", "Remove --text"),
+    "empty precision": (["--precision", ""], "unknown precision ''", "bfloat16"),
     "unknown precision": (["--precision", "float16"], "unknown precision 'float16'", "bfloat16"),
     "learning rate": (["--learning-rate", "0"], "--learning-rate 0 is not between 0 and 1", "1e-4"),
     "crop": (["--crop", "0"], "--crop 0 is no length of a training utterance", "seconds from 0.025 to 1000"),
@@ -357,17 +360,17 @@ def test_corpus_and_demo_corpus(sbench: Sbench) -> None:
 
 
 def test_speech_alone_needs_no_transcripts(
-    sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus
+    sbench: Sbench, tmp_path: Path, arguments: list[object], of_speech: list[object], corpus: Corpus
 ) -> None:
     manifest = Path(corpus.spec.partition(":")[2])
     lines = [json.loads(line) for line in manifest.read_text().splitlines()]
     without = [{**line, "audio": str(manifest.parent / line["audio"]), "text": ""} for line in lines]
     (tmp_path / "without.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in without))
     spoken = f"manifest:{tmp_path / 'without.jsonl'}"
-    arguments = [spoken if each == corpus.spec else each for each in arguments]
+    arguments, of_speech = ([spoken if each == corpus.spec else each for each in own] for own in (arguments, of_speech))
     code, _, err = sbench("train", *arguments, "--output", "with-text")
     assert (code, "have no transcript" in err) == (2, True), err
-    code, _, err = sbench("train", *arguments, "--no-text", "--output", "run")
+    code, _, err = sbench("train", *of_speech, "--output", "run")
     assert code == 0, err
     code, _, err = sbench("evaluate", "run", "--corpus", spoken, "--splits", "test1", "--device", "cpu")
     assert code == 0, err
@@ -475,7 +478,7 @@ def test_training_names_speakers_that_stand_in_two_splits(
 
 
 def test_a_corpus_with_one_file_name_in_several_folders(
-    sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus
+    sbench: Sbench, tmp_path: Path, of_speech: list[object], corpus: Corpus
 ) -> None:
     lines = []
     for place, each in enumerate(corpus.utterances):
@@ -485,9 +488,9 @@ def test_a_corpus_with_one_file_name_in_several_folders(
         lines.append({"audio": f"clips/{place}/clip.wav", "label": each.label, "speaker": each.speaker})
         lines[-1]["split"] = each.split
     (tmp_path / "own.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    own = [f"manifest:{tmp_path / 'own.jsonl'}" if each == corpus.spec else each for each in arguments]
+    own = [f"manifest:{tmp_path / 'own.jsonl'}" if each == corpus.spec else each for each in of_speech]
     assert sbench("corpus", "manifest:own.jsonl")[0] == 0
-    options = ("--no-text", "--epochs", 1, "--evaluate", "test1", "--output", "run")
+    options = ("--epochs", 1, "--evaluate", "test1", "--output", "run")
     code, _, err = sbench("train", *own, *options)
     assert (code, "not used by this training" in err) == (0, False), err
     path = tmp_path / "run" / "evaluation" / "test1" / "sa-0.csv"

@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import soundfile
 
 from bench.accuracy.corpora.base import Corpus
@@ -94,7 +96,9 @@ def test_the_result_goes_into_a_file_as_csv_or_json(
         (["spoilt/cut.wav"], "spoilt/cut.wav ends before the length that its header states"),
         (["."], ". holds no wav or flac file"),
         (["x.wav", "y.wav"], "none of 2 recordings can be used: x.wav cannot be read"),
+        (["a" * 5000], f"{'a' * 5000} cannot be read: File name too long"),
         (["spoilt/a.wav", "--output", "spoilt"], "spoilt is a folder"),
+        (["spoilt/a.wav", "--output", "a" * 300], f"{'a' * 300} cannot be written: File name too long"),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_anything_is_loaded(
@@ -111,3 +115,25 @@ def test_what_cannot_be_used_is_refused_before_anything_is_loaded(
     code, out, err = sbench("predict", trained, *audio, *CPU)
     assert (code, out, len(err.splitlines())) == (2, "", 2)
     assert err.startswith(f"sbench: {message}")
+
+
+def test_a_device_is_written_to_and_not_replaced(sbench: Sbench, tmp_path: Path, trained: Path, spoilt: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reading = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    code, _, err = sbench("predict", trained, spoilt / "a.wav", "--output", "pipe", *CPU)
+    assert code == 0, err
+    assert os.read(reading, 9) == b"recording"
+    os.close(reading)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_weights_that_give_no_probabilities_are_refused(
+    sbench: Sbench, tmp_path: Path, trained: Path, corpus: Corpus
+) -> None:
+    path = shutil.copytree(trained, tmp_path / "run") / "sa-0" / "best.safetensors"
+    weights = {name: value * float("nan") for name, value in safetensors.torch.load(path.read_bytes()).items()}
+    path.write_bytes(safetensors.torch.save(weights))
+    for command in (("predict", "run", corpus.utterances[0].audio), ("evaluate", "run", "--corpus", corpus.spec)):
+        code, _, err = sbench(*command, *CPU)
+        assert (code, "sa-0/best.safetensors gives probabilities that are not finite" in err) == (2, True), err
+    assert not list((tmp_path / "run").rglob("*.csv"))

@@ -60,9 +60,9 @@ def write_demo_corpus(
     Raises:
         UserError: The folder exists or cannot be written, or a number is out of range.
     """
-    _check(folder, utterances=utterances, speakers=speakers, seed=seed, seconds=seconds)
-    turns = _turns(utterances=utterances, speakers=make_speakers(speakers, seed=seed), seed=seed)
     try:
+        _check(folder, utterances=utterances, speakers=speakers, seed=seed, seconds=seconds)
+        turns = _turns(utterances=utterances, speakers=make_speakers(speakers, seed=seed), seed=seed)
         with whole(folder) as partial:
             _write(partial, turns, seed=seed, seconds=seconds)
     except OSError as error:

@@ -132,6 +132,9 @@ def test_blank_lines_carriage_returns_a_byte_order_mark_and_other_keys_do_no_har
     [
         ('{"audio": "x.wav", "te', "line 4 is not JSON"),
         ("[1, 2]", "line 4 is no JSON object"),
+        ("[" * 100_000, "line 4 is not JSON: it is nested too deeply"),
+        (json.dumps(LINE | {"speaker": "\ud800"}), "line 4 is not JSON: it holds half of a surrogate pair"),
+        (json.dumps(LINE | {"audio": "a" * 5000}), r"manifest\.jsonl cannot be read: File name too long"),
         (json.dumps({key: value for key, value in LINE.items() if key != "audio"}), "line 4 has no audio"),
         (json.dumps(LINE | {"label": None}), "line 4 has no label"),
         (json.dumps(LINE | {"split": " "}), "line 4: split must be a non-empty string, not ' '"),
