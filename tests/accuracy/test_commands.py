@@ -146,6 +146,13 @@ def test_bad_input_is_one_line_and_a_hint(
 
 def test_a_checkpoint_cut_in_half(sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus) -> None:
     sbench("train", *arguments, "--output", "run")
+    progress = tmp_path / "run" / "checkpoint-2-0" / "sa-0.json"
+    whole_progress = progress.read_text()
+    for content, reason in (("{}", "its sa-0.json lacks 'learning_rate'"), ("[]", "list indices must be integers")):
+        progress.write_text(content)
+        code, _, err = sbench("train", "--resume", "run", "--device", "cpu")
+        assert (code, f"run/checkpoint-2-0 cannot be resumed from: {reason}" in err) == (2, True), err
+    progress.write_text(whole_progress)
     for path in ("checkpoint-2-0/sa-0.safetensors", "sa-0/best.safetensors"):
         whole = (tmp_path / "run" / path).read_bytes()
         (tmp_path / "run" / path).write_bytes(whole[: len(whole) // 2])
@@ -401,6 +408,15 @@ def test_throughput(sbench: Sbench, tmp_path: Path, encoder_folders: tuple[Path,
     content = json.loads((tmp_path / "together.json").read_text())
     assert content["rates"].keys() == {"together"}
     assert len(content["rates"]["together"]["step_ms"]) == 4
+
+
+def test_throughput_loads_the_encoders_before_it_makes_a_corpus(
+    sbench: Sbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = "bench.accuracy.training.throughput.write_demo_corpus"
+    monkeypatch.setattr(made, lambda *_, **__: pytest.fail("a corpus is made"))
+    code, _, err = sbench("throughput", "--mixers", "sa", "--speech", "/nowhere", "--device", "cpu")
+    assert (code, "no such encoder: '/nowhere'" in err) == (2, True), err
 
 
 def test_bfloat16(sbench: Sbench, tmp_path: Path, arguments: list[object]) -> None:

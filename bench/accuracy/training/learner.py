@@ -209,10 +209,9 @@ class Learner:
             groups = self._optimizer.state_dict()["param_groups"]
             self._optimizer.load_state_dict({"state": states, "param_groups": groups})
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            reason = next(iter(str(error).splitlines()), "")
-            raise UserError(
-                f"{folder} cannot be resumed from: {reason}", hint="Restore the folder, or begin a new run."
-            ) from None
+            words = {KeyError: f"its {self.name}.json lacks {error}", RuntimeError: f"{self.name} is another model"}
+            reason = words.get(type(error), str(error))
+            raise UserError(f"{folder} cannot be resumed from: {reason}", hint=_COPY) from None
         self.learning_rate = rate
 
 

@@ -11,7 +11,7 @@ from bench.accuracy import corpora
 from bench.accuracy import run as runs
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, digest
 from bench.accuracy.corpora.reference import absolute_spec
-from bench.accuracy.inputs.features import Encoders, SpeechFeatures, check_layer, load_features
+from bench.accuracy.inputs.features import Encoders, SpeechFeatures, TextFeatures, check_layer, load_features
 from bench.accuracy.inputs.recordings import waveform_scale
 from bench.accuracy.parts import PARTS, Layer
 from bench.accuracy.run import Direction, ModelConfig, Preset, Run
@@ -21,6 +21,7 @@ from bench.accuracy.training.implementations import check_mixers, choose_impleme
 from bench.accuracy.training.model import build
 from bench.accuracy.training.schedule import Schedule
 from bench.audio import check_recordings
+from bench.encoders import SpeechEncoder
 from bench.files import absolute_folder
 from bench.speech import check_crop
 from mixers.support.errors import UserError
@@ -52,9 +53,21 @@ class Request:
 
 
 def prepare(
-    request: Request, *, precision: str, device: str, splits: Sequence[str] = ()
+    request: Request,
+    *,
+    precision: str,
+    device: str,
+    splits: Sequence[str] = (),
+    loaded: tuple[SpeechEncoder, TextFeatures | None] | None = None,
 ) -> tuple[Run, Corpus, Encoders]:
     """Read the corpus, load the encoders, and return the run with both.
+
+    Args:
+        request: What to train.
+        precision: ``bfloat16`` or ``float32``.
+        device: The device of encoders and models.
+        splits: Splits that the corpus must have besides.
+        loaded: The encoders, if they are loaded already.
 
     Raises:
         UserError: A choice is unknown, the corpus lacks something, or an encoder cannot be loaded.
@@ -73,7 +86,7 @@ def prepare(
     if len(train) < request.batch:
         hint = "Give a smaller --batch or a larger corpus."
         raise UserError(f"{len(train)} training utterances are less than a batch of {request.batch}", hint=hint)
-    encoder, text = load_features(request.speech, request.text, device=device, dtype=DTYPES[precision])
+    encoder, text = loaded or load_features(request.speech, request.text, device=device, dtype=DTYPES[precision])
     check_layer(request.layer, encoder)
     check_recordings([each.audio for each in development])
     if request.preset == "matched" and not encoder.log_mel:

@@ -18,7 +18,7 @@ from accelerate import Accelerator
 
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, Utterance
 from bench.accuracy.corpora.demo import LONGEST_S, split_sizes, write_demo_corpus
-from bench.accuracy.inputs.features import Encoders, open_encoders
+from bench.accuracy.inputs.features import Encoders, load_features, open_encoders
 from bench.accuracy.inputs.feed import Feed
 from bench.accuracy.parts import DEFAULT_LAYER
 from bench.accuracy.run import Direction, Run
@@ -42,7 +42,7 @@ from bench.files import write_atomically
 from bench.speech import check_crop, samples_of
 from mixers import autotuning
 from mixers.support.errors import UserError
-from mixers.support.precision import use_precision
+from mixers.support.precision import DTYPES, use_precision
 
 TOGETHER = "together"
 
@@ -188,6 +188,8 @@ def measure(
     check_crop(crop_seconds, longest=LONGEST_S / _LONGEST_CROPS)
     needed = (WARM_UP_STEPS + steps + PART_STEPS) * batch
     _check_size(utterances, needed=needed)
+    yield Preparing(task="Loading the encoders")
+    loaded = load_features(speech, text, device=str(accelerator.device), dtype=DTYPES[precision])
     with _scratch(accelerator) as scratch:
         yield Preparing(task="Making a corpus")
         folder = scratch / "corpus"
@@ -195,7 +197,6 @@ def measure(
             seconds = max(0.5, crop_seconds / 2), max(1.0, _LONGEST_CROPS * crop_seconds)
             write_demo_corpus(folder, utterances=utterances, speakers=40, seed=0, seconds=seconds)
         accelerator.wait_for_everyone()
-        yield Preparing(task="Loading the encoders")
         request = Request(
             corpus=f"msp-podcast:{folder}",
             speech=speech,
@@ -214,7 +215,9 @@ def measure(
             shared_data=False,
             missing_text="error",
         )
-        run, corpus, encoders = prepare(request, precision=precision, device=str(accelerator.device))
+        device_name = str(accelerator.device)
+        run, corpus, encoders = prepare(request, precision=precision, device=device_name, loaded=loaded)
+        del loaded
         throughput = Throughput(
             environment=environment(device),
             speech=speech,
