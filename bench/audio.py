@@ -55,7 +55,7 @@ def check_recordings(recordings: Sequence[Path]) -> None:
     utterances of 5.5 s took 0.9 s on two cores.
 
     Raises:
-        UserError: One cannot be decoded, is empty or holds samples that are not finite; the first such is named.
+        UserError: One cannot be used, as in `read_recording`; the first such is named.
     """
     with ThreadPoolExecutor() as pool:
         for _ in pool.map(_check, recordings):
@@ -66,25 +66,12 @@ def read_recording(path: Path) -> Float[Tensor, " samples"]:
     """Read a recording as a waveform at 16 kHz: channels averaged, resampled, float32 with full scale at 1.
 
     Raises:
-        UserError: It cannot be decoded, is empty or holds samples that are not finite.
+        UserError: It cannot be decoded, is cut off, is shorter than an encoder's frame or holds samples that are not
+            finite.
     """
-    waveform = np.concatenate([block.mean(axis=1) for block in _blocks(path)])  # (samples,), at the file's own rate
-    waveform = soxr.resample(waveform, soundfile.info(path).samplerate, SAMPLE_RATE)  # (samples,), at 16 kHz
-    if waveform.size == 0:
-        raise _bad(path, "holds less than one sample at 16 kHz")
-    return torch.from_numpy(waveform)
-
-
-def read_encodable(path: Path) -> Float[Tensor, " samples"]:
-    """Read a recording like `read_recording`, and refuse one that is shorter than an encoder's frame.
-
-    Raises:
-        UserError: It cannot be read, or is shorter than a frame.
-    """
-    waveform = read_recording(path)
-    if waveform.shape[0] < FRAME_SAMPLES:
-        raise _bad(path, f"is shorter than an encoder's frame ({1000 * FRAME_SAMPLES / SAMPLE_RATE:g} ms)")
-    return waveform
+    blocks = [(block.mean(axis=1), rate) for block, rate in _blocks(path)]
+    waveform = np.concatenate([block for block, _ in blocks])  # (samples,), at the file's own rate
+    return torch.from_numpy(soxr.resample(waveform, blocks[0][1], SAMPLE_RATE))  # (samples,), at 16 kHz
 
 
 def samples_at_16_khz(path: Path) -> int:
@@ -97,7 +84,34 @@ def samples_at_16_khz(path: Path) -> int:
     return samples
 
 
-def is_cut_off(path: Path) -> bool:
+def _check(path: Path) -> None:
+    for _ in _blocks(path):
+        pass
+
+
+def _blocks(path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
+    """Decode a recording in blocks (samples, channels) with its rate, so that a long one does not fill the memory."""
+    samples = 0
+    try:
+        with soundfile.SoundFile(path) as file:
+            if _is_cut_off(path):
+                reason = "ends before the length that its header states"
+                raise UserError(f"{path} {reason}", hint="Copy the file again, or remove it.")
+            for block in file.blocks(blocksize=_BLOCK_SAMPLES, dtype="float32", always_2d=True):
+                if not np.isfinite(block).all():
+                    raise _bad(path, "holds samples that are not finite")
+                samples += len(block)
+                yield block, file.samplerate
+            rate = file.samplerate
+    except soundfile.LibsndfileError as error:
+        raise _undecodable(path, error.error_string.rstrip(".")) from None
+    if samples == 0:
+        raise _bad(path, "is empty")
+    if samples * SAMPLE_RATE < FRAME_SAMPLES * rate:
+        raise _bad(path, f"is shorter than an encoder's frame ({1000 * FRAME_SAMPLES / SAMPLE_RATE:g} ms)")
+
+
+def _is_cut_off(path: Path) -> bool:
     """Tell whether a wav file is shorter than its header states, as after an incomplete copy.
 
     Decoders read what is there without an error. Other formats, and streams of unknown length, are not cut off.
@@ -114,36 +128,18 @@ def is_cut_off(path: Path) -> bool:
     return False
 
 
-def _check(path: Path) -> None:
-    for _ in _blocks(path):
-        pass
-
-
-def _blocks(path: Path) -> Iterator[NDArray[np.float32]]:
-    """Decode a recording in blocks (samples, channels), so that a long one does not fill the memory."""
-    empty = True
+def _undecodable(path: Path, reason: str) -> UserError:
+    """Return the error for a file that is no audio, with the reason if it is known better than to a decoder."""
     try:
-        for block in soundfile.blocks(path, blocksize=_BLOCK_SAMPLES, dtype="float32", always_2d=True):
-            if not np.isfinite(block).all():
-                raise _bad(path, "holds samples that are not finite")
-            empty = False
-            yield block
-    except soundfile.LibsndfileError as error:
-        if _is_lfs_pointer(path):
-            hint = "It is a Git LFS pointer, not audio: run `git lfs pull` in its repository."
-            raise UserError(f"{path} cannot be decoded", hint=hint) from None
-        raise _bad(path, f"cannot be decoded: {error.error_string.rstrip('.')}") from None
-    if empty:
-        raise _bad(path, "is empty")
+        with path.open("rb") as file:
+            start = file.read(len(_LFS_POINTER))
+    except OSError as error:
+        return UserError(f"{path} cannot be read: {error.strerror}", hint="Give a wav or flac file that exists.")
+    if start == _LFS_POINTER:
+        hint = "It is a Git LFS pointer, not audio: run `git lfs pull` in its repository."
+        return UserError(f"{path} cannot be decoded", hint=hint)
+    return _bad(path, f"cannot be decoded: {reason}" if start else "is empty")
 
 
 def _bad(path: Path, reason: str) -> UserError:
-    return UserError(f"{path} {reason}", hint="Repair the file or remove it from the folder.")
-
-
-def _is_lfs_pointer(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(_LFS_POINTER)) == _LFS_POINTER
-    except OSError:
-        return False
+    return UserError(f"{path} {reason}", hint="Repair the file or remove it.")

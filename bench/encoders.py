@@ -18,11 +18,19 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from bench import whisper
-from bench.hub import hub_answers, one_line
+from bench.hub import locate, one_line
 from bench.speech import FRAME_SAMPLES, HOP_SAMPLES, SAMPLE_RATE, frames_of
 from mixers.support.errors import UserError
 
 XLSR_RANDOM = "xlsr-random"
+
+# Short names of the paper's encoders.
+SHORT_NAMES = {
+    "wavlm-large": "microsoft/wavlm-large",
+    "wav2vec2-xlsr": "facebook/wav2vec2-xls-r-300m",
+    "wav2vec2-large": "facebook/wav2vec2-large-lv60",
+    "hubert-large": "facebook/hubert-large-ll60k",
+}
 
 # What transformers' Wav2Vec2FeatureExtractor adds to the variance. It also avoids 0 / 0 for silence.
 _VARIANCE_FLOOR = 1e-7
@@ -30,9 +38,11 @@ _VARIANCE_FLOOR = 1e-7
 # The files in which transformers saves a feature extractor: alone, or, since 5.0, as part of a processor.
 _EXTRACTOR_FILES = ("preprocessor_config.json", "processor_config.json")
 
+_INSTEAD = f"{XLSR_RANDOM} needs no download."
+
 _HINT = (
-    "Give a Hugging Face id such as facebook/wav2vec2-xls-r-300m or openai/whisper-base, the folder of a saved model, "
-    f"or {XLSR_RANDOM}, which needs no download."
+    f"Give {', '.join(SHORT_NAMES)}, a Hugging Face id such as openai/whisper-base, the folder of a saved model, or "
+    f"{XLSR_RANDOM}, which needs no download."
 )
 
 EncoderLayer = int | Literal["last", "all", "every"]
@@ -156,8 +166,8 @@ def load_encoder(
     """Load a frozen speech encoder.
 
     Args:
-        name: An id on the Hugging Face hub, the folder of a saved model or of Whisper's encoder saved alone, or
-            ``xlsr-random``: XLS-R 300M's architecture with random weights.
+        name: One of `SHORT_NAMES`, an id on the Hugging Face hub, the folder of a saved model or of Whisper's encoder
+            saved alone, or ``xlsr-random``: XLS-R 300M's architecture with random weights.
         width: Features per frame that the mixers need, D; None for any width.
         device: The device it runs on.
         dtype: The type it computes in.
@@ -167,6 +177,7 @@ def load_encoder(
         UserError: No encoder of that name can be loaded, it does not make a frame every 320 samples, it lacks weights
             or its feature extractor, or it has another width.
     """
+    name = SHORT_NAMES.get(name, name)
     if name == XLSR_RANDOM:
         model, normalises = _random_model(width=width, seed=seed), True
     else:
@@ -209,24 +220,24 @@ def _saved_model(name: str, *, width: int | None, dtype: torch.dtype) -> tuple[n
     """Return a saved model with all its weights, and whether it needs normalised waveforms."""
     from transformers import AutoConfig, AutoModel
 
-    local_files_only = Path(name).is_dir() or not hub_answers(name, hint=_HINT)
+    local_files_only, hint = locate(name, hint=_HINT, instead=_INSTEAD)
     options: dict[str, Any] = {"local_files_only": local_files_only, "trust_remote_code": False}
-    with one_line(name, hint=_HINT):
+    with one_line(name, hint=hint):
         config = AutoConfig.from_pretrained(name, **options)
     _check_config(name, config, width=width)
     if config.model_type == "whisper":
-        return _whisper(name, config, dtype=dtype, **options), False
-    with one_line(name, hint=_HINT):
+        return _whisper(name, config, dtype=dtype, hint=hint, **options), False
+    with one_line(name, hint=hint):
         model, report = AutoModel.from_pretrained(name, config=config, dtype=dtype, output_loading_info=True, **options)
     _check_weights(name, set(report["missing_keys"]) - {"masked_spec_embed"})  # used only in training
-    return model, _normalises(name, local_files_only=local_files_only)
+    return model, _normalises(name, local_files_only=local_files_only, hint=hint)
 
 
-def _whisper(name: str, config: Any, *, dtype: torch.dtype, **options: Any) -> nn.Module:
+def _whisper(name: str, config: Any, *, dtype: torch.dtype, hint: str, **options: Any) -> nn.Module:
     """Return Whisper's encoder with all its weights, behind its feature extractor."""
-    with one_line(name, hint=_HINT):
-        extractor = whisper.load_extractor(name, config, saved=_has_extractor(name), hint=_HINT, **options)
-    with one_line(name, hint=_HINT):
+    with one_line(name, hint=hint):
+        extractor = whisper.load_extractor(name, config, saved=_has_extractor(name), hint=hint, **options)
+    with one_line(name, hint=hint):
         encoder, report = whisper.load_weights(name, config, dtype=dtype, **options)
     _check_weights(name, report["missing_keys"])
     return whisper.WhisperOfWaveforms(encoder, extractor)
@@ -244,7 +255,7 @@ def _has_extractor(name: str) -> bool:
     return not Path(name).is_dir() or any(Path(name, file).is_file() for file in _EXTRACTOR_FILES)
 
 
-def _normalises(name: str, *, local_files_only: bool) -> bool:
+def _normalises(name: str, *, local_files_only: bool, hint: str) -> bool:
     """Return whether a saved encoder needs normalised waveforms.
 
     A folder with only the model has no feature extractor. It gets transformers' default, which is yes.
@@ -253,7 +264,7 @@ def _normalises(name: str, *, local_files_only: bool) -> bool:
 
     if not _has_extractor(name):
         return True
-    with one_line(name, hint=_HINT):
+    with one_line(name, hint=hint):
         extractor = Wav2Vec2FeatureExtractor.from_pretrained(name, local_files_only=local_files_only)
     if extractor.sampling_rate != SAMPLE_RATE:
         raise UserError(f"{name} needs audio at {extractor.sampling_rate} Hz, not {SAMPLE_RATE}", hint=_HINT)

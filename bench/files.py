@@ -46,7 +46,7 @@ def resume_command(command: str, folder: Path) -> str:
 
 def absolute_folder(name: str) -> str:
     """Return the absolute path of a folder. Any other name, such as an id on the Hugging Face hub, stays as it is."""
-    return str(Path(name).absolute()) if Path(name).is_dir() else name
+    return str(Path(name).absolute()) if name and Path(name).is_dir() else name
 
 
 @contextlib.contextmanager
@@ -85,21 +85,26 @@ def make_folder_for(file: Path) -> None:
     Raises:
         UserError: It cannot be made, or the file's path is a folder.
     """
-    if file.is_dir():
-        raise UserError(f"{file} is a folder", hint="Give the name of a file as --output.")
     try:
+        if file.is_dir():
+            raise UserError(f"{file} is a folder", hint="Give the name of a file as --output.")
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         hint = "Give another --output."
-        raise UserError(f"{file.parent} cannot be written: {error.strerror}", hint=hint) from None
+        raise UserError(f"{file} cannot be written: {error.strerror}", hint=hint) from None
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file under another name in the same folder, then rename it. An older file stays until then.
 
+    What is no file, such as ``/dev/stdout``, is written to as it is, so that no file replaces it.
+
     Raises:
         OSError: The file cannot be written. An older file is still there.
     """
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.write_bytes(content)

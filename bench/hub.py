@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from mixers.support.errors import UserError
 
@@ -9,12 +10,31 @@ from mixers.support.errors import UserError
 _HUB_TIMEOUT_S = 5
 
 
-def hub_answers(name: str, *, hint: str) -> bool:
-    """Ask the hub once for a model. False if it cannot be reached: only earlier downloads can then be loaded.
+def locate(name: str, *, hint: str, instead: str) -> tuple[bool, str]:
+    """Find out where a model can be loaded from. The hub is asked once, unless the name is a folder.
+
+    Args:
+        name: An id on the hub, or a folder.
+        hint: What can be given.
+        instead: What needs no download, as a sentence.
+
+    Returns:
+        Whether only local files can be loaded, and the hint for a model that cannot be loaded from there.
 
     Raises:
         UserError: The name is no valid id, or the hub has no such model.
     """
+    if name and Path(name).is_dir():
+        return True, hint
+    if _hub_answers(name, hint=hint):
+        return False, hint
+    folder = name.rpartition("/")[2]
+    download = f"run `hf download {name} --local-dir {folder}`, copy the folder here, and give its path"
+    return True, f"There is no network to the Hugging Face hub. Where there is one, {download}. {instead}"
+
+
+def _hub_answers(name: str, *, hint: str) -> bool:
+    """Ask the hub for a model. False if it cannot be reached: only earlier downloads can then be loaded."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 

@@ -51,6 +51,22 @@ def crop_or_repeat(sequence: "torch.Tensor", length: int, *, generator: random.R
     return sequence.repeat(repetitions, *(1 for _ in sequence.shape[1:]))[:length]
 
 
+def check_crop(seconds: float, *, longest: float = 1000.0) -> None:
+    """Check the length of a training utterance.
+
+    Args:
+        seconds: The length.
+        longest: What it may be at most.
+
+    Raises:
+        UserError: It is not finite, shorter than one frame or longer than that.
+    """
+    shortest = FRAME_SAMPLES / SAMPLE_RATE
+    if not shortest <= seconds <= longest:  # this also refuses NaN
+        message = f"--crop {seconds:g} is no length of a training utterance"
+        raise UserError(message, hint=f"Give seconds from {shortest:g} to {longest:g}, such as 5.5.")
+
+
 def check_seconds(lengths: Sequence[float]) -> None:
     """Check the lengths of audio of a sweep.
 

@@ -210,15 +210,24 @@ def test_an_adapter_that_breaks_the_frame_law_is_refused(tmp_path: Path) -> None
         encoder(noise(16_000))
 
 
-def test_an_id_is_refused_at_once_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "resolved"),
+    [("sbench-tests/no-such-encoder", "sbench-tests/no-such-encoder"), ("wavlm-large", "microsoft/wavlm-large")],
+)
+def test_without_a_network_an_id_is_refused_at_once_and_the_way_to_bring_a_download_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, resolved: str
+) -> None:
     def unreachable(*_: object, **__: object) -> None:
         raise ConnectionError
 
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", unreachable)
-    with pytest.raises(UserError, match="sbench-tests/no-such-encoder") as caught:
-        load("sbench-tests/no-such-encoder")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match=f"cannot load the encoder '{resolved}'") as caught:
+        load(name)
     assert "\n" not in str(caught.value)
-    assert "xlsr-random" in caught.value.hint
+    assert "no network" in caught.value.hint
+    assert f"`hf download {resolved} --local-dir {resolved.rpartition('/')[2]}`" in caught.value.hint
+    assert "xlsr-random needs no download" in caught.value.hint
 
 
 def test_an_id_the_hub_does_not_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,11 @@ FORMER_PARTS: dict[str, dict[str, Any]] = {
 }
 
 
+def is_number(name: str) -> bool:
+    """Tell whether a user names a number of a layer or fold, of at most nine digits."""
+    return name.isascii() and name.isdigit() and len(name) < 10
+
+
 def choose_layer(name: str) -> Layer:
     """Return the layer of the speech encoder that a user names: a number, ``last`` or ``weighted``.
 
@@ -33,7 +38,7 @@ def choose_layer(name: str) -> Layer:
     for known in _NAMED_LAYERS:
         if known == name:
             return known
-    if name.isascii() and name.isdigit():
+    if is_number(name):
         return int(name)
     hint = "Give the number of a hidden layer, last, or weighted: a trained sum of all."
     raise UserError(f"no such layer: {name!r}", hint=hint)

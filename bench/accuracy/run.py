@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 
 from bench.accuracy.parts import FORMER_PARTS, Layer
 from bench.files import make
-from bench.validation import STRICT, first_fault, parse
+from bench.validation import STRICT, check_counts, check_distinct, check_positive, first_fault, parse
 from mixers.support.errors import UserError, unknown_name
 
 RUN_FILE = "run.json"
@@ -139,10 +139,10 @@ class Run:
     epochs: int
     batch: int
     learning_rate: float
-    schedule: str
+    schedule: Literal["plateau", "one-cycle"]
     crop_seconds: float | None
-    precision: str
-    missing_text: str
+    precision: Literal["bfloat16", "float32"]
+    missing_text: Literal["error", "empty"]
     width: int
     speech_layers: int
     layer: Layer
@@ -153,6 +153,11 @@ class Run:
     utterances: str
     parameters: dict[str, int]
     demo: bool
+
+    def __post_init__(self) -> None:
+        check_counts(self, "epochs", "batch", "width", "speech_layers", "classifier_layers")
+        check_distinct(self, "classes", "mixers", "seeds")
+        check_positive(self, "learning_rate", "crop_seconds")
 
     def learners(self) -> tuple[str, ...]:
         """Return the name of each classifier: ``kda-0``."""
@@ -238,7 +243,8 @@ def read(folder: Path) -> Run:
         if version == VERSION:
             return _run(text)
     except ValueError as error:
-        raise UserError(f"{path} is damaged: {first_fault(error)}", hint=_HINT) from None
+        hint = "Restore this file from a copy of the folder. Without it the run cannot be used: train it again."
+        raise UserError(f"{path} is damaged: {first_fault(error)}", hint=hint) from None
     hint = "Use the sbench version that trained it, or train it again."
     raise UserError(f"{folder} is a run of version {version}, this sbench reads {VERSION}", hint=hint)
 

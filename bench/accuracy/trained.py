@@ -1,27 +1,28 @@
-"""Uses what was trained: scores whole recordings, each encoded once for all learners, and classifies single ones."""
+"""Uses what was trained: scores and classifies whole recordings, each encoded once for all learners."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from numpy.typing import NDArray
 
 from bench.accuracy import run as runs
-from bench.accuracy.corpora.base import TRAIN, Corpus
+from bench.accuracy.corpora.base import TEST, TRAIN, UNKNOWN_SPEAKER, Corpus, Utterance
 from bench.accuracy.evaluation.scoring import predict
 from bench.accuracy.evaluation.writing import Checks, LearnerScored, SplitStarted, split_started, write_split
 from bench.accuracy.inputs.features import SpeechFeatures, TextFeatures, open_encoders
-from bench.accuracy.inputs.feed import Feed, Inputs
+from bench.accuracy.inputs.feed import Feed
 from bench.accuracy.progress import best_epochs
 from bench.accuracy.run import Run
 from bench.accuracy.training.computing import choose_precision, start_accelerator
 from bench.accuracy.training.implementations import choose_implementation
-from bench.accuracy.training.learner import Learner, read_tensors
+from bench.accuracy.training.learner import BEST_FILE, Learner, read_tensors
 from bench.accuracy.training.steps import build_learners
-from bench.audio import read_encodable
+from bench.files import resume_command
 from mixers import autotuning
 from mixers.support.errors import UserError
 
@@ -51,19 +52,31 @@ def open_run(folder: Path, *, device: str) -> Trained:
         UserError: The folder is no run, the run has no best weights yet, or a file is damaged.
     """
     run = runs.read(folder)
+    _check_weights(folder, run)
     run = replace(run, mixers=tuple(_runnable(name, run, device=device) for name in run.mixers))
     choose_precision(run.precision, device=device)
     accelerator = start_accelerator(device)
     speech, text = open_encoders(run, device=str(accelerator.device))
     learners = build_learners(run, class_weights=None, accelerator=accelerator)
     for learner in learners:
-        path = folder / learner.name / "best.safetensors"
+        path = folder / learner.name / BEST_FILE
         weights = read_tensors(path)
         try:
             learner.model.load_state_dict(weights)
         except RuntimeError:
             raise UserError(f"{path} holds the weights of another model", hint="Is it of this run?") from None
     return Trained(run=run, folder=folder, speech=speech, text=text, learners=tuple(learners), accelerator=accelerator)
+
+
+def _check_weights(folder: Path, run: Run) -> None:
+    """Check that every learner has weights, before anything is loaded."""
+    paths = [folder / name / BEST_FILE for name in run.learners()]
+    missing = [path for path in paths if not path.is_file()]
+    if missing == paths:
+        message = f"{folder} has no weights: no epoch of its training is complete, or they were not copied"
+        raise UserError(message, hint=f"Continue the training with: {resume_command('train', folder)}")
+    if missing:
+        raise UserError(f"{missing[0]} is missing", hint="Copy the whole folder of the run again.")
 
 
 def _runnable(name: str, run: Run, *, device: str) -> str:
@@ -115,36 +128,55 @@ def evaluate(
         raise UserError(message, hint=f"The run was trained on {trained.run.corpus}.")
     for split, utterances in {split: corpus.split(split) for split in splits}.items():
         yield split_started(corpus, split)
-        feed = Feed(
-            utterances,
-            classes=corpus.classes,
-            encoders=(trained.speech, trained.text),
-            device=trained.accelerator.device,
-            workers=workers,
-        )
-        with autotuning.compiling_side_by_side(settling=True):
-            found = predict(trained.learners, feed, feed.batches(), accelerator=trained.accelerator, done=done)
+        probabilities = _probabilities(trained, utterances, workers=workers, done=done)
         if trained.accelerator.is_main_process:
-            probabilities = {name: found[name].to(torch.float64).numpy() for name in trained.run.learners()}
             weights = best_epochs(trained.folder, trained.run)
             yield from write_split(corpus, split, probabilities, checks=checks, weights=weights, folder=trained.folder)
 
 
-def classify(trained: Trained, recording: Path, text: str) -> dict[str, dict[str, float]]:
-    """Return the probability of each class for one recording, by learner and class.
+def classify(
+    trained: Trained,
+    recordings: Sequence[Path],
+    text: str,
+    *,
+    workers: int,
+    done: Callable[[int], None] = lambda _: None,
+) -> dict[str, NDArray[np.float64]]:
+    """Return the probabilities of the classes for each recording, by learner: (recordings, classes).
+
+    Args:
+        trained: What `open_run` returned.
+        recordings: At least one.
+        text: The transcript of all.
+        workers: As in `evaluate`.
+        done: As in `evaluate`.
 
     Raises:
-        UserError: The recording cannot be read, or is shorter than a frame.
+        UserError: A recording cannot be read.
     """
-    features = trained.speech(read_encodable(recording)[None], [str(recording)])
-    tokens: Tensor | None = None
-    if trained.text is not None:
-        trained.text.prepare([text])
-        tokens = trained.text([text])[0].to(features.device)
-    unknown = torch.zeros(1, dtype=torch.long, device=features.device)
-    inputs = Inputs(speech=features, text=tokens, text_mask=None, labels=unknown)
+    label = trained.run.classes[0]  # which nothing reads
+    utterances = [
+        Utterance(name=str(each), audio=each, text=text, label=label, speaker=UNKNOWN_SPEAKER, split=TEST)
+        for each in recordings
+    ]
+    return _probabilities(trained, utterances, workers=workers, done=done)
+
+
+def _probabilities(
+    trained: Trained, utterances: Sequence[Utterance], *, workers: int, done: Callable[[int], None]
+) -> dict[str, NDArray[np.float64]]:
+    """Return the probabilities of all learners, (utterances, classes) each."""
+    feed = Feed(
+        utterances,
+        classes=trained.run.classes,
+        encoders=(trained.speech, trained.text),
+        device=trained.accelerator.device,
+        workers=workers,
+    )
     with autotuning.compiling_side_by_side(settling=True):
-        return {
-            learner.name: dict(zip(trained.run.classes, learner.predict(inputs)[0].tolist(), strict=True))
-            for learner in trained.learners
-        }
+        found = predict(trained.learners, feed, feed.batches(), accelerator=trained.accelerator, done=done)
+    for name, table in found.items():
+        if not torch.isfinite(table).all():
+            message = f"{trained.folder / name / BEST_FILE} gives probabilities that are not finite"
+            raise UserError(message, hint="Leave this mixer out and train it again, for instance in float32.")
+    return {name: found[name].to(torch.float64).numpy() for name in trained.run.learners()}

@@ -5,7 +5,7 @@ import sys
 # The order of these imports is the order of the commands in the help.
 # isort: off
 from bench.cli import sweep, tools, report, runs  # noqa: F401
-from bench.cli import train, probe, evaluate, corpora, throughput  # noqa: F401
+from bench.cli import train, probe, evaluate, predict, corpora, throughput  # noqa: F401
 # isort: on
 
 from bench import signals

@@ -20,8 +20,9 @@ _SPEECH = "wavlm-large, wav2vec2-xlsr, wav2vec2-large, hubert-large, an id (open
 
 Speech = Annotated[str, typer.Option(help=_SPEECH)]
 Precision = Annotated[str | None, typer.Option(help="bfloat16 (default on a GPU) or float32.", show_default=False)]
-Fold = Annotated[int | None, typer.Option(help="A fold of the corpus, from 1.", show_default=False)]
-Workers = Annotated[int, typer.Option(help="Additional processes that read audio.", min=0)]
+Fold = Annotated[int | None, typer.Option(help="A fold of the corpus, from 1.", min=1, max=999, show_default=False)]
+Seeds = Annotated[int, typer.Option(help="The number of seeds for each mixer.", min=1, max=1000)]
+Workers = Annotated[int, typer.Option(help="Additional processes that read audio.", min=0, max=256)]
 WORKERS = min(4, os.cpu_count() or 1)
 
 Device = Annotated[str, typer.Option(help="auto, cuda or cpu.")]

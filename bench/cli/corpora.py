@@ -30,9 +30,9 @@ def check_corpus(
 @app.command("demo-corpus", rich_help_panel="Tools")
 def demo_corpus(
     folder: Annotated[Path, typer.Argument(help="A new folder.")],
-    utterances: Annotated[int, typer.Option(help="The number of utterances.", min=1)] = 480,
+    utterances: Annotated[int, typer.Option(help="The number of utterances.", min=1, max=1_000_000)] = 480,
     speakers: Annotated[int, typer.Option(help="The number of speakers in all splits together.", min=1)] = 24,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same corpus.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same corpus.", min=0, max=2**63 - 1)] = 0,
 ) -> None:
     """Write a small synthetic corpus in MSP-Podcast's layout: voices whose pitch, rate, energy and words vary."""
     from bench.accuracy.corpora.demo import write_demo_corpus

@@ -1,4 +1,4 @@
-"""The commands that use what was trained: evaluate, predict and table."""
+"""The commands that score what was trained: evaluate and table."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -10,12 +10,20 @@ import typer
 from bench.cli.accuracy_options import CORPUS, DEMONSTRATION, WORKERS, Device, Fold, MissingText, Run, Workers
 from bench.cli.app import Quiet, app, new_progress
 from bench.cli.parsing import split_names
-from bench.cli.scores import OVERLAP, separate, show_scores, show_split, warn
+from bench.cli.scores import (
+    OVERLAP,
+    describe_models,
+    separate,
+    show_done,
+    show_scores,
+    show_split,
+    warn,
+    warn_if_unfinished,
+)
 from mixers.support.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, TaskID
 
     from bench.accuracy.corpora.base import Corpus
     from bench.accuracy.evaluation.overlap import Treatment
@@ -27,7 +35,6 @@ _COSTS = (
     "Folder of a sweep whose GPU times stand beside the scores: of the same mixer, direction, width and preset. Can be "
     "given several times."
 )
-_TRANSCRIPT = "The transcript, if the run was trained with text; '' for none."
 _SCORED = "Folders that `sbench evaluate` has scored, and those of `sbench probe`."
 
 
@@ -71,37 +78,6 @@ def evaluate(
 
 
 @app.command(rich_help_panel="Train")
-def predict(
-    run: Run,
-    audio: Annotated[Path, typer.Argument(help="A recording, wav or flac.")],
-    text: Annotated[str | None, typer.Option(help=_TRANSCRIPT, show_default=False)] = None,
-    device: Device = "auto",
-) -> None:
-    """Print the probability of each emotion in a recording, for every mixer and seed of a run."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from bench.accuracy import run as runs
-    from bench.accuracy.trained import classify, open_run
-    from bench.audio import read_encodable
-    from bench.environment import choose_device
-
-    _check_text(runs.read(run), text)
-    read_encodable(audio)  # so that a bad one is named before anything is loaded
-    trained = open_run(run, device=choose_device(device))
-    console = Console(stderr=True)
-    _warn_if_unfinished(run, trained.run, console)
-    probabilities = classify(trained, audio, text or "")
-    table = Table(title=DEMONSTRATION if trained.run.demo else None, caption=_facts(trained.run))
-    table.add_column("emotion")
-    for learner in probabilities:
-        table.add_column(learner, justify="right")
-    for label in trained.run.classes:
-        table.add_row(label, *(f"{each[label]:.1%}" for each in probabilities.values()))
-    Console().print(table)
-
-
-@app.command(rich_help_panel="Train")
 def table(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help=_SCORED)],
     output: Annotated[
@@ -111,22 +87,6 @@ def table(
 ) -> None:
     """Make the accuracy table of runs: every mixer, direction, encoder and split with intervals, all folds together."""
     write_table(runs, output, sweeps=costs or ())
-
-
-def _check_text(run: "TrainedRun", text: str | None) -> None:
-    """Check that a transcript is given exactly if the run was trained with text."""
-    if run.text is not None and text is None:
-        hint = "Give the transcript as --text, or --text '' to classify without one."
-        raise UserError("the run was trained with text, but no --text is given", hint=hint)
-    if run.text is None and text is not None:
-        raise UserError("the run was trained without text, so --text would be ignored", hint="Remove --text.")
-
-
-def _warn_if_unfinished(folder: Path, run: "TrainedRun", console: "Console") -> None:
-    from bench.accuracy.progress import unfinished
-
-    if reason := unfinished(folder, run):
-        warn(f"{folder} is {reason}; its best weights so far are used", console)
 
 
 def _separate(
@@ -170,26 +130,17 @@ def evaluate_run(
     trained = open_run(folder, device=device)
     if trained.run.demo:
         console.print(DEMONSTRATION, style="bold yellow")
-    console.print(_facts(trained.run), highlight=False)
-    _warn_if_unfinished(folder, trained.run, console)
+    console.print(describe_models(trained.run), highlight=False)
+    warn_if_unfinished(folder, trained.run, console)
     with new_progress(console) as progress:
         task = progress.add_task("", total=None)
-        done = partial(_show_done, progress, task)
+        done = partial(show_done, progress, task)
         for event in scoring(trained, corpus, splits, workers=workers, done=done, checks=checks):
             if isinstance(event, SplitStarted):
                 show_split(event, console)
                 progress.reset(task, total=event.used, description=event.split)
             else:
                 show_scores(event, console)
-
-
-def _show_done(progress: "Progress", task: "TaskID", count: int) -> None:
-    progress.update(task, completed=count)
-
-
-def _facts(run: "TrainedRun") -> str:
-    """Return what the models of a run are."""
-    return f"preset {run.preset}, direction {run.direction}"
 
 
 def write_table(runs: Sequence[Path], output: Path, *, sweeps: Sequence[Path] = ()) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench import signals
+from bench.accuracy.parts import is_number
 from bench.cli.accuracy_options import CORPUS, WORKERS, Device, Precision, Speech, Workers
 from bench.cli.app import Quiet, app, new_progress
 from bench.cli.scores import OVERLAP, separate, show_scores, show_split, warn
@@ -90,7 +91,7 @@ def _choose_layer(name: str) -> "ProbeLayer | None":
         return None
     if name == "last":
         return "last"
-    if name.isascii() and name.isdigit():
+    if is_number(name):
         return int(name)
     raise UserError(f"no such layer: {name!r}", hint="Give the number of a hidden layer, last, or best.")
 
@@ -108,7 +109,7 @@ def _load(spec: str, fold: str | None) -> "list[Corpus]":
         first = corpora.load(with_fold(spec, 1), missing_text="empty")
         others = (with_fold(spec, number) for number in range(2, first.folds + 1))
         return [first, *(corpora.load(each, missing_text="empty") for each in others)]
-    if not (fold.isascii() and fold.isdigit()):
+    if not is_number(fold):
         raise UserError(f"no such fold: {fold!r}", hint="Give the number of a fold, from 1, or all.")
     return [corpora.load(with_fold(spec, int(fold)), missing_text="empty")]
 

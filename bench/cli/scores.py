@@ -1,14 +1,17 @@
-"""What `evaluate` and `probe` share: they check a test against training, and show scores as they come."""
+"""What `evaluate`, `predict` and `probe` share: checks of a test and of a run, and scores as they come."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, TaskID
 
     from bench.accuracy.corpora.base import Corpus
     from bench.accuracy.evaluation.overlap import Treatment
     from bench.accuracy.evaluation.writing import Checks, LearnerScored, SplitStarted
+    from bench.accuracy.run import Run
 
 OVERLAP = "Recordings or speakers that training heard: refuse, leave-out or accept."
 
@@ -42,6 +45,24 @@ def separate(
 def warn(line: str, console: "Console") -> None:
     """Print what the user should know, on one line."""
     console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
+def warn_if_unfinished(folder: Path, run: "Run", console: "Console") -> None:
+    """Say that a run's training has not ended, if so."""
+    from bench.accuracy.progress import unfinished
+
+    if reason := unfinished(folder, run):
+        warn(f"{folder} is {reason}; its best weights so far are used", console)
+
+
+def describe_models(run: "Run") -> str:
+    """Return what the models of a run are."""
+    return f"preset {run.preset}, direction {run.direction}"
+
+
+def show_done(progress: "Progress", task: "TaskID", count: int) -> None:
+    """Show how many utterances are predicted."""
+    progress.update(task, completed=count)
 
 
 def show_split(event: "SplitStarted", console: "Console") -> None:

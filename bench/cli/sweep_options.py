@@ -65,7 +65,9 @@ Device = Annotated[str, typer.Option(help="auto, cuda or cpu.")]
 Audio = Annotated[Path | None, typer.Option(help="Folder of recordings (wav, flac) to use instead of random features.")]
 Encoder = Annotated[
     str | None,
-    typer.Option(help="Encoder of --audio: a Hugging Face id, a folder, or xlsr-random.", show_default=False),
+    typer.Option(
+        help="Encoder of --audio: wavlm-large, a Hugging Face id, a folder, or xlsr-random.", show_default=False
+    ),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of weights and input.", min=0, max=2**63 - 1)]
 TimeBudget = Annotated[

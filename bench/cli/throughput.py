@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.accuracy_options import DIRECTION, MIXERS, WORKERS, Device, Workers
+from bench.cli.accuracy_options import DIRECTION, MIXERS, WORKERS, Device, Seeds, Workers
 from bench.cli.app import Quiet, app
 from bench.cli.parsing import split_names
 from bench.files import make_folder_for
@@ -17,18 +17,23 @@ _DIRECTION = f"{DIRECTION}; see `sbench train --explain`."
 _TEXT = "A text encoder; bert-large-random needs no download."
 
 
+Utterances = Annotated[
+    int, typer.Option(help="Size of the synthetic corpus that is made for it.", min=64, max=1_000_000)
+]
+
+
 @app.command(rich_help_panel="Tools")
 def throughput(
     speech: Annotated[str, typer.Option(help="A speech encoder; xlsr-random needs no download.")] = "xlsr-random",
     text: Annotated[str, typer.Option(help=_TEXT)] = "bert-large-random",
     mixers: Annotated[str, typer.Option(help="Comma-separated.")] = MIXERS,
-    seeds: Annotated[int, typer.Option(help="The number of seeds for each mixer.", min=1)] = 1,
+    seeds: Seeds = 1,
     direction: Annotated[str, typer.Option(help=_DIRECTION)] = "alternating",
-    steps: Annotated[int, typer.Option(help="Timed steps of each way of training.", min=1)] = 40,
-    batch: Annotated[int, typer.Option(help="Utterances in one step.", min=1)] = 32,
+    steps: Annotated[int, typer.Option(help="Timed steps of each way of training.", min=1, max=1_000_000)] = 40,
+    batch: Annotated[int, typer.Option(help="Utterances in one step.", min=1, max=1_000_000)] = 32,
     crop: Annotated[float, typer.Option(help="Seconds of each utterance.")] = 5.5,
     together: Annotated[bool, typer.Option("--together", help="Do not measure each mixer alone.")] = False,
-    utterances: Annotated[int, typer.Option(help="Size of the synthetic corpus that is made for it.", min=64)] = 2800,
+    utterances: Utterances = 2800,
     workers: Workers = WORKERS,
     device: Device = "auto",
     output: Annotated[Path, typer.Option(help="JSON file for the figures.")] = Path("throughput.json"),

@@ -19,6 +19,7 @@ from bench.cli.accuracy_options import (
     Fold,
     MissingText,
     Precision,
+    Seeds,
     Speech,
     Workers,
 )
@@ -47,6 +48,9 @@ _SHARED_DATA = "Give all seeds the same crops in the same order, which encodes o
 _DEMO = "Use a synthetic corpus and small encoders: the whole path in minutes."
 
 Corpus = Annotated[str | None, typer.Option(help=CORPUS, show_default=False)]
+DataSeed = Annotated[
+    int, typer.Option(help="Seed of crops and order, with that of each model.", min=-(2**63), max=2**63 - 1)
+]
 Direction = Annotated[str | None, typer.Option(help=_DIRECTION, show_default=False)]
 Output = Annotated[Path | None, typer.Option(help="New folder; default: one under runs/.", show_default=False)]
 Resume = Annotated[Path | None, typer.Option(help="Continue the interrupted run of this folder.", show_default=False)]
@@ -61,22 +65,22 @@ def train(
     text: Annotated[str, typer.Option(help="The text encoder: an id or a folder.")] = "bert-large-uncased",
     no_text: Annotated[bool, typer.Option("--no-text", help="Use speech only.")] = False,
     mixers: Annotated[str, typer.Option(help="Comma-separated; kda/reference chooses an implementation.")] = MIXERS,
-    seeds: Annotated[int, typer.Option(help="The number of seeds for each mixer.", min=1)] = 1,
+    seeds: Seeds = 1,
     preset: Annotated[str, typer.Option(help=_PRESET)] = "matched",
     direction: Direction = None,
     layer: Annotated[str, typer.Option(help=_LAYER)] = "weighted",
-    epochs: Annotated[int, typer.Option(help="Passes through the training set.", min=1)] = 20,
-    batch: Annotated[int, typer.Option(help="Utterances in one step, over all GPUs.", min=1)] = 32,
+    epochs: Annotated[int, typer.Option(help="Passes through the training set.", min=1, max=1_000_000)] = 20,
+    batch: Annotated[int, typer.Option(help="Utterances in one step, over all GPUs.", min=1, max=1_000_000)] = 32,
     learning_rate: Annotated[float, typer.Option(help="At the beginning; in one-cycle the highest.")] = 1e-4,
     schedule: Annotated[str, typer.Option(help=_SCHEDULE)] = "plateau",
-    classifier_layers: Annotated[int, typer.Option(help="Hidden layers of the classifier.", min=1)] = 5,
+    classifier_layers: Annotated[int, typer.Option(help="Hidden layers of the classifier.", min=1, max=100)] = 5,
     crop: Annotated[str, typer.Option(help=_CROP)] = "5.5",
-    data_seed: Annotated[int, typer.Option(help="Seed of crops and order, with that of each model.")] = 0,
+    data_seed: DataSeed = 0,
     shared_data: Annotated[bool, typer.Option("--shared-data", help=_SHARED_DATA)] = False,
     precision: Precision = None,
     missing_text: MissingText = "error",
     workers: Workers = WORKERS,
-    checkpoint_steps: Annotated[int, typer.Option(help="Steps between checkpoints.", min=1)] = 500,
+    checkpoint_steps: Annotated[int, typer.Option(help="Steps between checkpoints.", min=1, max=10**9)] = 500,
     device: Device = "auto",
     output: Output = None,
     resume: Resume = None,
@@ -94,7 +98,7 @@ def train(
     if explain:
         _explain(chosen_preset, chosen_direction)
         return
-    _check_alone(context, corpus=corpus, resume=resume, demo=demo)
+    _check_alone(context, corpus=corpus, resume=resume, demo=demo, no_text=no_text)
     from bench.accuracy.corpora.reference import with_fold
     from bench.accuracy.training import train as training
     from bench.accuracy.training.schedule import choose_schedule
@@ -212,15 +216,18 @@ def _follow(events: "Iterator[Event]", console: "Console") -> "Finished":
             progress.stop()
 
 
-def _check_alone(context: typer.Context, *, corpus: str | None, resume: Path | None, demo: bool) -> None:
-    """Refuse options that --resume or --demo would ignore, and a missing corpus."""
+def _check_alone(context: typer.Context, *, corpus: str | None, resume: Path | None, demo: bool, no_text: bool) -> None:
+    """Refuse options that --resume, --demo or --no-text would ignore, and a missing corpus."""
     computing = ["workers", "checkpoint_steps", "device", "evaluate"]
     if resume is not None:
         check_alone(context, "resume", "continues the run as it was begun", beside=computing)
     elif demo:
         beside = [*computing[:-1], "mixers", "seeds", "direction", "precision", "output"]
         check_alone(context, "demo", "uses its own corpus, encoders and schedule", beside=beside)
-    elif corpus is None:
+    elif no_text:
+        beside = [str(each.name) for each in context.command.params if each.name not in ("text", "missing_text")]
+        check_alone(context, "no-text", "uses no transcripts", beside=beside)
+    if resume is None and not demo and corpus is None:
         raise UserError("no corpus was given", hint=f"Give --corpus {CORPUS} Or try --demo.")
 
 

@@ -288,8 +288,7 @@ def _append(folder: Path, measurement: Measurement, *, process: int) -> None:
         elif measurement.samples:
             append_samples(folder, measurement.samples)
     except OSError as error:
-        again = resume_command("sweep", folder)
-        hint = f"Earlier records are kept. {remedy(error)}, then continue with: {again}"
+        hint = f"Earlier records are kept. {remedy(error)}, then continue with: {resume_command('sweep', folder)}"
         raise UserError(f"{folder} cannot be written: {error.strerror}", hint=hint) from None
 
 

@@ -128,7 +128,7 @@ def make_run(corpus: Corpus, encoder_folders: tuple[Path, Path]) -> Callable[...
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def arguments(corpus: Corpus, encoder_folders: tuple[Path, Path]) -> list[object]:
     """Of `sbench train`: two mixers for two epochs."""
     speech, text = encoder_folders
@@ -136,6 +136,27 @@ def arguments(corpus: Corpus, encoder_folders: tuple[Path, Path]) -> list[object
         *("--corpus", corpus.spec, "--speech", speech, "--text", text, "--mixers", "sa,retnet", "--batch", 4),
         *("--crop", 0.5, "--epochs", 2, "--workers", 0, "--device", "cpu", "--checkpoint-steps", 1),
     ]
+
+
+@pytest.fixture(scope="session")
+def of_speech(arguments: list[object]) -> list[object]:
+    """The same without text."""
+    place = arguments.index("--text")
+    return [*arguments[:place], "--no-text", *arguments[place + 2 :]]
+
+
+@pytest.fixture(scope="session")
+def trained(of_speech: list[object], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of speech alone. Tests copy it before they change it."""
+    from bench.cli import main
+
+    run = tmp_path_factory.mktemp("trained") / "run"
+    options = ("--epochs", 1, "--output", run)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["sbench", "train", *map(str, (*of_speech, *options))])
+        with pytest.raises(SystemExit, match=r"^0$"):
+            main()
+    return run
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ import torch
 
 from bench.accuracy import run as runs
 from bench.accuracy.corpora.base import Corpus
+from bench.accuracy.evaluation.predictions import read_predictions
 from bench.accuracy.training import checkpoints
 from bench.accuracy.training.learner import Learner
 from bench.locking import holder
@@ -117,9 +118,12 @@ BAD_INPUT = {
     "demo nowhere": (["--demo", "--output", "/proc/x"], "/proc/x-materials cannot be written", "--output"),
     "unknown implementation": (["--mixers", "sa/spda"], "unknown implementation of sa 'spda'", "sdpa"),
     "cannot run here": (["--mixers", "kda/fla"], "kda/fla cannot be trained here: needs a CUDA GPU", "Give only kda"),
+    "no implementation": (["--mixers", "sa/"], "unknown implementation of sa ''", "Available: reference"),
+    "text without text": (["--no-text"], "--no-text uses no transcripts", "Remove --text"),
+    "empty precision": (["--precision", ""], "unknown precision ''", "bfloat16"),
     "unknown precision": (["--precision", "float16"], "unknown precision 'float16'", "bfloat16"),
-    "learning rate": (["--learning-rate", "0"], "--learning-rate 0.0", "1e-4"),
-    "crop": (["--crop", "0"], "0 s", ""),
+    "learning rate": (["--learning-rate", "0"], "--learning-rate 0 is not between 0 and 1", "1e-4"),
+    "crop": (["--crop", "0"], "--crop 0 is no length of a training utterance", "seconds from 0.025 to 1000"),
     "batch": (["--batch", "64"], "13 training utterances are less than a batch of 64", "--batch"),
     "output exists": (["--output", "there"], "the output folder there exists", "--resume"),
     "resume nothing": (["--resume", "there"], "there is no run", "sbench train"),
@@ -144,6 +148,13 @@ def test_bad_input_is_one_line_and_a_hint(
 
 def test_a_checkpoint_cut_in_half(sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus) -> None:
     sbench("train", *arguments, "--output", "run")
+    progress = tmp_path / "run" / "checkpoint-2-0" / "sa-0.json"
+    whole_progress = progress.read_text()
+    for content, reason in (("{}", "its sa-0.json lacks 'learning_rate'"), ("[]", "list indices must be integers")):
+        progress.write_text(content)
+        code, _, err = sbench("train", "--resume", "run", "--device", "cpu")
+        assert (code, f"run/checkpoint-2-0 cannot be resumed from: {reason}" in err) == (2, True), err
+    progress.write_text(whole_progress)
     for path in ("checkpoint-2-0/sa-0.safetensors", "sa-0/best.safetensors"):
         whole = (tmp_path / "run" / path).read_bytes()
         (tmp_path / "run" / path).write_bytes(whole[: len(whole) // 2])
@@ -309,14 +320,6 @@ def test_bad_audio_is_found_before_training(
     assert not (tmp_path / "run").exists()
 
 
-def test_predicting_less_than_a_frame(sbench: Sbench, tmp_path: Path, arguments: list[object]) -> None:
-    sbench("train", *arguments, "--output", "run")
-    soundfile.write(tmp_path / "short.wav", np.zeros(100), 16_000)
-    code, _, err = sbench("predict", "run", "short.wav", "--text", "oh no", "--device", "cpu")
-    assert code == 2
-    assert "short.wav is shorter than an encoder's frame (25 ms)" in err
-
-
 @pytest.mark.parametrize(
     "writer", ["bench.accuracy.training.learner.write_atomically", "bench.accuracy.training.checkpoints.append_metrics"]
 )
@@ -367,17 +370,17 @@ def test_corpus_and_demo_corpus(sbench: Sbench) -> None:
 
 
 def test_speech_alone_needs_no_transcripts(
-    sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus
+    sbench: Sbench, tmp_path: Path, arguments: list[object], of_speech: list[object], corpus: Corpus
 ) -> None:
     manifest = Path(corpus.spec.partition(":")[2])
     lines = [json.loads(line) for line in manifest.read_text().splitlines()]
     without = [{**line, "audio": str(manifest.parent / line["audio"]), "text": ""} for line in lines]
     (tmp_path / "without.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in without))
     spoken = f"manifest:{tmp_path / 'without.jsonl'}"
-    arguments = [spoken if each == corpus.spec else each for each in arguments]
+    arguments, of_speech = ([spoken if each == corpus.spec else each for each in own] for own in (arguments, of_speech))
     code, _, err = sbench("train", *arguments, "--output", "with-text")
     assert (code, "have no transcript" in err) == (2, True), err
-    code, _, err = sbench("train", *arguments, "--no-text", "--output", "run")
+    code, _, err = sbench("train", *of_speech, "--output", "run")
     assert code == 0, err
     code, _, err = sbench("evaluate", "run", "--corpus", spoken, "--splits", "test1", "--device", "cpu")
     assert code == 0, err
@@ -408,6 +411,15 @@ def test_throughput(sbench: Sbench, tmp_path: Path, encoder_folders: tuple[Path,
     content = json.loads((tmp_path / "together.json").read_text())
     assert content["rates"].keys() == {"together"}
     assert len(content["rates"]["together"]["step_ms"]) == 4
+
+
+def test_throughput_loads_the_encoders_before_it_makes_a_corpus(
+    sbench: Sbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = "bench.accuracy.training.throughput.write_demo_corpus"
+    monkeypatch.setattr(made, lambda *_, **__: pytest.fail("a corpus is made"))
+    code, _, err = sbench("throughput", "--mixers", "sa", "--speech", "/nowhere", "--device", "cpu")
+    assert (code, "no such encoder: '/nowhere'" in err) == (2, True), err
 
 
 def test_bfloat16(sbench: Sbench, tmp_path: Path, arguments: list[object]) -> None:
@@ -467,25 +479,6 @@ def test_a_split_that_is_named_twice_is_scored_once(sbench: Sbench, arguments: l
     assert (code, err.count("test1: ")) == (0, 1), err
 
 
-def test_predict_takes_a_text_exactly_if_the_run_has_one(
-    sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus
-) -> None:
-    recording = corpus.split("test1")[0].audio
-    sbench("train", *arguments, "--output", "with")
-    sbench("train", *arguments, "--no-text", "--output", "without")
-    for run, options, message in (
-        ("with", (), "the run was trained with text, but no --text is given"),
-        ("without", ("--text", "oh no"), "the run was trained without text, so --text would be ignored"),
-    ):
-        code, _, err = sbench("predict", run, recording, *options, "--device", "cpu")
-        assert (code, err.splitlines()[0]) == (2, f"sbench: {message}")
-    for run, options in (("with", ("--text", "")), ("without", ())):
-        code, _, err = sbench("predict", run, recording, *options, "--device", "cpu")
-        assert code == 0, err
-    code, _, err = sbench("predict", "without", tmp_path / "nowhere.wav", "--device", "cpu")
-    assert (code, "nowhere.wav" in err, len(err.splitlines())) == (2, True, 2), err
-
-
 def test_training_names_speakers_that_stand_in_two_splits(
     sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus
 ) -> None:
@@ -500,3 +493,25 @@ def test_training_names_speakers_that_stand_in_two_splits(
     for given, shares in ((own, True), (arguments, False)):
         code, _, err = sbench("train", *given, "--epochs", 1, "--output", f"run-{shares}")
         assert (code, f"test1 shares 1 speaker ({heard}) with training: 1 utterance." in err) == (0, shares), err
+        assert "not used by this training: 5 utterances of test1." in err
+
+
+def test_a_corpus_with_one_file_name_in_several_folders(
+    sbench: Sbench, tmp_path: Path, of_speech: list[object], corpus: Corpus
+) -> None:
+    lines = []
+    for place, each in enumerate(corpus.utterances):
+        audio = tmp_path / "clips" / str(place) / "clip.wav"
+        audio.parent.mkdir(parents=True)
+        shutil.copy(each.audio, audio)
+        lines.append({"audio": f"clips/{place}/clip.wav", "label": each.label, "speaker": each.speaker})
+        lines[-1]["split"] = each.split
+    (tmp_path / "own.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    own = [f"manifest:{tmp_path / 'own.jsonl'}" if each == corpus.spec else each for each in of_speech]
+    assert sbench("corpus", "manifest:own.jsonl")[0] == 0
+    options = ("--epochs", 1, "--evaluate", "test1", "--output", "run")
+    code, _, err = sbench("train", *own, *options)
+    assert (code, "not used by this training" in err) == (0, False), err
+    path = tmp_path / "run" / "evaluation" / "test1" / "sa-0.csv"
+    assert read_predictions(path, classes=corpus.classes).utterances[0] == "clips/19/clip.wav"
+    assert sbench("table", "run")[0] == 0

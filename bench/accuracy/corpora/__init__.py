@@ -77,15 +77,17 @@ def read(spec: str) -> Reading:
     if reference.name not in names():
         raise unknown_name("corpus", reference.name, names())
     module = importlib.import_module(f"{readers.__name__}.{reference.name.replace('-', '_')}")
-    path = Path(reference.path).expanduser()
-    if reference.fold is None:
-        reader: Callable[[Path], Reading] = module.read
-        found = reader(path)
-    elif hasattr(module, "read_fold"):
-        fold_reader: Callable[[Path, int], Reading] = module.read_fold
-        found = fold_reader(path, reference.fold)
-    else:
+    if reference.fold is not None and not hasattr(module, "read_fold"):
         raise UserError(f"{reference.name} has no folds", hint="Leave --fold out: it has splits of its own.")
+    reader: Callable[..., Reading] = module.read if reference.fold is None else module.read_fold
+    fold = () if reference.fold is None else (reference.fold,)
+    try:
+        found = reader(Path(reference.path).expanduser(), *fold)
+    except (OSError, RuntimeError) as error:  # a name that is too long, a folder that may not be listed, no such home
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"{reference.path} cannot be read: {reason}", hint="Check the path and its permissions."
+        ) from None
     if found.utterances:
         return found
     if found.without_audio:

@@ -28,7 +28,7 @@ class Utterance:
     """A recording of one speaker with one label.
 
     Attributes:
-        name: Its file name, which is unique in a corpus.
+        name: Its file name, or its path in the corpus where file names repeat. It is unique in a corpus.
         audio: The recording.
         text: The transcript, on one line; empty where a missing transcript was allowed.
         label: One of the corpus's classes, as a word: ``"anger"``.
@@ -109,6 +109,10 @@ class Corpus:
             UserError: The corpus has no such split.
         """
         chosen = tuple(utterance for utterance in self.utterances if utterance.split == name)
+        if not chosen and name in (TRAIN, DEVELOPMENT):
+            needed = f"Training learns from {TRAIN} and chooses weights by {DEVELOPMENT}; other splits are tests"
+            message = f"{self.spec} has no split {name!r}, only {', '.join(self.splits)}"
+            raise UserError(message, hint=f"{needed}. Name the splits so.")
         if not chosen:
             raise unknown_name(f"split of {self.spec}", name, self.splits)
         return chosen
@@ -137,7 +141,7 @@ def voice_of(utterance: str, speaker: str) -> tuple[str, str]:
     """
     if speaker != UNKNOWN_SPEAKER:
         return speaker, ""
-    podcast = _PODCAST.match(utterance)
+    podcast = _PODCAST.match(utterance.rpartition("/")[2])
     return UNKNOWN_SPEAKER, utterance if podcast is None else f"podcast {podcast[1]}"
 
 

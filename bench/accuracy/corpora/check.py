@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from bench.accuracy.corpora import read
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, UNKNOWN_SPEAKER, Reading, Utterance, ordered_splits
-from bench.audio import is_cut_off, read_encodable
+from bench.accuracy.corpora.sharing import shared_recordings
+from bench.audio import read_recording
 from bench.speech import SAMPLE_RATE
 from mixers.support.errors import UserError
 
@@ -159,14 +160,9 @@ def _examine(utterance: Utterance) -> _Recording | Fault:
     """Decode a recording."""
     path = utterance.audio
     try:
-        waveform = read_encodable(path)  # (samples,), at 16 kHz
+        waveform = read_recording(path)  # (samples,), at 16 kHz
     except UserError as error:
-        empty = path.is_file() and path.stat().st_size == 0  # a decoder would report an unknown format
-        reason = "is empty" if empty else str(error).removeprefix(f"{path} ")
-        return Fault(name=utterance.name, reason=reason, hint=error.hint)
-    if is_cut_off(path):
-        reason = "ends before the length that its header states"
-        return Fault(name=utterance.name, reason=reason, hint="Copy the file again.")
+        return Fault(name=utterance.name, reason=str(error).removeprefix(f"{path} "), hint=error.hint)
     silent = float(waveform.max() - waveform.min()) < 2 * SILENCE
     return _Recording(seconds=waveform.shape[0] / SAMPLE_RATE, silent=silent)
 
@@ -240,7 +236,7 @@ def _shared(pairs: Iterable[tuple[_NamedSplit, _NamedSplit]]) -> Iterator[Overla
         overlap = Overlap(
             first=first,
             second=second,
-            names=tuple(sorted({utterance.name for utterance in ours} & {utterance.name for utterance in theirs})),
+            names=tuple(sorted(utterance.name for utterance in shared_recordings(ours, theirs))),
             speakers=tuple(sorted(speakers - {UNKNOWN_SPEAKER})),
             of_unknown_speaker=sum(utterance.speaker == UNKNOWN_SPEAKER for utterance in itertools.chain(ours, theirs)),
         )

@@ -23,6 +23,8 @@ from mixers.support.errors import UserError
 # The share of utterances and of speakers in each split; train has the rest.
 _SHARES = {"Development": 0.14, "Test1": 0.13, "Test2": 0.13}
 
+LONGEST_S = 60  # an utterance
+
 _FEWEST_UTTERANCES = 64  # with which the smallest split has one of each class
 
 _NOTICE = "A demonstration: synthetic sounds in the layout of MSP-Podcast, made by sbench. No person speaks here.\n"
@@ -58,13 +60,19 @@ def write_demo_corpus(
     Raises:
         UserError: The folder exists or cannot be written, or a number is out of range.
     """
-    _check(folder, utterances=utterances, speakers=speakers, seed=seed, seconds=seconds)
-    turns = _turns(utterances=utterances, speakers=make_speakers(speakers, seed=seed), seed=seed)
     try:
+        _check(folder, utterances=utterances, speakers=speakers, seed=seed, seconds=seconds)
+        turns = _turns(utterances=utterances, speakers=make_speakers(speakers, seed=seed), seed=seed)
         with whole(folder) as partial:
             _write(partial, turns, seed=seed, seconds=seconds)
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error.strerror}", hint="Give another folder.") from None
+
+
+def split_sizes(utterances: int) -> dict[str, int]:
+    """Return how many utterances of the eight classes each split of a corpus of so many has."""
+    sizes = {split: max(len(CLASSES), round(share * utterances)) for split, share in _SHARES.items()}
+    return {**sizes, "Train": utterances - sum(sizes.values())}
 
 
 def _write(folder: Path, turns: Sequence[_Turn], *, seed: int, seconds: tuple[float, float]) -> None:
@@ -93,8 +101,8 @@ def _check(folder: Path, *, utterances: int, speakers: int, seed: int, seconds: 
     if seed < 0:
         raise UserError(f"the seed {seed} is negative", hint="Give 0 or more.")
     shortest, longest = seconds
-    if not 0.5 <= shortest <= longest <= 60:
-        hint = "Give the shortest, then the longest utterance, from 0.5 to 60 s."
+    if not 0.5 <= shortest <= longest <= LONGEST_S:
+        hint = f"Give the shortest, then the longest utterance, from 0.5 to {LONGEST_S} s."
         raise UserError(f"utterances cannot last from {shortest:g} to {longest:g} s", hint=hint)
 
 
@@ -103,8 +111,7 @@ def _turns(*, utterances: int, speakers: Sequence[Speaker], seed: int) -> list[_
     random = np.random.default_rng([seed, 1])
     turns: list[_Turn] = []
     rest = list(speakers)
-    sizes = {split: max(len(CLASSES), round(share * utterances)) for split, share in _SHARES.items()}
-    for split, size in {**sizes, "Train": utterances - sum(sizes.values())}.items():
+    for split, size in split_sizes(utterances).items():
         share = max(1, round(_SHARES[split] * len(speakers))) if split in _SHARES else len(rest)
         own, rest = rest[:share], rest[share:]
         letters = [*itertools.islice(itertools.cycle(CLASSES), size), "O", "X"]

@@ -2,10 +2,13 @@
 
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mixers.support.errors import UserError
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _PARTLY_COPIED = "The corpus is only partly copied, or this is the wrong folder: {layout}."
 
@@ -75,12 +78,31 @@ def read_jsonl(file: Path, *, hint: str) -> Iterator[tuple[str, dict[str, object
             continue
         where = f"{file}, line {number}"
         try:
-            fields = json.loads(line)
+            fields = parse_json(line)
         except ValueError as error:
             raise UserError(f"{where} is not JSON: {error}", hint=hint) from None
         if not isinstance(fields, dict):
             raise UserError(f"{where} is no JSON object", hint=hint)
         yield where, fields
+
+
+def parse_json(text: str, *, pairs: Callable[[list[tuple[str, object]]], object] = dict) -> object:
+    """Return the value of a JSON text.
+
+    Args:
+        text: The text.
+        pairs: Makes an object from its names and values.
+
+    Raises:
+        ValueError: It is not JSON, is nested too deeply or holds half of a surrogate pair, which no file can hold.
+    """
+    try:
+        value: object = json.loads(text, object_pairs_hook=pairs)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if "\\ud" in text.lower() and _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
+        raise ValueError("it holds half of a surrogate pair")
+    return value
 
 
 def string_field(fields: dict[str, object], key: str, where: str, *, hint: str) -> str:

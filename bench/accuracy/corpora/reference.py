@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mixers.support.errors import UserError
 
-_NAME = re.compile(r"(?P<name>[^@]*)(?:@(?P<fold>\d+)(?P<shared>\+shared)?)?")
+_NAME = re.compile(r"(?P<name>[^@]*)(?:@(?P<fold>[0-9]{1,9})(?P<shared>\+shared)?)?")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,16 +1,16 @@
 """Whether a test is independent of what a run learned from: no utterance and no speaker may be in both.
 
 Releases of one corpus differ in their splits, so a model of one release may have heard the test of another. Recordings
-are compared by file name without suffix, and speakers by name. Nobody can tell whether an unknown speaker is in both.
+are compared as `corpora.sharing` says, and speakers by name. Nobody can tell whether an unknown speaker is in both.
 """
 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, get_args
 
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, UNKNOWN_SPEAKER, Corpus, LeftOut, Utterance
+from bench.accuracy.corpora.sharing import shared_recordings
 from mixers.support.errors import UserError, unknown_name
 
 Treatment = Literal["refuse", "leave-out", "accept"]
@@ -22,7 +22,7 @@ class Overlap:
     """What a split shares with what a run learned from.
 
     Attributes:
-        names: The utterances of the split whose file name is also in training.
+        names: The utterances of the split whose recording is also in training.
         speakers: The known speakers of the split who are also in training.
         utterances: How many utterances of the split are either.
         of_unknown_speaker: How many utterances of the split are by unknown speakers.
@@ -66,11 +66,12 @@ def separate(
     found: dict[str, Overlap] = {}
     shared: set[str] = set()
     for split in splits:
-        names, speakers = _heard(learned, split)
-        utterances = tested.split(split)
-        both = [each for each in utterances if _stem(each) in names or each.speaker in speakers]
+        heard, utterances = _heard(learned, split), tested.split(split)
+        speakers = {each.speaker for each in heard} - {UNKNOWN_SPEAKER}
+        names = {each.name for each in shared_recordings(heard, utterances)}
+        both = [each for each in utterances if each.name in names or each.speaker in speakers]
         found[split] = Overlap(
-            names=tuple(each.name for each in both if _stem(each) in names),
+            names=tuple(each.name for each in both if each.name in names),
             speakers=tuple(sorted({each.speaker for each in both} & speakers)),
             utterances=len(both),
             of_unknown_speaker=sum(each.speaker == UNKNOWN_SPEAKER for each in utterances),
@@ -112,15 +113,10 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def _heard(learned: Corpus, split: str) -> tuple[set[str], set[str]]:
-    """Return the file names and the known speakers that a run may not have learned from before it is tested."""
+def _heard(learned: Corpus, split: str) -> list[Utterance]:
+    """Return what a run may not have learned from before it is tested on a split."""
     forbidden = {TRAIN: (), DEVELOPMENT: (TRAIN,)}.get(split, (TRAIN, DEVELOPMENT))
-    heard = [each for each in learned.utterances if each.split in forbidden]
-    return {_stem(each) for each in heard}, {each.speaker for each in heard} - {UNKNOWN_SPEAKER}
-
-
-def _stem(utterance: Utterance) -> str:
-    return Path(utterance.name).stem
+    return [each for each in learned.utterances if each.split in forbidden]
 
 
 def _without(corpus: Corpus, names: set[str]) -> Corpus:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from bench.accuracy.corpora.base import Utterance
-from bench.audio import read_encodable, read_recording
+from bench.audio import read_recording
 from bench.speech import crop_or_repeat, samples_of
 from mixers.support.errors import UserError
 
@@ -75,7 +75,7 @@ class Crops(Dataset[Item]):
 
 
 class WholeFiles(Dataset[Item]):
-    """Whole recordings of one frame or more."""
+    """Whole recordings."""
 
     def __init__(self, utterances: Sequence[Utterance]) -> None:
         self._utterances = utterances
@@ -85,7 +85,7 @@ class WholeFiles(Dataset[Item]):
 
     def __getitem__(self, draw: Draw) -> Item:
         utterance = self._utterances[draw.place]
-        waveform = read_encodable(utterance.audio)
+        waveform = read_recording(utterance.audio)
         samples = len(waveform)
         return utterance.name, F.pad(waveform, (0, max(0, draw.samples - samples))), samples
 

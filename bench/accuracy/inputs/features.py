@@ -14,17 +14,10 @@ from bench.accuracy.inputs.random_encoders import random_bert
 from bench.accuracy.parts import Layer
 from bench.accuracy.run import Run, WaveformScale
 from bench.encoders import EncoderLayer, SpeechEncoder, load_encoder, normalise
-from bench.hub import hide_progress_bars
+from bench.hub import hide_progress_bars, locate, one_line
 from mixers.support.errors import UserError
 from mixers.support.precision import DTYPES
 
-# Short names of the paper's encoders. Any other compatible id or folder works too.
-SPEECH = {
-    "wavlm-large": "microsoft/wavlm-large",
-    "wav2vec2-xlsr": "facebook/wav2vec2-xls-r-300m",
-    "wav2vec2-large": "facebook/wav2vec2-large-lv60",
-    "hubert-large": "facebook/hubert-large-ll60k",
-}
 TEXT = "bert-large-uncased"
 TEXT_RANDOM = "bert-large-random"  # its architecture with random weights, which needs no download
 
@@ -183,13 +176,13 @@ class TextFeatures:
 def _saved_text_encoder(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        model, report = AutoModel.from_pretrained(name, dtype=dtype, output_loading_info=True)
-    except Exception as error:  # there is no common type
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        hint = f"Give a Hugging Face id such as {TEXT}, a saved model's folder, {TEXT_RANDOM}, or --no-text."
-        raise UserError(f"cannot load the text encoder {name!r}: {reason}", hint=hint) from None
+    hint = f"Give a Hugging Face id such as {TEXT}, a saved model's folder, {TEXT_RANDOM}, or --no-text."
+    local_files_only, hint = locate(name, hint=hint, instead=f"{TEXT_RANDOM} and --no-text need no download.")
+    with one_line(name, hint=hint):
+        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local_files_only)
+        model, report = AutoModel.from_pretrained(
+            name, dtype=dtype, output_loading_info=True, local_files_only=local_files_only
+        )
     missing = sorted(
         key for key in report["missing_keys"] if not key.startswith("pooler.")
     )  # the pooler's output is not used
@@ -222,7 +215,7 @@ def load_features(
         UserError: An encoder cannot be loaded, ``speech`` is no encoder of waveforms, or their widths differ.
     """
     hide_progress_bars()
-    encoder = load_encoder(SPEECH.get(speech, speech), width=None, device=device, dtype=dtype, seed=0)
+    encoder = load_encoder(speech, width=None, device=device, dtype=dtype, seed=0)
     texts = None if text is None else TextFeatures(text, device=device, dtype=dtype)
     if texts is not None and texts.width != encoder.width:
         hint = "Choose two encoders of the same width, or --no-text."

@@ -1,4 +1,4 @@
-"""Reads every recording once before training: to name a bad one before hours are spent, and to compute the scale."""
+"""What all recordings of a split show: the scale of the waveforms, and the lengths."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -7,19 +7,10 @@ from typing import TypeVar
 
 from bench.accuracy.corpora.base import Utterance
 from bench.accuracy.run import WaveformScale
-from bench.audio import read_encodable, read_recording, samples_at_16_khz
+from bench.audio import read_recording, samples_at_16_khz
 from mixers.support.errors import UserError
 
 Result = TypeVar("Result")
-
-
-def check_whole_files(utterances: Sequence[Utterance]) -> None:
-    """Read every file as evaluation will.
-
-    Raises:
-        UserError: A file cannot be read or is shorter than a frame; the first such file is named.
-    """
-    _of_each(utterances, lambda path: read_encodable(path).shape)
 
 
 def waveform_scale(utterances: Sequence[Utterance]) -> WaveformScale:

@@ -20,12 +20,12 @@ from bench.accuracy.evaluation.metrics import macro_f
 from bench.accuracy.evaluation.writing import Checks, LearnerScored, SplitStarted, split_started, write_split
 from bench.accuracy.inputs.features import SpeechFeatures, load_features
 from bench.accuracy.inputs.pooled import pooled_recordings
-from bench.accuracy.inputs.recordings import check_whole_files
 from bench.accuracy.probe import record
 from bench.accuracy.probe.linear import STEPS, Linear, fit
 from bench.accuracy.probe.record import LEARNER, Probe, ProbeLayer
 from bench.accuracy.training.computing import choose_precision
 from bench.accuracy.training.events import Preparing
+from bench.audio import check_recordings
 from bench.encoders import SpeechEncoder
 from bench.environment import available_memory_gib
 from bench.files import absolute_folder, check_new, whole
@@ -142,7 +142,7 @@ def probe(request: Request, tasks: Sequence[Task], folder: Path, *, device: str,
     utterances = list({each.name: each for task in tasks for each in task.corpus.utterances}.values())
     _check_memory(len(utterances), len(layers), encoder.width)
     yield Preparing(task="Reading every recording once")
-    check_whole_files(utterances)
+    check_recordings([each.audio for each in utterances])
     pooled: Pooled = {layer: {} for layer in layers}
     speech = SpeechFeatures(encoder, scale=None, layer=layers[0] if len(layers) == 1 else "every")
     for done, (name, vectors) in enumerate(

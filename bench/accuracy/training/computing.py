@@ -35,7 +35,7 @@ def choose_precision(name: str | None, *, device: str) -> str:
     Raises:
         UserError: There is no such precision.
     """
-    chosen = name or ("bfloat16" if device == "cuda" else "float32")
+    chosen = ("bfloat16" if device == "cuda" else "float32") if name is None else name
     if chosen not in PRECISIONS:
         raise unknown_name("precision", chosen, PRECISIONS)
     if device == "cuda":

@@ -50,7 +50,7 @@ def choose_implementation(name: str, preset: Preset, *, device: str, width: int 
     Raises:
         UserError: The mixer or implementation is unknown, or cannot be trained here.
     """
-    mixer_name, _, implementation = name.partition("/")
+    mixer_name, slash, implementation = name.partition("/")
     try:
         mixer = mixers.load(mixer_name)
     except ImportError as error:
@@ -58,7 +58,7 @@ def choose_implementation(name: str, preset: Preset, *, device: str, width: int 
     configs = [stack.sizes(mixer, preset, width=each) for each in ((width,) if width else _ANY_WIDTH)]
     device_type = device.partition(":")[0]
     known = tuple(mixer.implementations)
-    if implementation and implementation not in known:
+    if slash and implementation not in known:
         raise unknown_name(f"implementation of {mixer_name}", implementation, known)
     preferred = (implementation,) if implementation else (*reversed(mixer.defaults(configs[-1])), *reversed(known))
     for each in preferred:

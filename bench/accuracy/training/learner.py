@@ -9,7 +9,6 @@ import random
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
@@ -26,6 +25,10 @@ from mixers.support.errors import UserError
 
 WEIGHT_DECAY = 0.01
 PATIENCE = 5  # epochs without a better score until the learning rate is halved
+
+BEST_FILE = "best.safetensors"  # in a learner's folder: the weights with the best score
+
+_COPY = "It may have been cut off by a copy: copy the whole folder of the run again."
 
 _ADAMW_STATE = ("exp_avg", "exp_avg_sq", "step")  # for each parameter
 
@@ -190,9 +193,11 @@ class Learner:
         """
         tensors = read_tensors(folder / f"{self.name}.safetensors")
         try:
-            fields: dict[str, Any] = json.loads((folder / f"{self.name}.json").read_text())
-            rate = float(fields.pop("learning_rate"))
-            self.progress = Progress(**fields)
+            fields = json.loads((folder / f"{self.name}.json").read_bytes())
+            rate = float(fields["learning_rate"])
+            self.progress = Progress(
+                best=float(fields["best"]), best_epoch=int(fields["best_epoch"]), waited=int(fields["waited"])
+            )
             self.model.load_state_dict(
                 {key.removeprefix("model/"): value for key, value in tensors.items() if key.startswith("model/")}
             )
@@ -204,10 +209,9 @@ class Learner:
             groups = self._optimizer.state_dict()["param_groups"]
             self._optimizer.load_state_dict({"state": states, "param_groups": groups})
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            reason = next(iter(str(error).splitlines()), "")
-            raise UserError(
-                f"{folder} cannot be resumed from: {reason}", hint="Restore the folder, or begin a new run."
-            ) from None
+            words = {KeyError: f"its {self.name}.json lacks {error}", RuntimeError: f"{self.name} is another model"}
+            reason = words.get(type(error), str(error))
+            raise UserError(f"{folder} cannot be resumed from: {reason}", hint=_COPY) from None
         self.learning_rate = rate
 
 
@@ -220,6 +224,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load(path.read_bytes())
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}", hint="Is this the folder of a run?") from None
-    except safetensors.SafetensorError:
-        raise UserError(f"{path} is damaged", hint="It may have been truncated by a copy.") from None
+        raise UserError(f"{path} cannot be read: {error.strerror}", hint=_COPY) from None
+    except safetensors.SafetensorError as error:
+        reason = next(iter(str(error).splitlines()), "")
+        raise UserError(f"{path} is damaged: {reason}", hint=_COPY) from None

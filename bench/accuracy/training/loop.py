@@ -25,7 +25,7 @@ from bench.accuracy.run import Run
 from bench.accuracy.training import checkpoints
 from bench.accuracy.training.checkpoints import Place
 from bench.accuracy.training.events import Scored, Stepped
-from bench.accuracy.training.learner import Learner
+from bench.accuracy.training.learner import BEST_FILE, Learner
 from bench.accuracy.training.schedule import one_cycle
 from bench.accuracy.training.steps import Steps, build_learners, gather, groups
 from bench.files import resume_command, write_atomically
@@ -223,6 +223,6 @@ def class_weights(utterances: Sequence[Utterance], classes: Sequence[str]) -> Fl
 
 def _save_best(learner: Learner, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
-    learner.save_model(folder / "best.safetensors")
+    learner.save_model(folder / BEST_FILE)
     content = {"development_macro_f": learner.progress.best, "epoch": learner.progress.best_epoch}
     write_atomically(folder / "best.json", json.dumps(content).encode())

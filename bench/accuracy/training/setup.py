@@ -11,17 +11,19 @@ from bench.accuracy import corpora
 from bench.accuracy import run as runs
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, digest
 from bench.accuracy.corpora.reference import absolute_spec
-from bench.accuracy.inputs.features import Encoders, SpeechFeatures, check_layer, load_features
-from bench.accuracy.inputs.recordings import check_whole_files, waveform_scale
+from bench.accuracy.inputs.features import Encoders, SpeechFeatures, TextFeatures, check_layer, load_features
+from bench.accuracy.inputs.recordings import waveform_scale
 from bench.accuracy.parts import PARTS, Layer
 from bench.accuracy.run import Direction, ModelConfig, Preset, Run
+from bench.accuracy.training.checkpoints import last_place
 from bench.accuracy.training.computing import choose_precision
 from bench.accuracy.training.implementations import check_mixers, choose_implementations
 from bench.accuracy.training.model import build
 from bench.accuracy.training.schedule import Schedule
 from bench.audio import check_recordings
+from bench.encoders import SpeechEncoder
 from bench.files import absolute_folder
-from bench.speech import check_seconds
+from bench.speech import check_crop
 from mixers.support.errors import UserError
 from mixers.support.precision import DTYPES
 
@@ -51,17 +53,30 @@ class Request:
 
 
 def prepare(
-    request: Request, *, precision: str, device: str, splits: Sequence[str] = ()
+    request: Request,
+    *,
+    precision: str,
+    device: str,
+    splits: Sequence[str] = (),
+    loaded: tuple[SpeechEncoder, TextFeatures | None] | None = None,
 ) -> tuple[Run, Corpus, Encoders]:
     """Read the corpus, load the encoders, and return the run with both.
+
+    Args:
+        request: What to train.
+        precision: ``bfloat16`` or ``float32``.
+        device: The device of encoders and models.
+        splits: Splits that the corpus must have besides.
+        loaded: The encoders, if they are loaded already.
 
     Raises:
         UserError: A choice is unknown, the corpus lacks something, or an encoder cannot be loaded.
     """
     if not 0 < request.learning_rate < 1:
-        raise UserError(f"--learning-rate {request.learning_rate} is invalid", hint="Give a fraction such as 1e-4.")
+        message = f"--learning-rate {request.learning_rate:g} is not between 0 and 1"
+        raise UserError(message, hint="Give a fraction such as 1e-4.")
     if request.crop_seconds is not None:
-        check_seconds([request.crop_seconds])
+        check_crop(request.crop_seconds)
     check_mixers(request.mixers, request.preset, request.direction, device=device)  # so that an error comes at once
     request = _with_absolute_paths(request)
     corpus = corpora.load(request.corpus, missing_text=request.missing_text)
@@ -71,9 +86,9 @@ def prepare(
     if len(train) < request.batch:
         hint = "Give a smaller --batch or a larger corpus."
         raise UserError(f"{len(train)} training utterances are less than a batch of {request.batch}", hint=hint)
-    encoder, text = load_features(request.speech, request.text, device=device, dtype=DTYPES[precision])
+    encoder, text = loaded or load_features(request.speech, request.text, device=device, dtype=DTYPES[precision])
     check_layer(request.layer, encoder)
-    check_whole_files(development)
+    check_recordings([each.audio for each in development])
     if request.preset == "matched" and not encoder.log_mel:
         scale = waveform_scale(train)  # which reads every recording
     else:
@@ -104,9 +119,11 @@ def reopen(folder: Path, *, device: str) -> tuple[Run, Corpus]:
     """Return an interrupted run and its corpus, and compute in the run's precision from now on.
 
     Raises:
-        UserError: The folder is no run, the run cannot be trained here, or its corpus is incomplete or has changed.
+        UserError: The folder is no run or its state is damaged, the run cannot be trained here, or its corpus is
+            incomplete or has changed.
     """
     run = runs.read(folder)
+    last_place(folder)  # so that a damaged state is named at once
     choose_implementations(run.mixers, run.preset, device=device, width=run.width)
     choose_precision(run.precision, device=device)
     corpus = corpora.load(run.corpus, missing_text=run.missing_text)

@@ -17,8 +17,8 @@ from typing import Any
 from accelerate import Accelerator
 
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, Utterance
-from bench.accuracy.corpora.demo import write_demo_corpus
-from bench.accuracy.inputs.features import Encoders, open_encoders
+from bench.accuracy.corpora.demo import LONGEST_S, split_sizes, write_demo_corpus
+from bench.accuracy.inputs.features import Encoders, load_features, open_encoders
 from bench.accuracy.inputs.feed import Feed
 from bench.accuracy.parts import DEFAULT_LAYER
 from bench.accuracy.run import Direction, Run
@@ -39,10 +39,10 @@ from bench.accuracy.training.setup import Request, prepare
 from bench.accuracy.training.steps import build_learners
 from bench.environment import environment
 from bench.files import write_atomically
-from bench.speech import samples_of
+from bench.speech import check_crop, samples_of
 from mixers import autotuning
 from mixers.support.errors import UserError
-from mixers.support.precision import use_precision
+from mixers.support.precision import DTYPES, use_precision
 
 TOGETHER = "together"
 
@@ -51,6 +51,7 @@ TOGETHER = "together"
 TABLE_ENCODERS, TABLE_SEEDS, TABLE_EPOCHS = 4, 3, 20
 TABLE_UTTERANCES, TABLE_DEVELOPMENT, TABLE_TESTS = 84_030, 19_815, 30_647 + 14_815
 
+_LONGEST_CROPS = 1.5  # the longest recording; the shortest is half a crop
 _ALONE = 64  # recordings that are scored one at a time, for comparison
 
 
@@ -184,14 +185,18 @@ def measure(
     device = accelerator.device.type
     precision = choose_precision(None, device=device)
     check_mixers(mixers, "matched", direction, device=device)
+    check_crop(crop_seconds, longest=LONGEST_S / _LONGEST_CROPS)
+    needed = (WARM_UP_STEPS + steps + PART_STEPS) * batch
+    _check_size(utterances, needed=needed)
+    yield Preparing(task="Loading the encoders")
+    loaded = load_features(speech, text, device=str(accelerator.device), dtype=DTYPES[precision])
     with _scratch(accelerator) as scratch:
         yield Preparing(task="Making a corpus")
         folder = scratch / "corpus"
         if accelerator.is_main_process:
-            seconds = max(0.5, crop_seconds / 2), max(1.0, 1.5 * crop_seconds)
+            seconds = max(0.5, crop_seconds / 2), max(1.0, _LONGEST_CROPS * crop_seconds)
             write_demo_corpus(folder, utterances=utterances, speakers=40, seed=0, seconds=seconds)
         accelerator.wait_for_everyone()
-        yield Preparing(task="Loading the encoders")
         request = Request(
             corpus=f"msp-podcast:{folder}",
             speech=speech,
@@ -210,7 +215,9 @@ def measure(
             shared_data=False,
             missing_text="error",
         )
-        run, corpus, encoders = prepare(request, precision=precision, device=str(accelerator.device))
+        device_name = str(accelerator.device)
+        run, corpus, encoders = prepare(request, precision=precision, device=device_name, loaded=loaded)
+        del loaded
         throughput = Throughput(
             environment=environment(device),
             speech=speech,
@@ -226,7 +233,7 @@ def measure(
             scoring={},
         )
         yield Preparing(task="Training together, then one after another")
-        ways = _Ways(run, corpus, accelerator=accelerator, steps=steps, workers=workers)
+        ways = _Ways(run, corpus, accelerator=accelerator, steps=steps, needed=needed, workers=workers)
         measured = ways.measure(encoders, alone=run.mixers if alone and accelerator.num_processes == 1 else ())
         del encoders  # so that their memory is free once others replace them
         for kind, name, rate in measured:
@@ -251,11 +258,11 @@ def _scratch(accelerator: Accelerator) -> Iterator[Path]:
 class _Ways:
     """The ways of training and scoring, one after another."""
 
-    def __init__(self, run: Run, corpus: Corpus, *, accelerator: Accelerator, steps: int, workers: int) -> None:
+    def __init__(
+        self, run: Run, corpus: Corpus, *, accelerator: Accelerator, steps: int, needed: int, workers: int
+    ) -> None:
         self._run, self._corpus, self._accelerator = run, corpus, accelerator
         self._steps, self._workers = steps, workers
-        needed = (WARM_UP_STEPS + steps + PART_STEPS) * run.batch
-        _check_size(corpus, needed=needed)
         self._train = corpus.split(TRAIN)[:needed]
 
     def measure(self, encoders: Encoders, *, alone: Sequence[str]) -> Iterator[tuple[str, str, Rate | ScoringRate]]:
@@ -325,9 +332,9 @@ class _Ways:
         )
 
 
-def _check_size(corpus: Corpus, *, needed: int) -> None:
-    """Check that a corpus has enough training utterances."""
-    available = len(corpus.split(TRAIN))
+def _check_size(utterances: int, *, needed: int) -> None:
+    """Check that a synthetic corpus will have enough training utterances."""
+    available = split_sizes(utterances)["Train"]
     if available < needed:
-        hint = f"Give --utterances {math.ceil(1.05 * needed * len(corpus.utterances) / available)}, or fewer --steps."
+        hint = f"Give --utterances {math.ceil(1.05 * needed * utterances / available)}, or fewer --steps."
         raise UserError(f"{available} training utterances are too few: {needed} are needed", hint=hint)

@@ -1,11 +1,12 @@
 """The flow of a training, from top to bottom. Each function trains and yields events as they happen."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from bench.accuracy import run as runs
-from bench.accuracy.corpora.base import Corpus
+from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, ordered_splits
 from bench.accuracy.evaluation.overlap import counted, describe, separate
 from bench.accuracy.inputs.features import Encoders, open_encoders
 from bench.accuracy.run import Direction, Run
@@ -45,6 +46,8 @@ def train(
     yield Preparing(task="Reading the corpus and loading the encoders")
     run, corpus, encoders = prepare(request, splits=splits, precision=precision, device=str(accelerator.device))
     yield from _shared_speakers(corpus)
+    if not run.demo:  # which scores all splits
+        yield from _unused(corpus, splits)
     if accelerator.is_main_process:
         runs.start(run, folder)
     with _locked(folder, resources):
@@ -117,6 +120,14 @@ def _shared_speakers(corpus: Corpus) -> Iterator[Noted]:
         if overlap.utterances:
             line = f"{split} shares {describe(overlap)} with training: {counted(overlap.utterances, 'utterance')}"
             yield Noted(line=f"{line}. `sbench corpus` lists them.")
+
+
+def _unused(corpus: Corpus, splits: Sequence[str]) -> Iterator[Noted]:
+    """Yield how many utterances are in splits that are neither learned from nor scored in the end."""
+    counts = Counter(each.split for each in corpus.utterances if each.split not in (TRAIN, DEVELOPMENT, *splits))
+    if counts:
+        rest = ", ".join(f"{counted(counts[split], 'utterance')} of {split}" for split in ordered_splits(counts))
+        yield Noted(line=f"not used by this training: {rest}. `sbench evaluate` scores them.")
 
 
 def _new_folder(folder: Path, resources: Resources) -> Path:

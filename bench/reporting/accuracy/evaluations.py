@@ -177,8 +177,10 @@ def _tested(path: Path, learned: str) -> Tested:
             heard=heard,
             weights=dict(fields.get("weights", {})),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):
-        raise UserError(f"{path} is missing or damaged", hint=EVALUATE_HINT) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}", hint=EVALUATE_HINT) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is damaged: {type(error).__name__}, {error}", hint=EVALUATE_HINT) from None
 
 
 def _check_preset(one: EvaluatedRun, other: EvaluatedRun) -> None:

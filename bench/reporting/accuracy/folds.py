@@ -89,8 +89,9 @@ class SplitReader:
 
     def _read(self, measured: Measured) -> Predictions:
         own = measured.parts[0].path
+        parts = [self._read_file(part) for part in measured.parts]
         try:
-            predictions = pool([self._read_file(part) for part in measured.parts])
+            predictions = pool(parts)
         except ValueError as error:
             message = f"two folds of {measured.split} test {error}: {own} and those of the other runs"
             raise UserError(message, hint="Give runs on the folds of one corpus.") from None

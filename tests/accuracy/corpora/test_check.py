@@ -203,8 +203,7 @@ def test_pitfall_9_the_corpus_is_sound_just_where_no_known_speaker_is_in_two_spl
     reading = Reading(source=Path("labels"), classes=("anger",), utterances=utterances)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checking, "read", lambda _: reading)
-        patch.setattr(checking, "read_encodable", lambda _: np.linspace(-1, 1, 400))
-        patch.setattr(checking, "is_cut_off", lambda _: False)
+        patch.setattr(checking, "read_recording", lambda _: np.linspace(-1, 1, 400))
         report = check(["manifest:any"])
     known = {turn for turn in turns if turn[1] != "Unknown"}
     assert report.sound == (len({speaker for _, speaker in known}) == len(known))

@@ -123,6 +123,11 @@ def test_words_tell_emotions_apart_but_not_perfectly(corpus: Corpus) -> None:
     assert 2 / 8 < right / len(tested) < 7 / 8
 
 
+def test_a_name_that_no_folder_can_have_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be written: File name too long"):
+        write_demo_corpus(tmp_path / ("a" * 300), utterances=64, speakers=4, seed=0)
+
+
 def test_an_existing_folder_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"{tmp_path} exists"):
         write_demo_corpus(tmp_path, utterances=64, speakers=4, seed=0)

@@ -69,6 +69,24 @@ def test_an_unknown_split_is_answered_with_those_there_are(tmp_path: Path) -> No
     assert caught.value.hint == "Did you mean 'test1'? Available: train, development, test1."
 
 
+def test_a_missing_training_split_is_named_with_what_training_needs(tmp_path: Path) -> None:
+    lines = [line | {"split": {"development": "dev"}.get(line["split"], line["split"])} for line in LINES]
+    corpus = load(write_manifest(tmp_path, lines))
+    with pytest.raises(
+        UserError, match=r"manifest\.jsonl has no split 'development', only train, dev, test1"
+    ) as caught:
+        corpus.split("development")
+    assert caught.value.hint.startswith("Training learns from train and chooses weights by development")
+
+
+def test_where_file_names_repeat_a_name_is_the_path(tmp_path: Path) -> None:
+    paths = ["anna/1.wav", "./ben/1.wav", "1.wav", "ben/2.wav", str(tmp_path / "cleo" / "1.wav")]
+    lines = [LINES[place % 3] | {"audio": audio} for place, audio in enumerate(paths)]
+    corpus = load(write_manifest(tmp_path, lines))
+    assert [each.name for each in corpus.utterances] == ["anna/1.wav", "ben/1.wav", "1.wav", "2.wav", "cleo/1.wav"]
+    assert all(each.audio.is_file() for each in corpus.utterances)
+
+
 WORDS = st.text(st.characters(codec="utf-8"), max_size=30)
 TOKENS = WORDS.filter(str.strip)
 LABELS = TOKENS.filter(lambda label: label not in PREDICTION_COLUMNS)
@@ -114,6 +132,9 @@ def test_blank_lines_carriage_returns_a_byte_order_mark_and_other_keys_do_no_har
     [
         ('{"audio": "x.wav", "te', "line 4 is not JSON"),
         ("[1, 2]", "line 4 is no JSON object"),
+        ("[" * 100_000, "line 4 is not JSON: it is nested too deeply"),
+        (json.dumps(LINE | {"speaker": "\ud800"}), "line 4 is not JSON: it holds half of a surrogate pair"),
+        (json.dumps(LINE | {"audio": "a" * 5000}), r"manifest\.jsonl cannot be read: File name too long"),
         (json.dumps({key: value for key, value in LINE.items() if key != "audio"}), "line 4 has no audio"),
         (json.dumps(LINE | {"label": None}), "line 4 has no label"),
         (json.dumps(LINE | {"split": " "}), "line 4: split must be a non-empty string, not ' '"),
@@ -122,7 +143,7 @@ def test_blank_lines_carriage_returns_a_byte_order_mark_and_other_keys_do_no_har
         (json.dumps(LINE | {"speaker": 7}), "line 4: speaker must be a non-empty string, not 7"),
         (json.dumps(LINE | {"audio": "x.wav", "text": ["no"]}), r"line 4: text must be a string, not \['no'\]"),
         (
-            json.dumps(LINE | {"audio": "other/b.wav"}),
+            json.dumps(LINE | {"audio": "other/../b.wav"}),
             r"two utterances are called b\.wav: .*, line 2 and .*manifest\.jsonl, line 4",
         ),
     ],

@@ -78,3 +78,27 @@ def test_an_unknown_treatment() -> None:
     with pytest.raises(UserError, match="unknown treatment of overlaps 'acept'") as caught:
         choose_treatment("acept")
     assert "Did you mean 'accept'?" in caught.value.hint
+
+
+def placed(folder: str, *turns: tuple[str, str, str]) -> Corpus:
+    """Return a corpus of utterances in a folder: name, path there, split; nobody knows the speakers."""
+    utterances = tuple(
+        Utterance(name=name, audio=Path(folder, path), text="", label="anger", speaker="Unknown", split=split)
+        for name, path, split in turns
+    )
+    return Corpus(spec=f"manifest:{folder}", classes=("anger",), utterances=utterances, left_out=())
+
+
+def test_equal_file_names_in_different_folders_are_different_recordings() -> None:
+    own = placed(
+        "/all",
+        ("1.wav", "1.wav", "train"),
+        ("ann/1.wav", "ann/1.wav", "train"),
+        ("bob/1.wav", "bob/1.wav", "test1"),
+        ("2.wav", "bob/2.wav", "train"),
+    )
+    assert separate(own, ["test1"], learned=own, treatment="refuse")[1]["test1"].names == ()
+    parts = placed("/all/ann", ("1.wav", "1.wav", "test1"), ("2.wav", "2.wav", "test1"))
+    assert separate(parts, ["test1"], learned=own, treatment="accept")[1]["test1"].names == ("1.wav", "2.wav")
+    elsewhere = placed("/copy", ("ann/1.flac", "ann/1.flac", "test1"), ("eve/1.flac", "eve/1.flac", "test1"))
+    assert separate(elsewhere, ["test1"], learned=own, treatment="accept")[1]["test1"].names == ("ann/1.flac",)

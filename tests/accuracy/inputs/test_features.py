@@ -130,8 +130,23 @@ def test_encoders_that_cannot_be_loaded_or_differ_in_width(encoder_folders: tupl
     from bench.accuracy.inputs import random_encoders
 
     speech, _ = map(str, encoder_folders)
-    with pytest.raises(UserError, match="cannot load the text encoder"):
+    with pytest.raises(UserError, match="cannot load the encoder"):
         load_features(speech, str(tmp_path), device="cpu", dtype=torch.float32)
     random_encoders.write_text_encoder(tmp_path / "wide", seed=0, width=48)
     with pytest.raises(UserError, match=r"has 32 features per frame, .* has 48"):
         load_features(speech, str(tmp_path / "wide"), device="cpu", dtype=torch.float32)
+
+
+def test_a_text_encoder_is_asked_for_once_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such encoder: ''"):
+        TextFeatures("", device="cpu", dtype=torch.float32)
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", unreachable)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match="cannot load the encoder 'bert-large-uncased'") as caught:
+        TextFeatures("bert-large-uncased", device="cpu", dtype=torch.float32)
+    assert "no network" in caught.value.hint
+    assert "--no-text" in caught.value.hint

@@ -11,7 +11,6 @@ of the training set. Then it is every fifth training speaker, at least one; if t
 fifth training recording. EmoBox publishes no transcripts; a field ``text`` is read if it was added.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from bench.accuracy.corpora.base import (
     note_name,
     one_line,
 )
-from bench.accuracy.corpora.files import missing, read_jsonl, read_text, require_folder, string_field
+from bench.accuracy.corpora.files import missing, parse_json, read_jsonl, read_text, require_folder, string_field
 from mixers.support.errors import UserError
 
 _LAYOUT = "it contains fold_1/ with NAME_train_fold_1.jsonl and NAME_test_fold_1.jsonl, and data.seg.wrd.stm"
@@ -190,7 +189,7 @@ def _classes(file: Path) -> dict[str, str] | None:
     if not file.is_file():
         return None
     try:
-        found = json.loads(read_text(file))
+        found = parse_json(read_text(file))
     except ValueError as error:
         raise UserError(f"{file} is not JSON: {error}", hint=_HINT) from None
     if not isinstance(found, dict) or not all(isinstance(each, str) and each for each in found.values()):

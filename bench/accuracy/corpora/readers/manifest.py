@@ -2,12 +2,15 @@
 
     {"audio": "a/0001.wav", "text": "I told you so", "label": "anger", "speaker": "anna", "split": "train"}
 
-`audio` is relative to the file; its last part is the utterance's name. Labels are free. Splits are free too, made of
-letters, digits, - and _, but training uses train and development. The classes are the labels that occur, in
-alphabetical order. Other keys are ignored.
+`audio` is relative to the file. The utterance's name is its last part, or all of it where last parts repeat. Labels
+are free. Splits are free too, made of letters, digits, - and _, but training needs train and development. The classes
+are the labels that occur, in alphabetical order. Other keys are ignored.
 """
 
+import os
 import re
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from bench.accuracy.corpora.base import PREDICTION_COLUMNS, UNKNOWN_SPEAKER, Reading, Utterance, note_name, one_line
@@ -28,11 +31,14 @@ def read(file: Path) -> Reading:
     if not file.is_file():
         message = f"{file} is not a file" if file.exists() else f"no such file: {file}"
         raise UserError(message, hint=f"Give a JSONL file. {_HINT}")
+    lines = [(where, _utterance(fields, where, folder=file.parent)) for where, fields in read_jsonl(file, hint=_HINT)]
+    counts = Counter(utterance.audio.name for _, utterance in lines)
     seen: dict[str, str] = {}
     utterances, without_audio = [], []
-    for where, fields in read_jsonl(file, hint=_HINT):
-        utterance = _utterance(fields, where, folder=file.parent)
-        note_name(utterance.name, where, seen)
+    for where, each in lines:
+        name = each.name if counts[each.audio.name] > 1 else each.audio.name
+        note_name(name, where, seen)
+        utterance = replace(each, name=name)
         if utterance.audio.is_file():
             utterances.append(utterance)
         else:
@@ -58,7 +64,8 @@ def _utterance(fields: dict[str, object], where: str, *, folder: Path) -> Uttera
     if speaker.strip().lower() == UNKNOWN_SPEAKER.lower():
         speaker = UNKNOWN_SPEAKER
     path = folder / audio
-    return Utterance(name=path.name, audio=path, text=one_line(text), label=label, speaker=speaker, split=split)
+    name = os.path.relpath(path, folder)
+    return Utterance(name=name, audio=path, text=one_line(text), label=label, speaker=speaker, split=split)
 
 
 def _field(fields: dict[str, object], key: str, where: str) -> str:

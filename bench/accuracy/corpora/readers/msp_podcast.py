@@ -10,14 +10,13 @@ The partition file and the Split_Set of the labels must agree. Otherwise a turn 
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.accuracy.corpora.base import UNKNOWN_SPEAKER, LeftOut, Reading, Utterance, note_name, one_line
-from bench.accuracy.corpora.files import list_files, missing, read_text, require_folder
+from bench.accuracy.corpora.files import list_files, missing, parse_json, read_text, require_folder
 from mixers.support.errors import UserError
 
 CLASSES = {
@@ -171,7 +170,7 @@ def _json_rows(source: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
     """Yield each entry, with its place. Two entries of one name are both yielded; a dict would keep only the last."""
     hint = "It must be a JSON object of file names, each with an object of labels. Copy the whole file again."
     try:
-        entries = json.loads(read_text(source), object_pairs_hook=_Pairs)
+        entries = parse_json(read_text(source), pairs=_Pairs)
     except ValueError as error:
         raise UserError(f"{source} is not JSON: {error}", hint=hint) from None
     if not isinstance(entries, _Pairs):
