@@ -1,4 +1,4 @@
-"""The commands about corpora: corpus and demo-corpus."""
+"""The commands about corpora: corpus, compose and demo-corpus."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +7,15 @@ import typer
 
 from bench.cli.accuracy_options import CORPUS
 from bench.cli.app import Quiet, app, new_progress
+from bench.cli.parsing import parse_number, split_names
+from bench.cli.scores import warn
+from mixers.support.errors import UserError, unknown_name
+
+_KIND = (
+    "sustained: one speaker, one label throughout; salient: one emotional recording among neutral ones of its speaker; "
+    "change: two emotions of a speaker, one after the other."
+)
+_REPEATS = "Use a recording once in a composed one at most; what cannot be filled so is left out."
 
 
 @app.command("corpus", rich_help_panel="Tools")
@@ -25,6 +34,77 @@ def check_corpus(
     Console().print(rendering.render(found))
     if not found.sound:
         raise typer.Exit(1)
+
+
+@app.command(rich_help_panel="Tools")
+def compose(
+    corpus: Annotated[str, typer.Argument(metavar="CORPUS", help=CORPUS)],
+    folder: Annotated[Path, typer.Argument(help="A new folder; it gets a folder for each length.")],
+    kind: Annotated[str, typer.Option(help=_KIND)] = "sustained",
+    seconds: Annotated[str, typer.Option(help="Lengths of the composed recordings.")] = "10,30,60,120,240",
+    fold: Annotated[int | None, typer.Option(help="A fold of the corpus, from 1.", show_default=False)] = None,
+    per_split: Annotated[
+        int | None,
+        typer.Option(help="Composed recordings in a split at most; default: one for each that carries a label.", min=1),
+    ] = None,
+    label: Annotated[str, typer.Option(help="In change, which emotion is the label: later or earlier.")] = "later",
+    neutral: Annotated[str, typer.Option(help="In salient, the neutral classes, comma-separated.")] = "neutral",
+    silence: Annotated[float, typer.Option(help="Seconds of silence between recordings.", min=0, max=60)] = 0.25,
+    keep_levels: Annotated[bool, typer.Option("--keep-levels", help="Do not bring recordings to one level.")] = False,
+    without_repeats: Annotated[bool, typer.Option("--without-repeats", help=_REPEATS)] = False,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same corpus.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Write corpora of long recordings, composed of a corpus's short ones; splits and speakers stay apart.
+
+    Each length is a corpus of its own: train and evaluate on manifest:FOLDER/30s/manifest.jsonl. A short recording
+    carries the label of one composed recording. A probe shows whether mixing is needed at all: what it solves is no
+    test of mixing.
+    """
+    from rich.console import Console
+
+    from bench.accuracy import corpora
+    from bench.accuracy.composing import plans, writing
+    from bench.accuracy.corpora.reference import with_fold
+
+    if kind not in plans.KINDS:
+        raise unknown_name("kind", kind, plans.KINDS)
+    if label not in ("later", "earlier"):
+        raise unknown_name("label", label, ("later", "earlier"))
+    requests = [
+        plans.Request(
+            kind=kind,
+            seconds=each,
+            earlier=label == "earlier",
+            neutral=split_names(neutral),
+            silence_s=silence,
+            repeats=not without_repeats,
+            match_levels=not keep_levels,
+            per_split=per_split,
+            seed=seed,
+        )
+        for each in _parse_seconds(seconds)
+    ]
+    found = corpora.load(with_fold(corpus, fold), missing_text="empty")
+    console = Console(stderr=True, quiet=quiet)
+    with new_progress(console) as progress:
+        task = progress.add_task("reading", total=None)
+        for event in writing.compose(found, folder, requests):
+            progress.update(task, completed=event.done, total=event.total, description=f"{event.seconds:g} s")
+            for reason, count in event.left_out.items():
+                warn(f"{event.seconds:g} s: {count} short recordings carry no label: {reason}", console)
+            if event.manifest is not None:
+                print(event.manifest)
+
+
+def _parse_seconds(text: str) -> list[float]:
+    lengths = [parse_number(each, "--seconds", or_else="several, such as 10,30") for each in split_names(text)]
+    for each in lengths:
+        if not 1 <= each <= 3600:
+            raise UserError(f"--seconds {text}: {each:g} s cannot be composed", hint="Give 1 to 3600 s.")
+    if len(set(lengths)) < len(lengths):
+        raise UserError(f"--seconds {text} names a length twice", hint="Give each length once.")
+    return lengths
 
 
 @app.command("demo-corpus", rich_help_panel="Tools")

@@ -17,7 +17,7 @@ def test_wrong_flags(sbench: Sbench) -> None:
 
 COMMANDS = (
     *("sweep", "doctor", "tune", "list", "report", "compare", "runs"),
-    *("train", "probe", "evaluate", "predict", "table", "corpus", "demo-corpus", "throughput"),
+    *("train", "probe", "evaluate", "predict", "table", "corpus", "compose", "demo-corpus", "throughput"),
 )
 
 
