@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from tabulate import tabulate
 
 from bench.efficiency.store import read_records
@@ -22,11 +23,12 @@ from bench.reporting.efficiency.quantities import Quantity, gpu_time, known, mem
 from bench.reporting.formats import enumeration
 
 REPORTS = Path(__file__).parent
-PAGES = (REPORTS.parent / "README.md", REPORTS / "README.md", REPORTS / "how-it-measures.md")
+PAGES = (REPORTS.parent / "README.md", *(REPORTS / name for name in ("README.md", "how-it-measures.md", "ravdess.md")))
 
 FASTEST_AT_S = (10, 50, 100, 400)
 
 GPUS = {"H100": "nvidia-h100", "H200": "nvidia-h200"}
+_RAVDESS = "nvidia-h100/ravdess"
 
 _MATCHED = "sbench sweep --direction paper --lengths 5,10,25,50,75,100,150,200,250,300,350,400 --precision {} "
 _MATCHED += "--pass inference,training"
@@ -139,29 +141,40 @@ def training() -> str:
     """Return how fast the mixers train and score together, and one after another as the paper's code trains."""
     measured = json.loads((REPORTS / "nvidia-h100" / "training" / "throughput.json").read_text())
     together, scoring = measured["rates"]["together"], measured["scoring"]
-    one_at_a_time = scoring["one recording at a time"]["utterances_per_s"]
-    slower = scoring["together"]["utterances_per_s"] / one_at_a_time
-    training, faster, hours = measured["hours_of_training"], measured["times_faster"], measured["hours_of_scoring"]
-    mixers = len(together["step_ms"])
-    rows = [
-        (
-            f"training {mixers} mixers together, bfloat16",
-            f"{together['utterances_per_s']:.0f}",
-            f"{training:.0f} hours",
+    trained, scored = together["utterances_per_s"], scoring["together"]["utterances_per_s"]
+    singly = scoring["one recording at a time"]["utterances_per_s"]
+    mixers, faster = len(together["step_ms"]), measured["times_faster"]
+    rates = {
+        f"training {mixers} mixers together, bfloat16": (trained, measured["hours_of_training"]),
+        "training one after another, float32, as the paper's code does": (
+            trained / faster,
+            measured["hours_of_training"] * faster,
         ),
-        (
-            "training one after another, float32, as the paper's code does",
-            f"{together['utterances_per_s'] / faster:.0f}",
-            f"{training * faster:.0f} hours",
-        ),
-        (
-            f"scoring {mixers} mixers in batches of similar length",
-            f"{scoring['together']['utterances_per_s']:.0f}",
-            f"{hours:.0f} hours",
-        ),
-        (f"scoring {mixers} mixers one recording at a time", f"{one_at_a_time:.0f}", f"{hours * slower:.0f} hours"),
-    ]
+        f"scoring {mixers} mixers in batches of similar length": (scored, measured["hours_of_scoring"]),
+        f"scoring {mixers} mixers one recording at a time": (singly, measured["hours_of_scoring"] * scored / singly),
+    }
+    rows = [(name, f"{rate:.0f}", f"{hours:.0f} hours") for name, (rate, hours) in rates.items()]
     return _table(("H100", "utterances per second", "for Table 1 with 3 seeds"), rows)
+
+
+def ravdess() -> str:
+    """Return what each mixer scores on acted speech, with its interval, and what a linear model does."""
+    scores = pd.read_csv(REPORTS / _RAVDESS / "table" / "accuracy.csv").query("split == 'test'")
+    intervals = scores[["macro_f_percent", "low_percent", "high_percent"]].itertuples(index=False)
+    keys = zip(scores["mixer"], scores["direction"], strict=True)
+    found = {key: "{:.1f} ({:.1f} to {:.1f})".format(*each) for key, each in zip(keys, intervals, strict=True)}
+    directions = ("causal", "alternating", "both", "-")
+    rows = [(name, *(found.get((name, each), "") for each in directions)) for name in dict.fromkeys(scores["mixer"])]
+    return _table(("macro-F in % (95 %)", *(f"`{each}`" for each in directions[:-1]), "without mixing"), rows)
+
+
+def tries() -> str:
+    """Return what the settings that were tried scored on development speakers, as a mean over mixers."""
+    scores = pd.read_csv(REPORTS / _RAVDESS / "tries.csv")
+    settings = ["schedule", "learning_rate", "classifier_layers", "epochs"]
+    means = scores.groupby(settings, as_index=False)[["highest", "last"]].mean().to_dict("records")
+    rows = [(*(f"{row[name]}" for name in settings), f"{row['highest']:.1%}", f"{row['last']:.1%}") for row in means]
+    return _table(("schedule", "learning rate", "classifier layers", "epochs", "best epoch", "last epoch"), rows)
 
 
 def sweeps(gpu: str) -> str:
@@ -260,6 +273,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "directions": directions,
     "advantage": advantage,
     "training": training,
+    "ravdess": ravdess,
+    "tries": tries,
     **{f"sweeps {gpu}": functools.partial(sweeps, gpu) for gpu in GPUS},
     "repeats": repeats,
     "layers": layers,

@@ -2,7 +2,9 @@
 # Measures reports/GPU/ravdess: bash reports/ravdess.sh RAVDESS WHISPER FOLDER [PART]...
 #   RAVDESS   the folder of the corpus, with Actor_01/ to Actor_24/
 #   WHISPER   openai/whisper-base, or a folder of its encoder
-#   PART      probe, costs, table, or a direction and a fold such as both-6; by default all, one after the other
+#   PART      probe, costs, table, or a direction and a fold such as both-6; by default all, one after the other.
+#             tries, or one of them such as one-cycle:3e-4:5:20:1: the search for the schedule, the learning rate, the
+#             classifier's layers and the epochs, on the development speakers of folds 1 and 4
 # Parts can run on several GPUs at once: give each its CUDA_VISIBLE_DEVICES. Where sbench is not installed:
 # SBENCH="python3 -m bench.cli".
 set -euo pipefail
@@ -13,6 +15,19 @@ every=probe
 for direction in causal alternating both; do for fold in 1 2 3 4 5 6; do every+=" $direction-$fold"; done; done
 every+=" costs table"
 median=3.7 # seconds: of the recordings of the corpus
+tries=
+for fold in 1 4; do
+    for try in {plateau,one-cycle}:{3e-4,1e-3}:{1,5}:20 one-cycle:6e-4:1:20 one-cycle:3e-4:1:10; do
+        tries+=" $try:$fold"
+    done
+done
+
+train() { # fold, direction, folder, options
+    local fold=$1 direction=$2 output=$3
+    shift 3
+    $sbench train --corpus "ravdess:$corpus" --fold "$fold" --direction "$direction" --speech "$speech" --no-text \
+        --crop whole --workers 4 --output "$output" "$@"
+}
 
 mkdir -p "$folder"
 for part in ${*:-$every}; do
@@ -28,9 +43,16 @@ for part in ${*:-$every}; do
             $sbench table "$folder"/{causal,alternating,both}-? "$folder"/probe/fold-? --output "$folder/table" \
                 --costs "$folder/costs-causal" --costs "$folder/costs-alternating" --costs "$folder/costs-both"
             ;;
+        tries) bash "$0" "$corpus" "$speech" "$folder" $tries ;;
+        *:*:*:*:?)
+            IFS=: read -r schedule rate layers epochs fold <<<"$part"
+            train $fold alternating "$folder/try-${part//:/-}" \
+                --schedule $schedule --learning-rate $rate --classifier-layers $layers --epochs $epochs
+            ;;
         *-?)
-            $sbench train --corpus "ravdess:$corpus" --fold ${part#*-} --direction ${part%-*} --speech "$speech" --no-text \
-                --seeds 5 --crop whole --learning-rate 3e-4 ${OPTIONS:-} --evaluate test --output "$folder/$part"
+            train ${part#*-} ${part%-*} "$folder/$part" --seeds 5 --evaluate test \
+                --schedule ${SCHEDULE:-one-cycle} --learning-rate ${RATE:-1e-3} --classifier-layers ${LAYERS:-1} \
+                --epochs ${EPOCHS:-20}
             ;;
         *) echo "no such part: $part; there are $every" >&2; exit 2 ;;
     esac
