@@ -67,13 +67,12 @@ def compose(
     from bench.accuracy.composing import plans, writing
     from bench.accuracy.corpora.reference import with_fold
 
-    if kind not in plans.KINDS:
-        raise unknown_name("kind", kind, plans.KINDS)
+    chosen = plans.choose_kind(kind)
     if label not in ("later", "earlier"):
         raise unknown_name("label", label, ("later", "earlier"))
     requests = [
         plans.Request(
-            kind=kind,
+            kind=chosen,
             seconds=each,
             earlier=label == "earlier",
             neutral=split_names(neutral),

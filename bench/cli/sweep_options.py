@@ -10,6 +10,7 @@ from bench.cli.parsing import split_names
 from mixers.support.errors import UserError
 
 CPU_BUDGET_S = 120.0
+_MOST_PROCESSES = 100
 
 PRESETS = "matched: stacks of 20 M parameters; layer: one of their mixers alone; released: the paper's bare layers."
 
@@ -129,8 +130,8 @@ def parse_seconds(lengths: str | None) -> tuple[float, ...] | None:
 
 def check_processes(count: int) -> int:
     """Return in how many processes single calls are timed."""
-    if count < 1:
-        raise UserError(f"--processes {count} is less than one", hint="Give a whole number from 1.")
+    if not 1 <= count <= _MOST_PROCESSES:
+        raise UserError(f"--processes {count} cannot be", hint=f"Give a whole number from 1 to {_MOST_PROCESSES}.")
     return count
 
 

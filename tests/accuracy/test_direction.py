@@ -113,8 +113,8 @@ def test_a_small_demonstration(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("direction", runs.DIRECTIONS)
-def test_the_demonstration_learns_in_every_direction(sbench: Sbench, tmp_path: Path, direction: str) -> None:
+@pytest.mark.parametrize("direction", ["causal", "both"])  # for RetNet, paper is causal and alternating is between them
+def test_the_demonstration_learns(sbench: Sbench, tmp_path: Path, direction: str) -> None:
     code, _, err = sbench(*DEMONSTRATION, "--direction", direction)
     assert code == 0, err
     assert runs.read(tmp_path / "run").direction == direction

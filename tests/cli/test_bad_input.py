@@ -26,6 +26,8 @@ BAD_INPUT = {
     "nan": (["--max-seconds", "nan"], "finite", "rising lengths"),
     "infinite": (["--lengths", "10,inf"], "finite", "rising lengths"),
     "two lengths": (["--lengths", "1", "--max-seconds", "2"], "exclude each other", "--lengths"),
+    "no process": (["--processes", "0"], "--processes 0 cannot be", "from 1 to 100"),
+    "a million processes": (["--processes", "1000000"], "--processes 1000000 cannot be", "from 1 to 100"),
     "no time": (["--time-budget", "0"], "--time-budget 0.0", "seconds"),
     "audio without encoder": (["--audio", "."], "--audio needs --encoder", "xlsr-random"),
     "encoder without audio": (["--encoder", "xlsr-random"], "--encoder needs --audio", "xlsr-random"),

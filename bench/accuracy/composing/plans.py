@@ -25,11 +25,23 @@ from bench.speech import SAMPLE_RATE
 from mixers.support.errors import UserError, unknown_name
 
 Kind = Literal["sustained", "salient", "change"]
-KINDS = get_args(Kind)
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _HINT = "Give a shorter length, or let recordings repeat."
 
 _CHANGE = 0.3, 0.7  # where in a recording the emotion changes, as shares of it
+
+
+def choose_kind(name: str) -> Kind:
+    """Return the kind of a name.
+
+    Raises:
+        UserError: There is no such kind.
+    """
+    for kind in KINDS:
+        if kind == name:
+            return kind
+    raise unknown_name("kind", name, KINDS)
 
 
 @dataclass(frozen=True, kw_only=True)
