@@ -32,6 +32,7 @@ def report(
             show_default=False,
         ),
     ] = None,
+    log: Annotated[bool, typer.Option("--log", help="Draw Figure 2 and single calls on logarithmic axes.")] = False,
 ) -> None:
     """Write all figures and tables of a sweep.
 
@@ -46,7 +47,8 @@ def report(
         raise UserError("several folders need a folder for their report", hint="Give it as --output.")
     if output is None and mixers is not None:
         raise UserError("a report on some mixers would replace that of the whole sweep", hint="Give another --output.")
-    records = write_report(folders, output or folders[0], mixers=() if mixers is None else split_names(mixers))
+    chosen = () if mixers is None else split_names(mixers)
+    records = write_report(folders, output or folders[0], mixers=chosen, log=log)
     print_records(records, output or folders[0], Console())
 
 

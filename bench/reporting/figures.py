@@ -1,12 +1,14 @@
-"""What all figures share: how they are written, and the colour, marker and size of each curve."""
+"""What all figures share: how they are written, logarithmic axes, and the colour, marker and size of each curve."""
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from bench.files import write_atomically
 
@@ -17,6 +19,10 @@ _COLOURS = ("#000000", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#
 
 # Nearer curves cannot be told apart in a panel.
 _ALIKE = 0.02
+
+_TICKS_S = (1, 2, 5, 10, 25, 50, 100, 200, 400)
+_STEPS = ((1,), (1, 2, 5), tuple(range(1, 10)))  # of the ticks in a decade, the fewest first
+_FEWEST_TICKS = 3
 
 # Eleven markers and seven colours give 77 different pairs. No crosses: they mark cases without a figure.
 _MARKERS = ("o", "s", "^", "D", "v", "P", "<", "*", ">", "h", "p")
@@ -52,6 +58,21 @@ def sizes_of(curves: Sequence[Mapping[float, float]], *, marker: float) -> list[
     """
     covers = [sum(_alike(curve, later) for later in curves[number:]) for number, curve in enumerate(curves, start=1)]
     return [{"linewidth": 1.5 + 2.5 * each, "markersize": marker + 3.5 * each} for each in covers]
+
+
+def set_logarithmic_ticks(axes: Axes, lengths: Collection[float]) -> None:
+    """Label at least three values on each logarithmic axis, where there is room."""
+    usual = [tick for tick in _TICKS_S if min(lengths) <= tick <= max(lengths)]
+    axes.set_xticks(usual if len(usual) >= _FEWEST_TICKS else sorted(lengths))
+    low, high = axes.get_ylim()
+    locators = [*(LogLocator(subs=steps) for steps in _STEPS), MaxNLocator(nbins=4)]
+    enough = (
+        each for each in locators if sum(low <= tick <= high for tick in each.tick_values(low, high)) >= _FEWEST_TICKS
+    )
+    axes.yaxis.set_major_locator(next(enough, locators[-1]))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _alike(one: Mapping[float, float], other: Mapping[float, float]) -> bool:

@@ -4,6 +4,7 @@ Drawn with matplotlib's objects on the Agg canvas. Without pyplot, nothing is gl
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -41,6 +42,7 @@ def draw_figure2(
     *,
     single_calls: bool = False,
     host: str = "",
+    log: bool = False,
     formats: Sequence[str] = ("png",),
 ) -> None:
     """Draw time and peak memory over the length; the same records give the same bytes.
@@ -55,6 +57,7 @@ def draw_figure2(
         stem: The path without an ending.
         single_calls: Whether the time is that of single calls.
         host: The host's processor, which the title of single calls names; empty if it is not known.
+        log: Whether the axes are logarithmic.
         formats: The endings.
 
     Raises:
@@ -73,12 +76,13 @@ def draw_figure2(
     time = latency(records, single_calls=single_calls) if calls else GPU_TIME
     figure.suptitle("\n".join([title_of(records), *_notes(single_calls, host)]), weight="bold")
     grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
-    draw_panel(figure.add_subplot(grid[0, 0]), series, time, title=f"(a) {time.name}, all mixers")
-    draw_panel(figure.add_subplot(grid[0, 1]), series, MEMORY, title="(b) Peak memory, all mixers")
+    draw = partial(draw_panel, log=log)
+    draw(figure.add_subplot(grid[0, 0]), series, time, title=f"(a) {time.name}, all mixers")
+    draw(figure.add_subplot(grid[0, 1]), series, MEMORY, title="(b) Peak memory, all mixers")
     if baseline and len(others) > 1:
         without = f"without {enumeration(left_out)}"
-        draw_panel(figure.add_subplot(grid[1, 0]), others, time, title=f"(c) {time.name}, {without}")
-        draw_panel(figure.add_subplot(grid[1, 1]), others, MEMORY, title=f"(d) Peak memory, {without}")
+        draw(figure.add_subplot(grid[1, 0]), others, time, title=f"(c) {time.name}, {without}")
+        draw(figure.add_subplot(grid[1, 1]), others, MEMORY, title=f"(d) Peak memory, {without}")
     elif baseline and not others:
         axes = figure.add_subplot(grid[1, :])
         axes.set_axis_off()

@@ -1,7 +1,7 @@
 """What one panel of Figure 2 shows: a quantity over the length, with its spread, its marks and its gaps."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from bench.efficiency.records import Record
-from bench.reporting.figures import sizes_of
+from bench.reporting.figures import set_logarithmic_ticks, sizes_of
 from bench.reporting.formats import span
 
 # Cases without a figure that get a cross. An unavailable mixer is named in the legend instead.
@@ -145,8 +145,8 @@ class Series:
         return self.rows[self.rows["status"].isin(list(CROSSED)) & self.rows[quantity.column].isna()]
 
 
-def draw_panel(axes: Axes, series: Sequence[Series], quantity: Quantity, *, title: str) -> None:
-    """Draw one quantity over the length on linear axes from zero."""
+def draw_panel(axes: Axes, series: Sequence[Series], quantity: Quantity, *, title: str, log: bool = False) -> None:
+    """Draw one quantity over the length, on linear axes from zero or on logarithmic ones."""
     sizes = sizes_of([one.curve(quantity) for one in series], marker=5)
     for one, size in zip(series, sizes, strict=True):
         seconds, values = one.rows["seconds"], one.rows[quantity.column]
@@ -163,6 +163,9 @@ def draw_panel(axes: Axes, series: Sequence[Series], quantity: Quantity, *, titl
     axes.set_xlabel("Length of audio (s)")
     axes.set_ylabel(quantity.label)
     axes.grid(alpha=0.3)
+    if log and math.isfinite(axes.dataLim.y1):
+        _make_logarithmic(axes, lengths={each for one in series for each in one.rows["seconds"]}, covered=covered)
+        return
     axes.set_xlim(0, 1.04 * max(one.rows["seconds"].max() for one in series))
     highest = axes.dataLim.y1
     limit = _HEADROOM * max(one.rows[_curves(quantity)].max().max() for one in series)
@@ -176,6 +179,15 @@ def draw_panel(axes: Axes, series: Sequence[Series], quantity: Quantity, *, titl
     else:
         axes.set_yticks([])
         axes.text(0.5, (1 - covered) / 2, "No case gave a figure", transform=axes.transAxes, ha="center", va="center")
+
+
+def _make_logarithmic(axes: Axes, *, lengths: Collection[float], covered: float) -> None:
+    """Make both axes logarithmic, with room for the crosses at the top."""
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, low * (high / low) ** (1 / (1 - covered)))
+    set_logarithmic_ticks(axes, lengths)
 
 
 def _curves(quantity: Quantity) -> list[str]:

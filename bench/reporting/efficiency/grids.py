@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -10,20 +10,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from bench.efficiency.records import Record
 from bench.reporting.efficiency.figure2_panels import RING, UNCONVERGED
 from bench.reporting.efficiency.overview import CPU_NOTICE, by_setting, distinguish, names_of
 from bench.reporting.efficiency.quantities import Quantity, known, main_time, measured, memory, over_the_floor
-from bench.reporting.figures import save, sizes_of, style_of
+from bench.reporting.figures import save, set_logarithmic_ticks, sizes_of, style_of
 
 _COLUMNS = 3
 _PANEL = (4.2, 3.3)  # inches
 _LETTERS = 9  # of the title in an inch
-_TICKS_S = (1, 2, 5, 10, 25, 50, 100, 200, 400)
-_STEPS = ((1,), (1, 2, 5), tuple(range(1, 10)))  # of the ticks in a decade, the fewest first
-_FEWEST_TICKS = 3
 
 
 def draw_overview(records: Sequence[Record], stem: Path) -> None:
@@ -69,7 +65,7 @@ def _draw(records: Sequence[Record], quantities: Mapping[str, Quantity], stem: P
             panels.append(axes)
         _share_limits(panels)
         for axes in panels:
-            _set_ticks(axes, {each.seconds for each in records})
+            set_logarithmic_ticks(axes, {each.seconds for each in records})
     styles = [style_of(name, names) for name in names]
     entries = [
         (Line2D([], [], color=colour, marker=marker), name)
@@ -111,18 +107,3 @@ def _share_limits(panels: Sequence[Axes]) -> None:
         limits = [getattr(axes, f"get_{direction}lim")() for axes in panels]
         for axes in panels:
             getattr(axes, f"set_{direction}lim")(min(low for low, _ in limits), max(high for _, high in limits))
-
-
-def _set_ticks(axes: Axes, lengths: Collection[float]) -> None:
-    """Label at least three values on each logarithmic axis, where there is room."""
-    usual = [tick for tick in _TICKS_S if min(lengths) <= tick <= max(lengths)]
-    axes.set_xticks(usual if len(usual) >= _FEWEST_TICKS else sorted(lengths))
-    low, high = axes.get_ylim()
-    locators = [*(LogLocator(subs=steps) for steps in _STEPS), MaxNLocator(nbins=4)]
-    enough = (
-        each for each in locators if sum(low <= tick <= high for tick in each.tick_values(low, high)) >= _FEWEST_TICKS
-    )
-    axes.yaxis.set_major_locator(next(enough, locators[-1]))
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

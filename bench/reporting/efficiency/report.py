@@ -28,17 +28,20 @@ def write_figures(folder: Path) -> list[Record]:
         UserError: The records cannot be read, or a file cannot be written.
     """
     records = _as_planned(folder)
-    _write(folder, lambda: _figures(records, folder, host=_host([folder]), formats=("png",)))
+    _write(folder, lambda: _figures(records, folder, host=_host([folder]), log=False, formats=("png",)))
     return records
 
 
-def write_report(folders: Sequence[Path], output: Path, *, mixers: Sequence[str] = ()) -> list[Record]:
+def write_report(
+    folders: Sequence[Path], output: Path, *, mixers: Sequence[str] = (), log: bool = False
+) -> list[Record]:
     """Write everything that the records of sweeps of one machine show: figures, tables and the paper's claims.
 
     Args:
         folders: The folders of the sweeps.
         output: The folder to write to; made if needed.
         mixers: Those that the report is about, for instance ``kda`` or ``sa/sdpa``; none for all.
+        log: Whether the axes of Figure 2 are logarithmic.
 
     Returns:
         Their records.
@@ -59,7 +62,7 @@ def write_report(folders: Sequence[Path], output: Path, *, mixers: Sequence[str]
             raise UserError(f"{what} was measured twice", hint=hint)
         seen.add(record.case)
     records = _only(mixers, records)
-    _write(output, lambda: _everything(records, output, host=_host(folders)))
+    _write(output, lambda: _everything(records, output, host=_host(folders), log=log))
     return records
 
 
@@ -111,28 +114,28 @@ def _write(folder: Path, work: Callable[[], None]) -> None:
         raise UserError(f"the report cannot be written into {folder}: {error}", hint=hint) from None
 
 
-def _figures(records: Sequence[Record], folder: Path, *, host: str, formats: Sequence[str]) -> None:
+def _figures(records: Sequence[Record], folder: Path, *, host: str, log: bool, formats: Sequence[str]) -> None:
     write_csv(records, folder / CSV_FILE)
     groups = by_setting(records)
     stems = {setting: "-".join(["figure2", *label.split()]) for setting, label in distinguish(groups).items()}
     for setting, stem in stems.items():
-        draw_figure2(groups[setting], folder / stem, formats=formats)
+        draw_figure2(groups[setting], folder / stem, log=log, formats=formats)
         if has_gpu_time(groups[setting]):
             calls = stem.replace("figure2", "single-calls")
-            draw_figure2(groups[setting], folder / calls, single_calls=True, host=host, formats=formats)
+            draw_figure2(groups[setting], folder / calls, single_calls=True, host=host, log=log, formats=formats)
     if len(stems) > 1:  # a figure of an earlier report with one setting shows only a part of the records
         for name, suffix in itertools.product(("figure2", "single-calls"), ("png", "pdf")):
             (folder / f"{name}.{suffix}").unlink(missing_ok=True)
 
 
-def _everything(records: Sequence[Record], folder: Path, *, host: str) -> None:
+def _everything(records: Sequence[Record], folder: Path, *, host: str, log: bool) -> None:
     # These take seconds to import, and a sweep does not need them.
     from bench.reporting.efficiency import claims_page, directions
     from bench.reporting.efficiency.grids import draw_floors, draw_overview
     from bench.reporting.efficiency.tables import write_tables
 
     folder.mkdir(parents=True, exist_ok=True)
-    _figures(records, folder, host=host, formats=("png", "pdf"))
+    _figures(records, folder, host=host, log=log, formats=("png", "pdf"))
     draw_overview(records, folder / "overview")
     if directions.can_be_drawn(records):
         directions.draw_directions(records, folder / "directions")

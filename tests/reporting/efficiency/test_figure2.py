@@ -19,6 +19,7 @@ from tests.reporting.efficiency.conftest import COSTS, LENGTHS, MakeRecord, gpu_
 Draw = Callable[..., Figure]
 
 BAND = 0.2  # its opacity
+FIGURES = ("latency_ms", "latency_ms_p05", "latency_ms_p95", "gpu_ms", "gpu_ms_p05", "gpu_ms_p95", "peak_memory_gib")
 
 
 @pytest.fixture
@@ -391,3 +392,14 @@ def test_the_same_records_give_the_same_bytes(sweep: Sequence[Record], tmp_path:
         draw_figure2(sweep, tmp_path / name, formats=("png", "pdf"))
     for suffix in ("png", "pdf"):
         assert (tmp_path / f"first.{suffix}").read_bytes() == (tmp_path / f"second.{suffix}").read_bytes()
+
+
+def test_logarithmic_axes_show_every_curve_below_the_crosses(draw: Draw, sweep: Sequence[Record]) -> None:
+    longest = max(sweep, key=lambda record: record.seconds)
+    failed = dataclasses.replace(longest, status="oom", **dict.fromkeys(FIGURES))
+    for axes in draw([*(record for record in sweep if record is not longest), failed], log=True).axes:
+        assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+        low, high = axes.get_ylim()
+        curves = [np.asarray(line.get_ydata(), dtype=float) for line in axes.lines if line.get_marker() != "x"]
+        assert low <= min(map(np.nanmin, curves)) < max(map(np.nanmax, curves)) < 0.97 * high
+        assert sum(low <= tick <= high for tick in axes.get_yticks()) >= 3
