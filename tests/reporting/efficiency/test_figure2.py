@@ -396,7 +396,8 @@ def test_the_same_records_give_the_same_bytes(sweep: Sequence[Record], tmp_path:
 
 def test_logarithmic_axes_show_every_curve_below_the_crosses(draw: Draw, sweep: Sequence[Record]) -> None:
     longest = max(sweep, key=lambda record: record.seconds)
-    failed = dataclasses.replace(longest, status="oom", **dict.fromkeys(FIGURES))
+    lost: dict[str, Any] = dict.fromkeys(FIGURES)
+    failed = dataclasses.replace(longest, status="oom", **lost)
     for axes in draw([*(record for record in sweep if record is not longest), failed], log=True).axes:
         assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
         low, high = axes.get_ylim()
