@@ -85,5 +85,5 @@ def test_runs(sbench: Sbench) -> None:
     assert {place.removesuffix("[]") for place in keys(found)} <= {
         place.removesuffix("[]") for place in documented("runs")
     }
-    assert len(found) == len(list(REPORTS.glob("*/*/sweep.json"))) > 10
+    assert len(found) == sum(len([*REPORTS.rglob(name)]) for name in ("sweep.json", "probe.json")) > 10
     assert {(each["kind"], each["state"], each["resume"]) for each in found} == {("sweep", "finished", "")}
