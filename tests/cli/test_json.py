@@ -86,4 +86,6 @@ def test_runs(sbench: Sbench) -> None:
         place.removesuffix("[]") for place in documented("runs")
     }
     assert len(found) == sum(len([*REPORTS.rglob(name)]) for name in ("sweep.json", "probe.json")) > 10
-    assert {(each["kind"], each["state"], each["resume"]) for each in found} == {("sweep", "finished", "")}
+    assert {(each["kind"], each["state"], each["resume"]) for each in found} == {
+        *(("sweep", "finished", ""), ("probe", "finished", ""))
+    }
