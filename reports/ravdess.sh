@@ -51,8 +51,7 @@ for part in ${*:-$every}; do
             ;;
         *-?)
             train ${part#*-} ${part%-*} "$folder/$part" --seeds 5 --evaluate test \
-                --schedule ${SCHEDULE:-one-cycle} --learning-rate ${RATE:-1e-3} --classifier-layers ${LAYERS:-1} \
-                --epochs ${EPOCHS:-20}
+                --schedule one-cycle --learning-rate 1e-3 --classifier-layers 1
             ;;
         *) echo "no such part: $part; there are $every" >&2; exit 2 ;;
     esac

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 from bench.accuracy.parts import FORMER_PARTS, Layer
 from bench.files import make
 from bench.validation import STRICT, check_counts, check_distinct, check_positive, first_fault, parse
-from mixers.support.errors import UserError, unknown_name
+from mixers.support.errors import UserError, choose
 
 RUN_FILE = "run.json"
 METRICS_FILE = "metrics.jsonl"
@@ -189,10 +189,7 @@ def choose_preset(name: str) -> Preset:
         UserError: There is no such preset.
     """
     name = _FORMER_PRESETS.get(name, name)
-    for preset in PRESETS:
-        if preset == name:
-            return preset
-    raise unknown_name("preset", name, PRESETS)
+    return choose("preset", name, PRESETS)
 
 
 def choose_direction(name: str | None, preset: Preset) -> Direction:
@@ -203,10 +200,7 @@ def choose_direction(name: str | None, preset: Preset) -> Direction:
     """
     if name is None:
         return _DEFAULT_DIRECTIONS[preset]
-    for direction in DIRECTIONS:
-        if direction == name:
-            return direction
-    raise unknown_name("direction", name, DIRECTIONS)
+    return choose("direction", name, DIRECTIONS)
 
 
 def start(run: Run, folder: Path) -> None:

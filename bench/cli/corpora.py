@@ -9,7 +9,7 @@ from bench.cli.accuracy_options import CORPUS
 from bench.cli.app import Quiet, app, new_progress
 from bench.cli.parsing import parse_number, split_names
 from bench.cli.scores import warn
-from mixers.support.errors import UserError, unknown_name
+from mixers.support.errors import UserError, choose
 
 _KIND = (
     "sustained: one speaker, one label throughout; salient: one emotional recording among neutral ones of its speaker; "
@@ -39,7 +39,7 @@ def check_corpus(
 @app.command(rich_help_panel="Tools")
 def compose(
     corpus: Annotated[str, typer.Argument(metavar="CORPUS", help=CORPUS)],
-    folder: Annotated[Path, typer.Argument(help="A new folder; it gets a folder for each length.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder; it gets a folder for each length.")],
     kind: Annotated[str, typer.Option(help=_KIND)] = "sustained",
     seconds: Annotated[str, typer.Option(help="Lengths of the composed recordings.")] = "10,30,60,120,240",
     fold: Annotated[int | None, typer.Option(help="A fold of the corpus, from 1.", show_default=False)] = None,
@@ -67,14 +67,13 @@ def compose(
     from bench.accuracy.composing import plans, writing
     from bench.accuracy.corpora.reference import with_fold
 
-    chosen = plans.choose_kind(kind)
-    if label not in ("later", "earlier"):
-        raise unknown_name("label", label, ("later", "earlier"))
+    chosen_kind = choose("kind", kind, plans.KINDS)
+    earlier = choose("label", label, ("later", "earlier")) == "earlier"
     requests = [
         plans.Request(
-            kind=chosen,
+            kind=chosen_kind,
             seconds=each,
-            earlier=label == "earlier",
+            earlier=earlier,
             neutral=split_names(neutral),
             silence_s=silence,
             repeats=not without_repeats,

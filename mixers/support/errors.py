@@ -1,7 +1,10 @@
 """The one exception for mistakes of a user. The command line prints it and exits with code 2."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+Name = TypeVar("Name", bound=str)
 
 
 class UserError(ValueError):
@@ -24,3 +27,20 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     nearest = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     guess = f"Did you mean {nearest[0]!r}? " if nearest else ""
     return UserError(f"unknown {kind} {name!r}", hint=f"{guess}Available: {', '.join(names)}.")
+
+
+def choose(kind: str, name: str, known: Sequence[Name]) -> Name:
+    """Return the known name that a user gives.
+
+    Args:
+        kind: As for `unknown_name`.
+        name: The name that was given.
+        known: The names that exist.
+
+    Raises:
+        UserError: There is no such name.
+    """
+    for each in known:
+        if each == name:
+            return each
+    raise unknown_name(kind, name, known)

@@ -36,7 +36,7 @@ class CannotComposeError(Exception):
     """A recording cannot begin a composed one; the message says why."""
 
 
-def in_random_order(sources: Sequence[Source], random: random.Random, *, repeats: bool) -> Iterator[Source]:
+def in_random_order(sources: Sequence[Source], draw: random.Random, *, repeats: bool) -> Iterator[Source]:
     """Yield recordings in random order; with repeats again and again, each time in another order.
 
     No recording follows itself, unless it is the only one.
@@ -46,7 +46,7 @@ def in_random_order(sources: Sequence[Source], random: random.Random, *, repeats
     """
     last: Source | None = None
     while True:
-        order = random.sample(sources, len(sources))
+        order = draw.sample(sources, len(sources))
         if len(order) > 1 and order[0] is last:
             order.append(order.pop(0))
         yield from order

@@ -1,7 +1,7 @@
 """What each composed recording consists of: a pure function of the short recordings, the request and its seed.
 
-Each short recording that can carry a label begins one plan, in each length. So the classes of
-a split keep their shares.
+Each short recording that can carry a label begins one plan, in each length, unless its split has
+enough of them. So the classes of a split keep their shares.
 """
 
 import itertools
@@ -21,7 +21,7 @@ from bench.accuracy.composing.filling import (
     shift,
 )
 from bench.accuracy.corpora.base import UNKNOWN_SPEAKER
-from bench.speech import SAMPLE_RATE
+from bench.speech import samples_of
 from mixers.support.errors import UserError, unknown_name
 
 Kind = Literal["sustained", "salient", "change"]
@@ -30,18 +30,6 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 _HINT = "Give a shorter length, or let recordings repeat."
 
 _CHANGE = 0.3, 0.7  # where in a recording the emotion changes, as shares of it
-
-
-def choose_kind(name: str) -> Kind:
-    """Return the kind of a name.
-
-    Raises:
-        UserError: There is no such kind.
-    """
-    for kind in KINDS:
-        if kind == name:
-            return kind
-    raise unknown_name("kind", name, KINDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +63,12 @@ class Request:
     @property
     def samples(self) -> int:
         """The length of each composed recording in samples."""
-        return round(self.seconds * SAMPLE_RATE)
+        return samples_of(self.seconds)
 
     @property
     def silence(self) -> int:
         """Samples of silence between recordings."""
-        return round(self.silence_s * SAMPLE_RATE)
+        return samples_of(self.silence_s)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from bench.accuracy.composing.filling import Piece, Source
 from bench.accuracy.composing.plans import Plan, Plans, Request, make_plans
 from bench.accuracy.corpora.base import Corpus, digest
 from bench.audio import read_recording
-from bench.files import check_new, whole
+from bench.files import whole
 from bench.speech import SAMPLE_RATE
 from mixers.support.errors import UserError
 
@@ -65,10 +65,10 @@ def compose(corpus: Corpus, folder: Path, requests: Sequence[Request]) -> Iterat
     Raises:
         UserError: Nothing can be composed, a recording cannot be read, or the folder cannot be written.
     """
-    check_new(folder, resumable=False)
-    with ThreadPoolExecutor() as pool:
-        waveforms = pool.map(lambda each: read_recording(each.audio), corpus.utterances)
-        lengths = [waveform.shape[0] for waveform in waveforms]
+    if os.path.lexists(folder):  # unlike Path.exists, it takes names of any length
+        raise UserError(f"{folder} exists", hint="Give a new folder.")
+    with ThreadPoolExecutor() as pool:  # a header may state a sample more than there is at 16 kHz
+        lengths = list(pool.map(lambda each: read_recording(each.audio).shape[0], corpus.utterances))
     sources = [
         Source(utterance=each, samples=samples) for each, samples in zip(corpus.utterances, lengths, strict=True)
     ]
@@ -97,7 +97,7 @@ def _write(folder: Path, plans: Plans, request: Request) -> Iterator[Written]:
     """Write the recordings of one length; say after each how many there are."""
     for split in dict.fromkeys(plan.split for plan in plans.plans):
         (folder / split).mkdir(parents=True)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor() as pool:
         for done, _ in enumerate(pool.map(partial(_write_one, folder, request=request), plans.plans), 1):
             yield Written(done=done, total=len(plans.plans), seconds=request.seconds, manifest=None, left_out={})
 

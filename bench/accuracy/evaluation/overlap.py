@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, UNKNOWN_SPEAKER, Corpus, LeftOut, Utterance
 from bench.accuracy.corpora.sharing import shared_recordings
-from mixers.support.errors import UserError, unknown_name
+from mixers.support.errors import UserError, choose
 
 Treatment = Literal["refuse", "leave-out", "accept"]
 TREATMENTS: tuple[Treatment, ...] = get_args(Treatment)
@@ -40,10 +40,7 @@ def choose_treatment(name: str) -> Treatment:
     Raises:
         UserError: There is none.
     """
-    for treatment in TREATMENTS:
-        if treatment == name:
-            return treatment
-    raise unknown_name("treatment of overlaps", name, TREATMENTS)
+    return choose("treatment of overlaps", name, TREATMENTS)
 
 
 def separate(

@@ -3,7 +3,7 @@
 import math
 from typing import Literal, get_args
 
-from mixers.support.errors import unknown_name
+from mixers.support.errors import choose
 
 Schedule = Literal["plateau", "one-cycle"]
 SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
@@ -19,10 +19,7 @@ def choose_schedule(name: str) -> Schedule:
     Raises:
         UserError: There is no such schedule.
     """
-    for schedule in SCHEDULES:
-        if schedule == name:
-            return schedule
-    raise unknown_name("schedule", name, SCHEDULES)
+    return choose("schedule", name, SCHEDULES)
 
 
 def one_cycle(step: int, total: int) -> float:
