@@ -194,10 +194,10 @@ def test_folds_share_what_they_compose(sbench: Sbench, tmp_path: Path, short: st
     assert not {each.name for each in one.split("test-1s")} & {each.name for each in other.split("test-1s")}
     names = {each.audio.name for each in (*one.utterances, *other.utterances)}
     assert names == {file.name for file in (tmp_path / "long").rglob("*.flac")}
-    for corpus, turned in ((one, SPLITS), (other, ("test", "train", "development"))):
-        splits = dict(zip(SPLITS, turned, strict=True))
+    for corpus, after in ((one, SPLITS), (other, ("test", "train", "development"))):
+        split_of = dict(zip(SPLITS, after, strict=True))
         for each in corpus.utterances:
-            assert splits[each.speaker.partition("-")[0]] == each.split.partition("-")[0]
+            assert split_of[each.speaker.partition("-")[0]] == each.split.partition("-")[0]
 
 
 def test_options_change_what_is_composed(sbench: Sbench, tmp_path: Path, short: str) -> None:
