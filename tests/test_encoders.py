@@ -58,7 +58,7 @@ def tiny_random(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let ``xlsr-random`` build something small."""
     from transformers import Wav2Vec2Config
 
-    monkeypatch.setattr("bench.encoders.xlsr_300m_config", lambda: Wav2Vec2Config(**TINY))
+    monkeypatch.setattr("bench.random_encoders.xlsr_300m_config", lambda: Wav2Vec2Config(**TINY))
 
 
 def test_xlsr_random_is_xls_r_300m_with_fused_attention() -> None:

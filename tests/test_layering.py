@@ -136,6 +136,7 @@ def test_the_rules_see_imports() -> None:
                         "bench.environment",
                         "bench.files",
                         "bench.gpu",
+                        "bench.head",
                         "bench.locking",
                         "bench.speech",
                     ),
