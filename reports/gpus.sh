@@ -3,13 +3,14 @@
 # bash reports/gpus.sh RAVDESS WHISPER FOLDER [PART]...
 #   RAVDESS   the folder of the corpus, with Actor_01/ to Actor_24/
 #   WHISPER   openai/whisper-base, or a folder of its encoder
-#   PART      throughput-N or train-N, on N GPUs; by default both on 1, 2 and 4, one after the other
+#   PART      throughput-N or train-N, on N GPUs, or scores; by default all on 1, 2 and 4, one after the other
 # Where sbench is not installed: run it from the checkout, with PYTHONPATH set to that.
 set -euo pipefail
 corpus=${1:?give the folder of RAVDESS} speech=${2:?give the encoder} folder=${3:?give a folder for the results}
 shift 3
 mkdir -p "$folder"
-for part in ${*:-throughput-1 throughput-2 throughput-4 train-1 train-2 train-4}; do
+every="$(echo {throughput,train}-{1,2,4}) scores"
+for part in ${*:-$every}; do
     sbench="python3 -m torch.distributed.run --standalone --nproc_per_node=${part#*-} -m bench.cli"
     case $part in
         throughput-*)
@@ -20,6 +21,7 @@ for part in ${*:-throughput-1 throughput-2 throughput-4 train-1 train-2 train-4}
                 --workers 4 --schedule one-cycle --learning-rate 1e-3 --classifier-layers 1 --evaluate test \
                 --output "$folder/$part"
             ;;
+        scores) python3 reports/gpu_scores.py "$folder" ;;
         *) echo "no such part: $part" >&2; exit 2 ;;
     esac
 done
