@@ -7,12 +7,12 @@ test fails when a page differs from what this writes. Needs no torch.
 import functools
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from tabulate import tabulate
+import accuracy_tables
+from accuracy_tables import table
 
 from bench.efficiency.store import read_records
 from bench.efficiency.wall_time import read_wall_time
@@ -30,7 +30,6 @@ PAGES = (REPORTS.parent / "README.md", *(REPORTS / name for name in _PAGES))
 FASTEST_AT_S = (10, 50, 100, 400)
 
 GPUS = {"H100": "nvidia-h100", "H200": "nvidia-h200"}
-_RAVDESS = "nvidia-h100/ravdess"
 
 _MATCHED = "sbench sweep --direction paper --lengths 5,10,25,50,75,100,150,200,250,300,350,400 --precision {} "
 _MATCHED += "--pass inference,training"
@@ -119,7 +118,7 @@ def findings() -> str:
     ]
     named = zip(("Released", "Matched"), both, strict=True)
     notes = [f"{label}: {text}" for label, each in named if (text := left_out(each.records))]
-    return "\n\n".join([_table(("", "by", "paper", "released", "matched"), rows), *notes])
+    return "\n\n".join([table(("", "by", "paper", "released", "matched"), rows), *notes])
 
 
 def directions() -> str:
@@ -130,7 +129,7 @@ def directions() -> str:
         fastest = [sweep.fastest(seconds) for seconds in (10, 100, 400)]
         rows.append((f"`{direction}`", *fastest, sweep.speed_up("kda/fla", over="sa/sdpa")))
     fused = "KDA against fused attention at 400 s"
-    return _table(("direction", "fastest at 10 s", "at 100 s", "at 400 s", fused), rows)
+    return table(("direction", "fastest at 10 s", "at 100 s", "at 400 s", fused), rows)
 
 
 def advantage() -> str:
@@ -144,46 +143,6 @@ def whole_system(make: Callable[..., str]) -> str:
     return make(read_records(folder)) if folder.is_dir() else "It was not measured yet."
 
 
-def training() -> str:
-    """Return how fast the mixers train and score together, and one after another as the paper's code trains."""
-    measured = json.loads((REPORTS / "nvidia-h100" / "training" / "throughput.json").read_text())
-    together, scoring = measured["rates"]["together"], measured["scoring"]
-    trained, scored = together["utterances_per_s"], scoring["together"]["utterances_per_s"]
-    singly = scoring["one recording at a time"]["utterances_per_s"]
-    mixers, faster = len(together["step_ms"]), measured["times_faster"]
-    rates = {
-        f"training {mixers} mixers together, bfloat16": (trained, measured["hours_of_training"]),
-        "training one after another, float32, as the paper's code does": (
-            trained / faster,
-            measured["hours_of_training"] * faster,
-        ),
-        f"scoring {mixers} mixers in batches of similar length": (scored, measured["hours_of_scoring"]),
-        f"scoring {mixers} mixers one recording at a time": (singly, measured["hours_of_scoring"] * scored / singly),
-    }
-    rows = [(name, f"{rate:.0f}", f"{hours:.0f} hours") for name, (rate, hours) in rates.items()]
-    return _table(("H100", "utterances per second", "for Table 1 with 3 seeds"), rows)
-
-
-def ravdess() -> str:
-    """Return what each mixer scores on acted speech, with its interval, and what a linear model does."""
-    scores = pd.read_csv(REPORTS / _RAVDESS / "table" / "accuracy.csv").query("split == 'test'")
-    intervals = scores[["macro_f_percent", "low_percent", "high_percent"]].itertuples(index=False)
-    keys = zip(scores["mixer"], scores["direction"], strict=True)
-    found = {key: "{:.1f} ({:.1f} to {:.1f})".format(*each) for key, each in zip(keys, intervals, strict=True)}
-    directions = ("causal", "alternating", "both", "-")
-    rows = [(name, *(found.get((name, each), "") for each in directions)) for name in dict.fromkeys(scores["mixer"])]
-    return _table(("macro-F in % (95 %)", *(f"`{each}`" for each in directions[:-1]), "without mixing"), rows)
-
-
-def tries() -> str:
-    """Return what the settings that were tried scored on development speakers, as a mean over mixers."""
-    scores = pd.read_csv(REPORTS / _RAVDESS / "tries.csv")
-    settings = ["schedule", "learning_rate", "classifier_layers", "epochs"]
-    means = scores.groupby(settings, as_index=False)[["highest", "last"]].mean().to_dict("records")
-    rows = [(*(f"{row[name]}" for name in settings), f"{row['highest']:.1%}", f"{row['last']:.1%}") for row in means]
-    return _table(("schedule", "learning rate", "classifier layers", "epochs", "best epoch", "last epoch"), rows)
-
-
 def sweeps(gpu: str) -> str:
     """Return the folders of one GPU model, the command behind each, and how long it took."""
     rows = []
@@ -194,7 +153,7 @@ def sweeps(gpu: str) -> str:
             target = "/".join([GPUS[gpu], name, *([] if path.is_file() else [_FIRST.get(name, "figure2.png")])])
             shown = command if command.startswith("the same") else f"`{command}`"
             rows.append((f"[{name}]({target})", shown, took))
-    return _table(("folder", "command", "wall time"), rows)
+    return table(("folder", "command", "wall time"), rows)
 
 
 def repeats() -> str:
@@ -214,7 +173,7 @@ def repeats() -> str:
             )
         )
     headers = ("host", "GPU times within 1 %", "false verdicts", "crossings whose intervals meet")
-    return _table((*headers, "single calls within 1 %", "false verdicts, 5 processes"), rows)
+    return table((*headers, "single calls within 1 %", "false verdicts, 5 processes"), rows)
 
 
 def layers() -> str:
@@ -233,7 +192,7 @@ def layers() -> str:
             for pass_ in ("inference", "training"):
                 measured = [[vars(by[name, precision, pass_]) for name in (library, ours)] for by in records]
                 rows.append(_kernel_row(f"{label}, {precision}, {pass_}", measured, lambda gib: f"{gib:.2f}"))
-    return _table(_kernel_headers("GiB"), rows)
+    return table(_kernel_headers("GiB"), rows)
 
 
 def kernels() -> str:
@@ -253,7 +212,7 @@ def kernels() -> str:
                 sides = [[by[name] for name in names] for by in measured]
                 assert all(side["gpu_samples"] >= 50 for by in sides for side in by)
                 rows.append(_kernel_row(f"{label}, {precision}, {part}", sides, lambda gib: f"{1024 * gib:.0f}"))
-    return _table(_kernel_headers("MiB"), rows)
+    return table(_kernel_headers("MiB"), rows)
 
 
 def _kernel_headers(unit: str) -> tuple[str, ...]:
@@ -271,19 +230,13 @@ def _kernel_row(label: str, measured: list[list[dict[str, Any]]], memory: Callab
     return (*cells, library, ours)
 
 
-def _table(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    return tabulate([list(row) for row in rows], headers=list(headers), tablefmt="github", disable_numparse=True)
-
-
 TABLES: dict[str, Callable[[], str]] = {
     "findings": findings,
     "directions": directions,
     "advantage": advantage,
     "whole": functools.partial(whole_system, end_to_end_page.sentence),
     "end-to-end": functools.partial(whole_system, end_to_end_page.table),
-    "training": training,
-    "ravdess": ravdess,
-    "tries": tries,
+    **accuracy_tables.TABLES,
     **{f"sweeps {gpu}": functools.partial(sweeps, gpu) for gpu in GPUS},
     "repeats": repeats,
     "layers": layers,

@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 
 from bench.efficiency.store import read_header, read_pooled, read_records
-from bench.reporting.efficiency.comparison import SERIES, compare
+from bench.reporting.efficiency.case_verdict import SERIES
+from bench.reporting.efficiency.comparison import compare
 from bench.reporting.efficiency.crossings import crossings
 from bench.reporting.efficiency.verdict import medians_agree
 

@@ -123,7 +123,7 @@ def test_the_rules_see_imports() -> None:
         ),
         (
             "bench.accuracy.evaluation",
-            ("bench.accuracy.corpora", "bench.accuracy.inputs", "bench.files", "mixers.support.errors"),
+            ("bench.accuracy.corpora", "bench.accuracy.inputs", "bench.files", "bench.speech", "mixers.support.errors"),
         ),
         *(
             (

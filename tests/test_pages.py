@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -19,13 +20,15 @@ H100, H200 = ROOT / "reports" / "nvidia-h100", ROOT / "reports" / "nvidia-h200"
 
 
 @pytest.fixture(scope="module")
-def make_pages() -> ModuleType:
+def make_pages() -> Iterator[ModuleType]:
+    sys.path.insert(0, str(ROOT / "reports"))  # as when it is run
     spec = importlib.util.spec_from_file_location("make_pages", ROOT / "reports" / "make_pages.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    yield module
+    sys.path.remove(str(ROOT / "reports"))
 
 
 def name(page: Path) -> str:
