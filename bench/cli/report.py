@@ -32,23 +32,36 @@ def report(
             show_default=False,
         ),
     ] = None,
+    accuracy: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="A folder that `sbench table` wrote, whose scores the page shows too; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     log: Annotated[bool, typer.Option("--log", help="Draw Figure 2 and single calls on logarithmic axes.")] = False,
 ) -> None:
-    """Write all figures and tables of a sweep.
+    """Write all figures and tables of a sweep, and a page with all of it.
 
     The report holds costs, growth with length, crossings, floors, and the verdicts on the paper's claims. Figures are
-    PNG and PDF; tables are CSV, Markdown and LaTeX. Several sweeps of one machine can share a report.
+    PNG and PDF; tables are CSV, Markdown and LaTeX. index.html opens anywhere, without a network. Several sweeps of one
+    machine can share a report.
     """
     from rich.console import Console
 
     from bench.reporting.efficiency.report import write_report
+    from bench.reporting.page.accuracy import read
+    from bench.reporting.page.write import write_page
 
     if output is None and len(folders) > 1:
         raise UserError("several folders need a folder for their report", hint="Give it as --output.")
     if output is None and mixers is not None:
         raise UserError("a report on some mixers would replace that of the whole sweep", hint="Give another --output.")
     chosen = () if mixers is None else split_names(mixers)
+    scores = [read(folder) for folder in accuracy or ()]
     records = write_report(folders, output or folders[0], mixers=chosen, log=log)
+    write_page(records, output or folders[0], folders=folders, scores=scores)
     print_records(records, output or folders[0], Console())
 
 
