@@ -91,12 +91,14 @@ def test_comparing_in_a_narrow_terminal_keeps_names_and_verdicts(
 def test_report_on_some_mixers(sbench: Sbench, tmp_path: Path) -> None:
     folder = REPORTS / "nvidia-h100" / "bfloat16"
     scores = REPORTS / "nvidia-h100" / "ravdess" / "table"
-    code, _, _ = sbench("report", folder, "--mixers", "kda,sa/sdpa", "--accuracy", scores, "--output", "some")
+    beside = ("--accuracy", scores, "--history", folder.with_name("bfloat16-cold"))
+    code, _, _ = sbench("report", folder, "--mixers", "kda,sa/sdpa", *beside, "--output", "some")
     assert code == 0
     page = (tmp_path / "some" / "index.html").read_text(encoding="utf-8")
     assert "<td>kda/fla</td>" in page
     assert "retnet/fla" not in page
     assert "lightnet (both)" in page
+    assert "no change in 22 cases, over 2 sweeps" in page
     with (tmp_path / "some" / "results.csv").open() as file:
         assert {(row["mixer"], row["implementation"]) for row in csv.DictReader(file)} == {
             ("kda", "fla"),

@@ -9,7 +9,7 @@ from bench.efficiency.store import read_header, read_pooled
 from bench.files import write_atomically
 from bench.reporting.efficiency.figure2 import draw_figure2
 from bench.reporting.efficiency.frame import write_csv
-from bench.reporting.efficiency.overview import by_setting, distinguish
+from bench.reporting.efficiency.overview import by_setting, check_same, distinguish
 from bench.reporting.efficiency.quantities import has_gpu_time
 from mixers.support.errors import UserError, unknown_name
 
@@ -52,7 +52,7 @@ def write_report(
     """
     sweeps = [_as_planned(folder) for folder in folders]
     for field in ("device", "input"):
-        _check_same(field, folders, sweeps)
+        check_same(field, folders, sweeps, hint="Report each alone, or compare two with `sbench compare`.")
     records = [record for sweep in sweeps for record in sweep]
     seen: set[object] = set()
     for record in records:
@@ -73,15 +73,6 @@ def _only(mixers: Sequence[str], records: list[Record]) -> list[Record]:
         if name not in known:
             raise unknown_name("mixer of this sweep", name, tuple(known))
     return [record for record in records if not mixers or {record.mixer, record.name} & set(mixers)]
-
-
-def _check_same(field: str, folders: Sequence[Path], sweeps: Sequence[Sequence[Record]]) -> None:
-    """Refuse sweeps of different machines or inputs, whose figures must not be compared in one report."""
-    found = [", ".join(sorted({str(getattr(record, field)) for record in records})) for records in sweeps]
-    if len(set(found)) > 1:
-        what = "; ".join(f"{folder}: {values}" for folder, values in zip(folders, found, strict=True))
-        hint = "Report each alone, or compare two with `sbench compare`."
-        raise UserError(f"the sweeps do not have the same {field}: {what}", hint=hint)
 
 
 def _as_planned(folder: Path) -> list[Record]:

@@ -193,6 +193,7 @@ def _chart(rows: Sequence[_Row], colours: Mapping[str, str], *, identifier: str)
         curves=curves,
         choices=dict.fromkeys(choices.values(), "GPU time (ms)"),
         axis="x",
+        scales="xaxis",
         notes=("Up and left is better. Bars: 95 % intervals over speakers.", f"Marks: {', '.join(marks)}."),
         plot=render(
             traces,

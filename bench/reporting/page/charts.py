@@ -26,7 +26,7 @@ _MARKS = {
 _DASHES = ("solid", "dash", "dot", "dashdot")
 
 # Round numbers on a logarithmic axis of any range. plotly's own labels leave out the decade: 2, 5, 10, 2, 5.
-TICKS = [step * 10.0**decade for decade in range(-6, 7) for step in (1, 2, 5)]
+_TICKS = [step * 10.0**decade for decade in range(-6, 7) for step in (1, 2, 5)]
 
 _CONFIG = {
     "responsive": True,
@@ -63,6 +63,7 @@ class Chart:
         curves: What can be shown or hidden.
         choices: The title of an axis for each thing that can be shown, by its label. The first one is shown.
         axis: The axis that the choice is on: ``x`` or ``y``.
+        scales: The axes that can be linear or logarithmic: ``xaxis yaxis``, or one of them.
         notes: What stands below it.
         plot: plotly's element and script.
     """
@@ -73,6 +74,7 @@ class Chart:
     curves: tuple[Curve, ...]
     choices: Mapping[str, str]
     axis: str
+    scales: str
     notes: tuple[str, ...]
     plot: str
 
@@ -99,6 +101,12 @@ def curves_of(mixers: Mapping[str, str], colours: Mapping[str, str]) -> tuple[Cu
         )
         for index, (name, mixer) in enumerate(mixers.items())
     )
+
+
+def logarithmic(title: str) -> dict[str, Any]:
+    """Return a logarithmic axis with round labels."""
+    labels = [f"{tick:.6f}".rstrip("0").rstrip(".") for tick in _TICKS]
+    return {"title": {"text": title}, "type": "log", "tickmode": "array", "tickvals": _TICKS, "ticktext": labels}
 
 
 def lines(*texts: str) -> str:

@@ -19,7 +19,7 @@ from bench.reporting.efficiency.quantities import (
 )
 from bench.reporting.figures import ticks_of
 from bench.reporting.formats import cell, interval, yes_or_no
-from bench.reporting.page.charts import TICKS, Chart, Curve, curves_of, lines, render
+from bench.reporting.page.charts import Chart, Curve, curves_of, lines, logarithmic, render
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,18 +66,13 @@ def chart(records: Sequence[Record], colours: Mapping[str, str], *, identifier: 
         curves=curves,
         choices={each.label: each.title for each in shown},
         axis="y",
+        scales="xaxis yaxis",
         notes=tuple(notes),
         plot=render(
             traces,
             identifier=identifier,
             x={"title": {"text": "length of the audio (s)"}, "type": "log", "tickvals": ticks_of(lengths)},
-            y={
-                "title": {"text": shown[0].title},
-                "type": "log",
-                "tickmode": "array",
-                "tickvals": TICKS,
-                "ticktext": [f"{tick:.6f}".rstrip("0").rstrip(".") for tick in TICKS],
-            },
+            y=logarithmic(shown[0].title),
         ),
     )
 

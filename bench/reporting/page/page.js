@@ -7,12 +7,12 @@ for (const form of document.querySelectorAll("form.controls")) {
     const curves = new Set([...form.querySelectorAll("[name=curve]:checked")].map((input) => input.value));
     const scale = form.elements.scale.value;
     const visible = plot.data.map(({ meta }) => meta.choice === choice.value && curves.has(meta.curve));
-    const scales = { "xaxis.type": scale };
-    if (form.dataset.axis === "y") {
-      scales["yaxis.type"] = scale;
-      scales["yaxis.tickmode"] = scale === "log" ? "array" : "auto";
+    const axes = { [`${form.dataset.axis}axis.title.text`]: choice.dataset.title };
+    for (const axis of form.dataset.scales.split(" ")) {
+      axes[`${axis}.type`] = scale;
+      axes[`${axis}.tickmode`] = scale === "log" && plot.layout[axis].tickvals ? "array" : "auto";
     }
-    Plotly.update(plot, { visible }, { ...scales, [`${form.dataset.axis}axis.title.text`]: choice.dataset.title });
+    Plotly.update(plot, { visible }, axes);
   };
   form.addEventListener("change", draw);
   if (matchMedia("(pointer: coarse)").matches) Plotly.relayout(plot, { dragmode: false }); // a finger scrolls the page

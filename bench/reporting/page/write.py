@@ -15,11 +15,12 @@ from bench.reporting.efficiency import claims_page
 from bench.reporting.efficiency.allowances import CONFIDENCE
 from bench.reporting.efficiency.choices import left_out
 from bench.reporting.efficiency.frame import to_frame
+from bench.reporting.efficiency.history import History
 from bench.reporting.efficiency.overview import CPU_NOTICE, by_setting, distinguish, names_of
 from bench.reporting.efficiency.quantities import on_gpu, unconverged
 from bench.reporting.efficiency.tables import tables
 from bench.reporting.formats import enumeration, span
-from bench.reporting.page import accuracy, curves
+from bench.reporting.page import accuracy, changes, curves
 from bench.reporting.page.accuracy import Scores
 from bench.reporting.page.charts import Chart, colours_of
 from bench.reporting.page.findings import Question, questions
@@ -58,7 +59,12 @@ class Part:
 
 
 def write_page(
-    records: Sequence[Record], output: Path, *, folders: Sequence[Path], scores: Sequence[Scores] = ()
+    records: Sequence[Record],
+    output: Path,
+    *,
+    folders: Sequence[Path],
+    scores: Sequence[Scores] = (),
+    history: History | None = None,
 ) -> Path:
     """Write ``index.html``: findings, curves, tables, claims, the machine, and how it measures.
 
@@ -67,6 +73,7 @@ def write_page(
         output: The folder to write to.
         folders: Those of the sweeps, for the facts of the machine.
         scores: Tables that ``sbench table`` wrote, which stand beside the sweeps.
+        history: How the cases changed since older sweeps.
 
     Returns:
         Its path.
@@ -74,7 +81,7 @@ def write_page(
     Raises:
         UserError: The file cannot be written.
     """
-    text = render(records, folders=folders, scores=scores)
+    text = render(records, folders=folders, scores=scores, history=history)
     path = output / PAGE_FILE
     try:
         write_atomically(path, text.encode())
@@ -83,7 +90,13 @@ def write_page(
     return path
 
 
-def render(records: Sequence[Record], *, folders: Sequence[Path], scores: Sequence[Scores] = ()) -> str:
+def render(
+    records: Sequence[Record],
+    *,
+    folders: Sequence[Path],
+    scores: Sequence[Scores] = (),
+    history: History | None = None,
+) -> str:
     """Return the page as HTML; the same records give the same text."""
     first = records[0]
     colours = colours_of(record.mixer for record in records)
@@ -95,6 +108,7 @@ def render(records: Sequence[Record], *, folders: Sequence[Path], scores: Sequen
         notice="" if on_gpu(records) else CPU_NOTICE,
         parts=_parts(records, colours),
         accuracy=[accuracy.show(each, colours, identifier=f"scores-{number}") for number, each in enumerate(scores)],
+        changes=changes.show(history.only(names_of(records)), colours) if history else None,
         grids=_grids(records),
         claims=_claims(records),
         machine=machine(records, folders),

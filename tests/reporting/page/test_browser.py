@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bench.efficiency.records import Record
+from bench.reporting.efficiency.history import History
 from bench.reporting.page.accuracy import read
 from bench.reporting.page.write import write_page
 from tests.reporting.page.conftest import TABLE
@@ -16,10 +17,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
-    pytest.mark.xdist_group("browser"),
-]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 
 RESET = "for (const form of document.forms) { form.reset(); form.dispatchEvent(new Event('change')); }"
 SHOWN = "() => document.getElementById('curves-0').data.filter(each => each.visible).map(each => each.meta)"
@@ -39,9 +37,9 @@ CONTRAST = """() => {
 
 
 @pytest.fixture(scope="module")
-def opened(records: Sequence[Record], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def opened(records: Sequence[Record], history: History, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Yield the open page. Whatever the tests do, it fetches nothing and logs no error."""
-    path = write_page(records, tmp_path_factory.mktemp("page"), folders=(), scores=[read(TABLE)])
+    path = write_page(records, tmp_path_factory.mktemp("page"), folders=(), scores=[read(TABLE)], history=history)
     assert path.stat().st_size < 6e6
     requests: list[str] = []
     complaints: list[str] = []
@@ -98,6 +96,13 @@ def test_the_controls_choose_what_is_drawn(page: Any) -> None:
     x, y = page.evaluate(LAYOUT)
     assert (x["type"], y["type"], y["title"]["text"]) == ("linear", "linear", "peak memory (GiB)")
     assert page.locator("#curves-0 .ytitle").text_content() == "peak memory (GiB)"
+
+
+def test_a_change_is_named_in_the_chart_of_the_sweeps(page: Any) -> None:
+    assert page.locator("#changes .textpoint").all_text_contents().count("slower") == 1
+    page.locator("form[data-plot=changes]").get_by_label("linear").check()
+    axes = page.evaluate("() => { const {xaxis, yaxis} = changes.layout; return [xaxis.type, yaxis.type]; }")
+    assert axes == ["category", "linear"]
 
 
 def test_a_table_is_sorted_by_the_head_of_a_column(page: Any) -> None:

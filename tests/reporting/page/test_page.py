@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from bench.efficiency.records import Record
 from bench.reporting.efficiency.choices import choices
 from bench.reporting.efficiency.frame import to_frame
+from bench.reporting.efficiency.history import History
 from bench.reporting.efficiency.overview import CPU_NOTICE
 from bench.reporting.page import charts
 from bench.reporting.page.accuracy import read
@@ -142,6 +143,15 @@ def test_the_most_accurate_is_said_with_its_certainty(page: Page) -> None:
     assert "75.13 % (95 %: 70.52 to 79.68)" in page.text
     assert "Not certain: lightnet (both) cannot be told apart from any of the 8 rows" in page.text
     assert len(page.tables["All scores"]) == 1 + len(pd.read_csv(TABLE / "accuracy.csv"))
+
+
+def test_a_history_has_its_changes_and_sweeps(records: Sequence[Record], history: History) -> None:
+    page = Page(render(records, folders=(), history=history))
+    assert "2 changes in 2 of 4 cases, over 3 sweeps" in page.text
+    assert len(page.tables["Changes"]) == 1 + 2
+    assert len(page.tables["Sweeps"]) == 1 + 3
+    some = [record for record in records if record.mixer == "sa"]
+    assert "no change in 2 cases, over 3 sweeps" in Page(render(some, folders=(), history=history)).text
 
 
 def luminance(colour: str) -> float:
