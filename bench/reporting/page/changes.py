@@ -38,7 +38,7 @@ def show(history: History, colours: Mapping[str, str]) -> Changes:
         colours: Of the mixers of the page.
     """
     heads, rows = history_text.sweep_rows(history)
-    notes = (f"By {history_text.CLOCKS[history.by]}, by the rules of sbench compare.",)
+    notes = (f"By {history_text.CLOCKS[history.by]}, by the rules of `sbench compare`.",)
     changes = of_texts(
         history_text.CHANGE_HEADS, history_text.change_rows(history), title="Changes", unfolded=True, notes=notes
     )

@@ -18,7 +18,7 @@ from bench.reporting.efficiency.quantities import (
     unconverged,
 )
 from bench.reporting.figures import ticks_of
-from bench.reporting.formats import cell, interval, yes_or_no
+from bench.reporting.formats import four_digits, interval, yes_or_no
 from bench.reporting.page.charts import Chart, Curve, curves_of, lines, logarithmic, render
 
 
@@ -133,17 +133,17 @@ def _hollow(record: Record, shown: _Shown) -> bool:
 
 def _hover(record: Record, shown: _Shown) -> str:
     """Return the record behind a point: median, interval, samples, implementation, and whether it converged."""
-    figure = f"{shown.label}: {cell(shown.value(record))} {shown.unit}"
+    figure = f"{shown.label}: {four_digits(shown.value(record))} {shown.unit}"
     head = (record.case.label, f"{record.mixer}, implementation {record.implementation}")
     if shown.value is memory:
         return lines(*head, figure, "the allocator's exact count")
     converged = f"converged: {yes_or_no(record.converged) or 'not recorded'}"
     if shown.value is gpu_time:
-        between = f"5 % to 95 %: {interval(record.gpu_ms_p05, record.gpu_ms_p95, cell)} ms"
-        error = f"standard error: {record.gpu_error:.2%}" if record.gpu_error is not None else ""
+        between = f"5 % to 95 %: {interval(record.gpu_ms_p05, record.gpu_ms_p95, four_digits)} ms"
+        error = f"standard error: {100 * record.gpu_error:.2g} %" if record.gpu_error is not None else ""
         return lines(*head, f"{figure}, the median", between, error, f"{record.gpu_samples} samples", converged)
-    between = f"5 % to 95 %: {interval(record.latency_ms_p05, record.latency_ms_p95, cell)} ms"
+    between = f"5 % to 95 %: {interval(record.latency_ms_p05, record.latency_ms_p95, four_digits)} ms"
     processes = f"{record.processes} process{'' if record.processes == 1 else 'es'}"
     if record.latency_ms_low is not None:
-        processes += f", medians {interval(record.latency_ms_low, record.latency_ms_high, cell)} ms"
+        processes += f", medians {interval(record.latency_ms_low, record.latency_ms_high, four_digits)} ms"
     return lines(*head, f"{figure}, the median", between, processes, f"{record.samples} samples", converged)

@@ -29,7 +29,7 @@ def machine(records: Sequence[Record], folders: Sequence[Path]) -> Grid:
         facts[name] = "; ".join(dict.fromkeys(str(getattr(record, name)) for record in records))
     facts |= _of_headers(folders)
     rows = [(name.replace("_", " "), value) for name, value in facts.items()]
-    return of_texts(("fact", "value"), rows, title="Machine and versions", unfolded=True)
+    return of_texts(("fact", "value"), rows, title="All facts", unfolded=True)
 
 
 def _of_headers(folders: Sequence[Path]) -> dict[str, str]:

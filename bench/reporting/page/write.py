@@ -1,11 +1,12 @@
 """Writes the page from records: what stands on it, in which order."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from bench.efficiency.noise import PROCESSES_DIFFER, PROCESSES_NEEDED
@@ -130,7 +131,13 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["code"] = _code
     return environment.get_template("page.html")
+
+
+def _code(text: str) -> Markup:
+    """Return text as HTML, with what stands between backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _parts(records: Sequence[Record], colours: Mapping[str, str]) -> list[Part]:
@@ -140,7 +147,7 @@ def _parts(records: Sequence[Record], colours: Mapping[str, str]) -> list[Part]:
         part = Part(
             label=setting.label,
             questions=tuple(questions(alike)),
-            remarks=tuple(f"{each.replace('`', '').rstrip('.')}." for each in remarks if each),
+            remarks=tuple(f"{each.rstrip('.')}." for each in remarks if each),
             chart=curves.chart(alike, colours, identifier=f"curves-{number}", title=setting.label),
         )
         parts.append(part)

@@ -84,6 +84,7 @@ def test_a_cell_is_sorted_by_its_full_precision(values: list[float]) -> None:
 def test_no_name_or_error_becomes_an_element(tmp_path: Path) -> None:
     scores = (TABLE / "accuracy.csv").read_text().replace("lightnet,", f'"{HOSTILE.replace(chr(34), "")}",')
     (tmp_path / "accuracy.csv").write_text(scores)
+    (tmp_path / "accuracy.md").write_text(f"- `{HOSTILE}`\n")
     fields: dict[str, Any] = {"mixer": HOSTILE, "implementation": HOSTILE, "device": HOSTILE, "torch": HOSTILE}
     failed = make_up_record("kda/fla", 20.0, status="failed", error=HOSTILE)
     text = render([make_up_record(**fields), failed], folders=(Path(HOSTILE),), scores=[read(tmp_path)])
@@ -92,6 +93,7 @@ def test_no_name_or_error_becomes_an_element(tmp_path: Path) -> None:
     assert "<script>alert" not in text
     assert Page(text).tags.count("script") == plain.tags.count("script")
     assert "img" not in Page(text).tags
+    assert "<code>&lt;/script&gt;" in text
 
 
 def answers(asked: Question) -> list[tuple[str, set[str]]]:
