@@ -19,10 +19,9 @@ from torch import Tensor, nn
 
 from bench import whisper
 from bench.hub import locate, one_line
+from bench.random_encoders import RANDOM_ENCODERS
 from bench.speech import FRAME_SAMPLES, HOP_SAMPLES, SAMPLE_RATE, frames_of
 from mixers.support.errors import UserError
-
-XLSR_RANDOM = "xlsr-random"
 
 # Short names of the paper's encoders.
 SHORT_NAMES = {
@@ -32,17 +31,18 @@ SHORT_NAMES = {
     "hubert-large": "facebook/hubert-large-ll60k",
 }
 
-# What transformers' Wav2Vec2FeatureExtractor adds to the variance. It also avoids 0 / 0 for silence.
+# What transformers' feature extractor adds to the variance. It also avoids 0 / 0 for silence.
 _VARIANCE_FLOOR = 1e-7
 
 # The files in which transformers saves a feature extractor: alone, or, since 5.0, as part of a processor.
 _EXTRACTOR_FILES = ("preprocessor_config.json", "processor_config.json")
 
-_INSTEAD = f"{XLSR_RANDOM} needs no download."
+_RANDOM = " or ".join(RANDOM_ENCODERS)
+_INSTEAD = "xlsr-random needs no download."
 
 _HINT = (
     f"Give {', '.join(SHORT_NAMES)}, a Hugging Face id such as openai/whisper-base, the folder of a saved model, or "
-    f"{XLSR_RANDOM}, which needs no download."
+    f"{_RANDOM}, which needs no download."
 )
 
 EncoderLayer = int | Literal["last", "all", "every"]
@@ -53,7 +53,7 @@ class SpeechEncoder:
     """A frozen speech encoder, in evaluation mode.
 
     Attributes:
-        name: The name that it was loaded by: an id on the Hugging Face hub, a folder or ``xlsr-random``.
+        name: The name that it was loaded by: an id on the Hugging Face hub, a folder or one of `RANDOM_ENCODERS`.
         width: Features per frame, D.
         normalises: Whether it needs waveforms of zero mean and unit variance.
         log_mel: Whether it hears log-mel spectrograms, as Whisper does. Its waveforms must then stay as recorded, since
@@ -166,71 +166,79 @@ def load_encoder(
     """Load a frozen speech encoder.
 
     Args:
-        name: One of `SHORT_NAMES`, an id on the Hugging Face hub, the folder of a saved model or of Whisper's encoder
-            saved alone, or ``xlsr-random``: XLS-R 300M's architecture with random weights.
+        name: One of `SHORT_NAMES` or `RANDOM_ENCODERS`, an id on the Hugging Face hub, or the folder of a saved model
+            or of Whisper's encoder saved alone.
         width: Features per frame that the mixers need, D; None for any width.
         device: The device it runs on.
         dtype: The type it computes in.
-        seed: Seed of the random weights of ``xlsr-random``; torch's global generators are not changed.
+        seed: Seed of random weights; torch's global generators are not changed.
 
     Raises:
         UserError: No encoder of that name can be loaded, it does not make a frame every 320 samples, it lacks weights
             or its feature extractor, or it has another width.
     """
     name = SHORT_NAMES.get(name, name)
-    if name == XLSR_RANDOM:
-        model, normalises = _random_model(width=width, seed=seed), True
+    if random := RANDOM_ENCODERS.get(name):
+        config = random.config()
+        _check_config(name, config, width=width)
+        model, normalises = random.build(config, seed=seed), random.normalises
     else:
         model, normalises = _saved_model(name, width=width, dtype=dtype)
     model = model.eval().requires_grad_(False).to(device, dtype)
-    config: Any = model.config
+    built: Any = model.config
     log_mel = isinstance(model, whisper.WhisperOfWaveforms)
-    return SpeechEncoder(name=name, width=config.hidden_size, normalises=normalises, log_mel=log_mel, model=model)
+    return SpeechEncoder(name=name, width=built.hidden_size, normalises=normalises, log_mel=log_mel, model=model)
 
 
-def xlsr_300m_config() -> Any:
-    """Return the configuration of XLS-R 300M, a `transformers.Wav2Vec2Config` (Babu et al., XLS-R, 2021, table 2)."""
-    from transformers import Wav2Vec2Config
+@dataclass(frozen=True, kw_only=True)
+class EncoderShape:
+    """What an encoder's configuration says.
 
-    return Wav2Vec2Config(
-        hidden_size=1024,
-        num_hidden_layers=24,
-        num_attention_heads=16,
-        intermediate_size=4096,
-        feat_extract_norm="layer",
-        conv_bias=True,
-        do_stable_layer_norm=True,
-    )
+    Attributes:
+        width: Features per frame, D.
+        window_s: Seconds of audio that it always hears at once, as Whisper does; None if it hears any length.
+    """
+
+    width: int
+    window_s: float | None
 
 
-def _random_model(*, width: int | None, seed: int) -> nn.Module:
-    """Return XLS-R 300M with random weights, drawn on the CPU in float32: the same ones on every device."""
-    from transformers import Wav2Vec2Model
+def encoder_shape(name: str) -> EncoderShape:
+    """Return the shape of an encoder, without loading its weights.
 
-    config = xlsr_300m_config()
-    _check_config(XLSR_RANDOM, config, width=width)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the GPUs' generators
-        model = Wav2Vec2Model(config)
-    model.set_attn_implementation("sdpa")  # eager would hold an L x L matrix per head: 26 GB in float32 at 400 s
-    return model
+    Raises:
+        UserError: As for `load_encoder`.
+    """
+    name = SHORT_NAMES.get(name, name)
+    config = RANDOM_ENCODERS[name].config() if name in RANDOM_ENCODERS else _saved_config(name)[0]
+    _check_config(name, config, width=None)
+    is_whisper = config.model_type == "whisper"
+    window_s = config.max_source_positions * HOP_SAMPLES / SAMPLE_RATE if is_whisper else None
+    return EncoderShape(width=config.hidden_size, window_s=window_s)
 
 
-def _saved_model(name: str, *, width: int | None, dtype: torch.dtype) -> tuple[nn.Module, bool]:
-    """Return a saved model with all its weights, and whether it needs normalised waveforms."""
-    from transformers import AutoConfig, AutoModel
+def _saved_config(name: str) -> tuple[Any, str, dict[str, Any]]:
+    """Return the configuration of a saved model, the hint for a model that cannot be loaded, and how to load it."""
+    from transformers import AutoConfig
 
     local_files_only, hint = locate(name, hint=_HINT, instead=_INSTEAD)
     options: dict[str, Any] = {"local_files_only": local_files_only, "trust_remote_code": False}
     with one_line(name, hint=hint):
-        config = AutoConfig.from_pretrained(name, **options)
+        return AutoConfig.from_pretrained(name, **options), hint, options
+
+
+def _saved_model(name: str, *, width: int | None, dtype: torch.dtype) -> tuple[nn.Module, bool]:
+    """Return a saved model with all its weights, and whether it needs normalised waveforms."""
+    from transformers import AutoModel
+
+    config, hint, options = _saved_config(name)
     _check_config(name, config, width=width)
     if config.model_type == "whisper":
         return _whisper(name, config, dtype=dtype, hint=hint, **options), False
     with one_line(name, hint=hint):
         model, report = AutoModel.from_pretrained(name, config=config, dtype=dtype, output_loading_info=True, **options)
     _check_weights(name, set(report["missing_keys"]) - {"masked_spec_embed"})  # used only in training
-    return model, _normalises(name, local_files_only=local_files_only, hint=hint)
+    return model, _normalises(name, local_files_only=options["local_files_only"], hint=hint)
 
 
 def _whisper(name: str, config: Any, *, dtype: torch.dtype, hint: str, **options: Any) -> nn.Module:

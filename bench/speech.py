@@ -32,6 +32,24 @@ def frames_of(samples: int) -> int:
     return (samples - FRAME_SAMPLES) // HOP_SAMPLES + 1 if samples >= FRAME_SAMPLES else 0
 
 
+def cut_into_windows(samples: int, window: int | None) -> list[range]:
+    """Return the windows that cover a waveform, each sample once and in order.
+
+    The last window is shorter where the length is no multiple. What is left of less than a frame gives no frame of its
+    own, so it stays with the window before it.
+
+    Args:
+        samples: Length of the waveform, at least a frame.
+        window: Samples of a window, at least a frame; None for one piece.
+    """
+    if window is None:
+        return [range(samples)]
+    starts = list(range(0, samples, window))
+    if len(starts) > 1 and samples - starts[-1] < FRAME_SAMPLES:
+        starts.pop()
+    return [range(start, stop) for start, stop in itertools.pairwise([*starts, samples])]
+
+
 def crop_or_repeat(sequence: "torch.Tensor", length: int, *, generator: random.Random) -> "torch.Tensor":
     """Bring a sequence to a length. A longer one is cropped at a random place, a shorter one is repeated.
 

@@ -62,13 +62,18 @@ class WhisperOfWaveforms(nn.Module):
     def _window(self, piece: Float[Tensor, "B samples"], *, output_hidden_states: bool) -> tuple[Tensor, ...]:
         """Return the last layer of one window and, if wanted, the hidden ones: its real frames, (B, L, D) each."""
         weights = next(self.encoder.parameters())
-        spectrogram = self._extractor(
-            list(piece.cpu().numpy()), sampling_rate=SAMPLE_RATE, return_tensors="pt", device=str(weights.device)
-        ).input_features  # (B, mels, 2 x positions)
+        spectrogram = self.spectrogram(piece)
         output = self.encoder(spectrogram.to(weights.device, weights.dtype), output_hidden_states=output_hidden_states)
         frames = piece.shape[1] // HOP_SAMPLES
         layers: tuple[Tensor, ...] = (output.last_hidden_state, *(output.hidden_states or ()))
         return tuple(layer[:, :frames] for layer in layers)
+
+    def spectrogram(self, piece: Float[Tensor, "B samples"]) -> Float[Tensor, "B mels columns"]:
+        """Return what the encoder hears of one window: padded with silence to 30 s, or cut to it, and in float32."""
+        device = next(self.encoder.parameters()).device
+        waveforms = list(piece.cpu().numpy())
+        extracted = self._extractor(waveforms, sampling_rate=SAMPLE_RATE, return_tensors="pt", device=str(device))
+        return extracted.input_features  # type: ignore[no-any-return]
 
 
 def load_weights(name: str, config: Any, **options: Any) -> tuple[nn.Module, dict[str, Any]]:

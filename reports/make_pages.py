@@ -16,6 +16,7 @@ from tabulate import tabulate
 
 from bench.efficiency.store import read_records
 from bench.efficiency.wall_time import read_wall_time
+from bench.reporting.efficiency import end_to_end_page
 from bench.reporting.efficiency.choices import estimates, left_out, ranking
 from bench.reporting.efficiency.claims_page import what_takes_the_advantage
 from bench.reporting.efficiency.overview import names_of
@@ -23,7 +24,8 @@ from bench.reporting.efficiency.quantities import Quantity, gpu_time, known, mem
 from bench.reporting.formats import enumeration
 
 REPORTS = Path(__file__).parent
-PAGES = (REPORTS.parent / "README.md", *(REPORTS / name for name in ("README.md", "how-it-measures.md", "ravdess.md")))
+_PAGES = ("README.md", "how-it-measures.md", "ravdess.md", "end-to-end.md")
+PAGES = (REPORTS.parent / "README.md", *(REPORTS / name for name in _PAGES))
 
 FASTEST_AT_S = (10, 50, 100, 400)
 
@@ -43,6 +45,7 @@ COMMANDS = {
     },
     "direction-paper": "sbench sweep --max-seconds 400 --direction paper",
     "directions": "sbench report direction-* --output directions",
+    "end-to-end": "bash reports/endtoend.sh FOLDER",
     "graph": "sbench sweep --max-seconds 400 --direction paper --execution graph",
     "native": "sbench sweep --max-seconds 400 --direction paper --precision native",
     "released": "sbench sweep --max-seconds 400 --preset released",
@@ -60,6 +63,7 @@ _FIRST = {
     **{f"matched-{precision}": "results.csv" for precision in ("tf32", "float32")},
     **{f"direction-{direction}": "results.csv" for direction in ("causal", "alternating", "both", "paper")},
     "directions": "overview.png",
+    "end-to-end": "end-to-end.png",
     "matched": "claims.md",
     "released": "claims.md",
     "kernels": "tables/floors.md",
@@ -113,11 +117,8 @@ def findings() -> str:
         ),
         ("smallest", gib, "FoX (0.328 GiB)", *(each.smallest() for each in both)),
     ]
-    notes = [
-        f"{label}: {text}"
-        for label, each in (("Released", released), ("Matched", matched))
-        if (text := left_out(each.records))
-    ]
+    named = zip(("Released", "Matched"), both, strict=True)
+    notes = [f"{label}: {text}" for label, each in named if (text := left_out(each.records))]
     return "\n\n".join([_table(("", "by", "paper", "released", "matched"), rows), *notes])
 
 
@@ -135,6 +136,12 @@ def directions() -> str:
 def advantage() -> str:
     """Return what takes KDA's advantage away at equal size."""
     return what_takes_the_advantage(read_records(REPORTS / "nvidia-h100" / "bfloat16"))
+
+
+def whole_system(make: Callable[..., str]) -> str:
+    """Return what the sweep with encoders says, once it was measured."""
+    folder = REPORTS / "nvidia-h100" / "end-to-end"
+    return make(read_records(folder)) if folder.is_dir() else "It was not measured yet."
 
 
 def training() -> str:
@@ -272,6 +279,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "findings": findings,
     "directions": directions,
     "advantage": advantage,
+    "whole": functools.partial(whole_system, end_to_end_page.sentence),
+    "end-to-end": functools.partial(whole_system, end_to_end_page.table),
     "training": training,
     "ravdess": ravdess,
     "tries": tries,

@@ -13,21 +13,7 @@ from torch import Tensor
 from bench.encoders import SpeechEncoder, load_encoder, normalise
 from bench.speech import frames_of
 from mixers.support.errors import UserError
-
-WIDTH = 32
-
-TINY: dict[str, Any] = {
-    "hidden_size": WIDTH,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 48,
-    "conv_dim": [16] * 7,
-    "conv_bias": True,
-    "feat_extract_norm": "layer",
-    "do_stable_layer_norm": True,
-    "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 4,
-}
+from tests.tiny_encoder import TINY, WIDTH
 
 
 def save_tiny(folder: Path, *, do_normalize: bool | None = True, sampling_rate: int = 16_000, **changes: Any) -> Path:
@@ -58,7 +44,7 @@ def tiny_random(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let ``xlsr-random`` build something small."""
     from transformers import Wav2Vec2Config
 
-    monkeypatch.setattr("bench.encoders.xlsr_300m_config", lambda: Wav2Vec2Config(**TINY))
+    monkeypatch.setattr("bench.random_encoders.xlsr_300m_config", lambda: Wav2Vec2Config(**TINY))
 
 
 def test_xlsr_random_is_xls_r_300m_with_fused_attention() -> None:

@@ -59,7 +59,7 @@ def strangers(importer: str, *allowed: str) -> list[tuple[str, str]]:
 
 
 def test_the_rules_see_imports() -> None:
-    assert "mixers.stack" in IMPORTS["bench.efficiency.worker"]
+    assert "mixers.stack" in IMPORTS["bench.efficiency.subjects"]
     assert strangers("bench.efficiency")
 
 
@@ -136,6 +136,7 @@ def test_the_rules_see_imports() -> None:
                         "bench.environment",
                         "bench.files",
                         "bench.gpu",
+                        "bench.head",
                         "bench.locking",
                         "bench.speech",
                     ),

@@ -1,5 +1,6 @@
 """The frame law and the crop or repetition, against their definitions."""
 
+import itertools
 import math
 import random
 import subprocess
@@ -10,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.speech import check_seconds, crop_or_repeat, frames_of, samples_of
+from bench.speech import check_seconds, crop_or_repeat, cut_into_windows, frames_of, samples_of
 from mixers.support.errors import UserError
 
 lengths = st.integers(min_value=1, max_value=300)
@@ -35,6 +36,17 @@ def test_less_than_one_frame_is_none(samples: int) -> None:
 @given(st.integers(min_value=0, max_value=10**8))
 def test_seconds_give_back_their_samples(samples: int) -> None:
     assert samples_of(samples / 16_000) == samples
+
+
+@given(samples=st.integers(400, 10**6), window=st.none() | st.integers(400, 10**6))
+def test_windows_cover_the_audio_exactly_once(samples: int, window: int | None) -> None:
+    windows = cut_into_windows(samples, window)
+    assert windows[0].start == 0
+    assert windows[-1].stop == samples
+    assert all(one.stop == other.start for one, other in itertools.pairwise(windows))
+    assert all(len(each) >= 400 for each in windows)  # each has a frame
+    assert {len(each) for each in windows[:-1]} <= {window}
+    assert window is None or len(windows[-1]) < window + 400
 
 
 @given(have=lengths, want=lengths, seed=seeds)

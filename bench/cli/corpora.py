@@ -7,6 +7,7 @@ import typer
 
 from bench.cli.accuracy_options import CORPUS
 from bench.cli.app import Quiet, app, new_progress
+from bench.cli.folds import load_folds
 from bench.cli.parsing import parse_number, split_names
 from bench.cli.scores import warn
 from mixers.support.errors import UserError, choose
@@ -14,6 +15,10 @@ from mixers.support.errors import UserError, choose
 _KIND = (
     "sustained: one speaker, one label throughout; salient: one emotional recording among neutral ones of its speaker; "
     "change: two emotions of a speaker, one after the other."
+)
+_FOLD = "A fold of the corpus, from 1; several, such as 1,2, or all. Default: its own splits."
+_HOURS = (
+    "Hours of composed speech in each split and length at most; default: a recording for each that carries a label."
 )
 _REPEATS = "Use a recording once in a composed one at most; what cannot be filled so is left out."
 
@@ -41,12 +46,10 @@ def compose(
     corpus: Annotated[str, typer.Argument(metavar="CORPUS", help=CORPUS)],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder; it gets a folder for each length.")],
     kind: Annotated[str, typer.Option(help=_KIND)] = "sustained",
-    seconds: Annotated[str, typer.Option(help="Lengths of the composed recordings.")] = "10,30,60,120,240",
-    fold: Annotated[int | None, typer.Option(help="A fold of the corpus, from 1.", show_default=False)] = None,
-    per_split: Annotated[
-        int | None,
-        typer.Option(help="Composed recordings in a split at most; default: one for each that carries a label.", min=1),
-    ] = None,
+    seconds: Annotated[str, typer.Option(help="Lengths to learn from, each a corpus of its own.")] = "30,120",
+    test_seconds: Annotated[str, typer.Option(help="Lengths of the tests in each corpus.")] = "10,30,60,120,240",
+    fold: Annotated[str | None, typer.Option(help=_FOLD, show_default=False)] = None,
+    hours: Annotated[float | None, typer.Option(help=_HOURS, show_default=False)] = None,
     label: Annotated[str, typer.Option(help="In change, which emotion is the label: later or earlier.")] = "later",
     neutral: Annotated[str, typer.Option(help="In salient, the neutral classes, comma-separated.")] = "neutral",
     silence: Annotated[float, typer.Option(help="Seconds of silence between recordings.", min=0, max=60)] = 0.25,
@@ -57,18 +60,19 @@ def compose(
 ) -> None:
     """Write corpora of long recordings, composed of a corpus's short ones; splits and speakers stay apart.
 
-    Each length is a corpus of its own: train and evaluate on manifest:FOLDER/30s/manifest.jsonl. A short recording
-    carries the label of one composed recording. A probe shows whether mixing is needed at all: what it solves is no
-    test of mixing.
+    Each length to learn from is a corpus with tests of every length: train on manifest:FOLDER/30s/manifest.jsonl, or
+    with folds on manifest:FOLDER/30s --fold 1, and --evaluate test-10s,test-240s. A short recording carries the label
+    of one composed recording. A probe shows whether mixing is needed at all: what it solves is no test of mixing.
     """
     from rich.console import Console
 
-    from bench.accuracy import corpora
     from bench.accuracy.composing import plans, writing
-    from bench.accuracy.corpora.reference import with_fold
 
     chosen_kind = choose("kind", kind, plans.KINDS)
     earlier = choose("label", label, ("later", "earlier")) == "earlier"
+    if hours is not None and not hours > 0:
+        raise UserError(f"--hours {hours:g} is no amount of speech", hint="Give more than 0 hours.")
+    learned, tested = _parse_seconds(seconds, "--seconds"), _parse_seconds(test_seconds, "--test-seconds")
     requests = [
         plans.Request(
             kind=chosen_kind,
@@ -78,30 +82,36 @@ def compose(
             silence_s=silence,
             repeats=not without_repeats,
             match_levels=not keep_levels,
-            per_split=per_split,
+            hours=hours,
+            learned=each in learned,
+            tested=each in tested,
             seed=seed,
         )
-        for each in _parse_seconds(seconds)
+        for each in sorted({*learned, *tested})
     ]
-    found = corpora.load(with_fold(corpus, fold), missing_text="empty")
+    divisions = load_folds(corpus, fold)
     console = Console(stderr=True, quiet=quiet)
     with new_progress(console) as progress:
         task = progress.add_task("reading", total=None)
-        for event in writing.compose(found, folder, requests):
-            progress.update(task, completed=event.done, total=event.total, description=f"{event.seconds:g} s")
-            for reason, count in event.left_out.items():
-                warn(f"{event.seconds:g} s: {count} short recordings carry no label: {reason}", console)
-            if event.manifest is not None:
-                print(event.manifest)
+        for event in writing.compose(divisions, folder, requests):
+            match event:
+                case writing.Written():
+                    description = f"{event.seconds:g} s"
+                    progress.update(task, completed=event.done, total=event.total, description=description)
+                case writing.Finished():
+                    for length, reasons in event.left_out.items():
+                        for reason, count in reasons.items():
+                            warn(f"{length:g} s: {count} short recordings carry no label: {reason}", console)
+                    print("\n".join(map(str, event.manifests)))
 
 
-def _parse_seconds(text: str) -> list[float]:
-    lengths = [parse_number(each, "--seconds", or_else="several, such as 10,30") for each in split_names(text)]
+def _parse_seconds(text: str, option: str) -> list[float]:
+    lengths = [parse_number(each, option, or_else="several, such as 10,30") for each in split_names(text)]
     for each in lengths:
         if not 1 <= each <= 3600:
-            raise UserError(f"--seconds {text}: {each:g} s cannot be composed", hint="Give 1 to 3600 s.")
+            raise UserError(f"{option} {text}: {each:g} s cannot be composed", hint="Give 1 to 3600 s.")
     if len(set(lengths)) < len(lengths):
-        raise UserError(f"--seconds {text} names a length twice", hint="Give each length once.")
+        raise UserError(f"{option} {text} names a length twice", hint="Give each length once.")
     return lengths
 
 

@@ -12,17 +12,17 @@ from bench import signals
 from bench.accuracy.parts import is_number
 from bench.cli.accuracy_options import CORPUS, WORKERS, Device, Precision, Speech, Workers
 from bench.cli.app import Quiet, app, new_progress
+from bench.cli.folds import load_folds
 from bench.cli.scores import OVERLAP, separate, show_scores, show_split, warn
 from mixers.support.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bench.accuracy.corpora.base import Corpus
     from bench.accuracy.probe.probing import Event
     from bench.accuracy.probe.record import Probe, ProbeLayer
 
-_FOLD = "A fold of the corpus, from 1; all for every one, each in a folder of its own."
+_FOLD = "A fold of the corpus, from 1; several, such as 1,2, or all get a folder each."
 _LAYER = "A layer's number, last, or best: the best on the development split."
 _C = "C of the logistic regression, the inverse strength of its L2 penalty."
 _WITH_DEVELOPMENT = "Fit once more on train and development before tests. The mixers of train learn from train alone."
@@ -69,14 +69,15 @@ def probe(
     folder = output or Path("runs") / f"probe-{datetime.now():%Y-%m-%dT%H-%M-%S}"
     check_new(folder, resumable=False)
     device = choose_device(device)
-    found = _load(corpus, fold)
+    found = load_folds(corpus, fold)
     probing.check(request, found)
     console = Console(stderr=True, quiet=quiet)
+    several = fold == "all" or len(found) > 1
     tasks = []
     for each in found:
         splits = [split for split in each.splits if split != "train"]
         tested, checks = separate(each, splits, learned=each, treatment=treatment, console=console)
-        own = f"fold-{parse_reference(each.spec).fold}" if fold == "all" else ""
+        own = f"fold-{parse_reference(each.spec).fold}" if several else ""
         tasks.append(probing.Task(corpus=tested, checks=checks, folder=own))
     try:
         _show(probing.probe(request, tasks, folder, device=device, workers=workers), console)
@@ -94,24 +95,6 @@ def _choose_layer(name: str) -> "ProbeLayer | None":
     if is_number(name):
         return int(name)
     raise UserError(f"no such layer: {name!r}", hint="Give the number of a hidden layer, last, or best.")
-
-
-def _load(spec: str, fold: str | None) -> "list[Corpus]":
-    """Return the corpus, one of its folds or all of them. Transcripts are not needed."""
-    from bench.accuracy import corpora
-    from bench.accuracy.corpora.reference import parse_reference, with_fold
-
-    if fold is None:
-        return [corpora.load(spec, missing_text="empty")]
-    if fold == "all":
-        if (own := parse_reference(spec).fold) is not None:
-            raise UserError(f"{spec} is fold {own}, but --fold says all", hint="Give the fold once.")
-        first = corpora.load(with_fold(spec, 1), missing_text="empty")
-        others = (with_fold(spec, number) for number in range(2, first.folds + 1))
-        return [first, *(corpora.load(each, missing_text="empty") for each in others)]
-    if not is_number(fold):
-        raise UserError(f"no such fold: {fold!r}", hint="Give the number of a fold, from 1, or all.")
-    return [corpora.load(with_fold(spec, int(fold)), missing_text="empty")]
 
 
 def _show(events: "Iterator[Event]", console: "Console") -> None:

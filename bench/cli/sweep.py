@@ -49,6 +49,8 @@ def sweep(
     device: options.Device = "auto",
     audio: options.Audio = None,
     encoder: options.Encoder = None,
+    with_encoder: options.WithEncoder = None,
+    encoder_window: options.EncoderWindow = None,
     seed: options.Seed = 0,
     time_budget: options.TimeBudget = None,
     output: options.Output = None,
@@ -65,7 +67,7 @@ def sweep(
     from bench.efficiency import isolation
 
     isolation.start_server()  # imports PyTorch while this process does
-    from bench.efficiency import selection
+    from bench.efficiency import selection, whole_system
     from bench.efficiency.settings import Plan
     from bench.environment import choose_device
 
@@ -90,8 +92,11 @@ def sweep(
     )
     chosen = selection.choose_seconds(options.parse_seconds(lengths), max_seconds, device_type=device_type)
     selection.check_frames(chosen, settings)
+    encoders = options.parse_encoders(with_encoder)
+    windows = options.parse_windows(encoder_window, encoders=encoders)
+    mixers = selection.choose_contestants(names or [], settings=settings, device_type=device_type)
     plan = Plan(
-        contestants=selection.choose_contestants(names or [], settings=settings, device_type=device_type),
+        contestants=(*mixers, *whole_system.choose_parts(encoders, windows, settings=settings)),
         seconds=chosen,
         device_type=device_type,
         seed=seed,

@@ -70,6 +70,23 @@ Encoder = Annotated[
         help="Encoder of --audio: wavlm-large, a Hugging Face id, a folder, or xlsr-random.", show_default=False
     ),
 ]
+WithEncoder = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Measure this speech encoder too, and pooling and classifier, so that the report shows what a mixer costs "
+        "of the whole system: xlsr-random, whisper-base-random, wavlm-large, a Hugging Face id or a folder. One or "
+        "several: --with-encoder xlsr-random,wavlm-large. Give the encoder's --width.",
+        show_default=False,
+    ),
+]
+EncoderWindow = Annotated[
+    str | None,
+    typer.Option(
+        help="Seconds of the windows that --with-encoder hears in batches; none (default): one piece. One or several: "
+        "none,20. Whisper always hears windows of 30 s.",
+        show_default=False,
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Seed of weights and input.", min=0, max=2**63 - 1)]
 TimeBudget = Annotated[
     float | None,
@@ -126,6 +143,32 @@ def parse_seconds(lengths: str | None) -> tuple[float, ...] | None:
     except ValueError:
         hint = "Give rising lengths in seconds, separated by commas: --lengths 10,20,40"
         raise UserError(f"--lengths {lengths}: not every length is a number", hint=hint) from None
+
+
+def parse_encoders(names: list[str] | None) -> list[str]:
+    """Return the encoders that --with-encoder names."""
+    return [name for each in names or [] for name in split_names(each)]
+
+
+def parse_windows(text: str | None, *, encoders: Collection[str]) -> list[float | None]:
+    """Return the seconds that --encoder-window lists, None for one piece."""
+    if text is not None and not encoders:
+        raise UserError("--encoder-window needs --with-encoder", hint="For instance --with-encoder xlsr-random.")
+    return [None if name == "none" else _window(name) for name in split_names(text or "none")]
+
+
+def _window(name: str) -> float:
+    from bench.speech import FRAME_SAMPLES, SAMPLE_RATE
+
+    shortest = FRAME_SAMPLES / SAMPLE_RATE
+    try:
+        seconds = float(name)
+    except ValueError:
+        seconds = 0.0
+    if not shortest <= seconds < float("inf"):  # this also refuses NaN
+        hint = f"Give seconds from {shortest:g}, or none for one piece: --encoder-window none,20"
+        raise UserError(f"--encoder-window {name} is no window", hint=hint)
+    return seconds
 
 
 def check_processes(count: int) -> int:

@@ -9,10 +9,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from bench.efficiency import subjects
 from bench.efficiency.failures import is_out_of_memory
 from bench.efficiency.fitting import longest_fitting
 from bench.efficiency.forecast import Forecast
-from bench.efficiency.measurement.execution import bind, callable_model, capture
+from bench.efficiency.measurement.execution import capture
 from bench.efficiency.measurement.latency import (
     WARM_UP_CALLS,
     measure_as_the_paper,
@@ -21,7 +22,6 @@ from bench.efficiency.measurement.latency import (
 )
 from bench.efficiency.measurement.limits import Limits, limits_of_sweep
 from bench.efficiency.measurement.memory import GIB, measure_memory, peak_bytes
-from bench.efficiency.measurement.sizes import Sizes, sizes_of
 from bench.efficiency.measurement.telemetry import Conditions, Monitor, Occupancy
 from bench.efficiency.measurement.windows import Series
 from bench.efficiency.recording import Figures, Recorder, now, with_figures, with_single_calls
@@ -29,11 +29,10 @@ from bench.efficiency.records import Measurement, Record
 from bench.efficiency.task import Task
 from bench.environment import available_memory_gib, gpu_uuid
 from bench.gpu import Card
-from bench.speech import frames_of, samples_of
-from mixers import autotuning, stack
-from mixers.base import SequenceModel
+from bench.speech import FRAME_SAMPLES, HOP_SAMPLES, frames_of, samples_of
+from mixers import autotuning
 from mixers.support.errors import UserError
-from mixers.support.precision import DTYPES, use_precision
+from mixers.support.precision import use_precision
 
 _SPARE_GIB = 1.0  # of host memory, left to everything else
 
@@ -41,7 +40,7 @@ _UTTERANCES = 20  # timed as in the paper
 
 
 class ModelUnderTest:
-    """A contestant's model on its device."""
+    """A contestant's model on its device: a mixer, an encoder or the head."""
 
     def __init__(self, task: Task, recorder: Recorder, *, alone: bool) -> None:
         """Build the model.
@@ -56,36 +55,14 @@ class ModelUnderTest:
             Exception: Whatever a library raises.
         """
         self._device_type = task.plan.device_type
-        self._setting = setting = task.contestant.setting
-        self._source = task.source
+        self._setting = task.contestant.setting
         self._shared = task.shared
         self._process = task.process
         self._recorder = recorder
         self._alone = alone
-        self._dtype = DTYPES[setting.precision]
         if self._device_type == "cuda":
-            use_precision(setting.precision)
-        contestant = task.contestant
-        self._model: SequenceModel = (
-            stack.build(
-                contestant.mixer,
-                implementation=contestant.implementation,
-                preset=setting.preset,
-                width=setting.width,
-                direction=setting.direction,
-                seed=task.plan.seed,
-            )
-            .to(self._device_type, self._dtype)
-            .train(setting.pass_ == "training")
-        )
-        normal = torch.Generator().manual_seed(task.plan.seed)
-        text = torch.randn(setting.batch, setting.text_tokens, self._model.width, generator=normal)  # (B, N, D)
-        self._bind = partial(
-            bind,
-            callable_model(self._model, setting.execution),
-            pass_=setting.pass_,
-            text=text.to(self._device_type, self._dtype) if setting.text_tokens else None,
-        )
+            use_precision(self._setting.precision)
+        self._subject = subjects.build(task)
         self._card = Card(gpu_uuid()) if self._device_type == "cuda" else None
         self._deadline = None if task.time_budget_s is None else time.perf_counter() + task.time_budget_s
         self._forecast = Forecast(self._attempt, free_gib=available_memory_gib() - _SPARE_GIB)
@@ -109,21 +86,21 @@ class ModelUnderTest:
         began, started_at = time.perf_counter(), now()
         x: Tensor | None = None
         try:
-            frames = frames_of(samples_of(seconds))
+            samples = samples_of(seconds)
             record = partial(
                 self._recorder.record,
                 seconds,
                 started_at=started_at,
-                sizes=self._sizes(frames),
+                sizes=self._subject.sizes(samples),
                 limits=self._limits,
             )
-            obstacle = self._obstacle(frames)
+            obstacle = self._obstacle(frames_of(samples))
             if obstacle:
                 return Measurement(record=record(status="skipped", error=obstacle))
-            x = self._input(seconds)
+            x = self._subject.audio(seconds)
             if self._process > 1:
-                return with_single_calls(record(status="ok"), self._single_calls(x), process=self._process)
-            figures = self._figures(x, spare_s=self._spare_s(later))
+                return with_single_calls(record(status="ok"), self._single_calls(x, samples), process=self._process)
+            figures = self._figures(x, samples, spare_s=self._spare_s(later))
         except UserError:
             raise
         except Exception as error:  # libraries raise every kind
@@ -133,27 +110,16 @@ class ModelUnderTest:
         self._longest_measured = max(self._longest_measured, seconds)
         return with_figures(record(status="ok", wall_s=time.perf_counter() - began), figures)
 
-    def _input(self, seconds: float) -> Tensor:
-        """Return the features of a batch: the same audio, started at another place in each sequence."""
-        features = self._source.features(seconds).to(self._device_type, self._dtype)  # (1, L, D)
-        step = features.shape[1] // self._setting.batch
-        return torch.cat([features.roll(row * step, dims=1) for row in range(self._setting.batch)])  # (B, L, D)
-
-    def _sizes(self, frames: int) -> Sizes:
-        """Return the sizes of a call on this many frames of audio."""
-        setting = self._setting
-        return sizes_of(self._model, batch=setting.batch, frames=frames + setting.text_tokens, pass_=setting.pass_)
-
     @functools.cached_property
     def _limits(self) -> Limits | None:
         """What this GPU can do at best, asked for when it is this process's turn; None where no record needs it."""
         needed = self._device_type == "cuda" and self._process == 1
         return limits_of_sweep(self._setting.precision, self._shared) if needed else None
 
-    def _figures(self, x: Tensor, *, spare_s: float) -> Figures:
+    def _figures(self, x: Tensor, samples: int, *, spare_s: float) -> Figures:
         """Take all figures of a call on this input."""
         monitor = Monitor(self._card) if self._card else None
-        issue = self._warmed_up(x)
+        issue = self._warmed_up(x, samples)
         as_graph = self._setting.execution == "graph"
         replay = capture(issue) if as_graph else self._captured(issue)
         latency = measure_latency(
@@ -170,17 +136,17 @@ class ModelUnderTest:
         memory_call = partial(capture, issue) if as_graph else issue
         return Figures(
             latency=latency,
-            memory=measure_memory(memory_call, model=self._model, x=x, device_type=self._device_type),
+            memory=measure_memory(memory_call, model=self._subject.model, x=x, device_type=self._device_type),
             configurations=autotuning.origins(),
             conditions=monitor.conditions() if monitor else Conditions(),
             occupancy=self._occupancy(),
-            paper_ms=self._paper_ms(x),
+            paper_ms=self._paper_ms(x, samples),
         )
 
-    def _single_calls(self, x: Tensor) -> Series:
+    def _single_calls(self, x: Tensor, samples: int) -> Series:
         """Time single calls on this input, and nothing else."""
         monitor = Monitor(self._card) if self._card else None
-        issue = self._warmed_up(x)
+        issue = self._warmed_up(x, samples)
         return measure_single_calls(
             capture(issue) if self._setting.execution == "graph" else issue,
             device_type=self._device_type,
@@ -188,9 +154,9 @@ class ModelUnderTest:
             observe=lambda _: monitor.observe(0) if monitor else 0,
         )
 
-    def _warmed_up(self, x: Tensor) -> Callable[[], object]:
+    def _warmed_up(self, x: Tensor, samples: int) -> Callable[[], object]:
         """Return a call on this input that has compiled and tuned all it needs."""
-        issue = self._bind(x)
+        issue = self._subject.bind(x, samples)
         with autotuning.compiling_side_by_side():  # raises what the preparation passed over
             for _ in range(WARM_UP_CALLS):
                 issue()
@@ -213,28 +179,27 @@ class ModelUnderTest:
         own_gib, used_gib = card.own_gib(), card.used_gib()
         return Occupancy(process_gib=own_gib, device_gib=used_gib, other_processes=card.other_processes())
 
-    def _paper_ms(self, x: Tensor) -> float | None:
+    def _paper_ms(self, x: Tensor, samples: int) -> float | None:
         """Time the released layers as the paper did, on a GPU."""
         if not self._card or self._setting.preset != "released" or self._setting.execution != "eager":
             return None
         utterances = (x.roll(frame, dims=1) for frame in range(_UTTERANCES + 1))
-        return measure_as_the_paper(self._bind(utterance) for utterance in utterances)
+        return measure_as_the_paper(self._subject.bind(utterance, samples) for utterance in utterances)
 
     def _failure(self, seconds: float, error: Exception, *, started_at: str) -> Record:
-        sizes = Sizes(parameters=self._model.parameter_count())
         longest: float | None = None
         if is_out_of_memory(error) and self._alone:
             if self._longest_fitting is None:
                 self._longest_fitting = longest_fitting(self._fits, low=self._longest_measured, high=seconds)
             longest = self._longest_fitting
-        record = self._recorder.failure(seconds, error, started_at=started_at, sizes=sizes)
+        record = self._recorder.failure(seconds, error, started_at=started_at, sizes=self._subject.sizes())
         return dataclasses.replace(record, longest_fitting_seconds=longest)
 
     def _fits(self, seconds: float) -> bool:
-        """Call the model once on random features of this length; return whether the memory suffices."""
-        frames = max(1, frames_of(samples_of(seconds)))  # a bisection may ask for less than one frame
+        """Call the model once on random input of this length; return whether the memory suffices."""
+        samples = max(FRAME_SAMPLES, samples_of(seconds))  # a bisection may ask for less than one frame
         try:
-            self._bind(self._random(frames))()
+            self._subject.bind(self._subject.random(samples), samples)()
             if self._device_type == "cuda":
                 torch.cuda.synchronize()
         except RuntimeError as error:
@@ -261,12 +226,9 @@ class ModelUnderTest:
 
     def _attempt(self, frames: int) -> tuple[float, float]:
         """Run a call twice; return the seconds of the second and the peak memory of the first, in GiB."""
-        call = self._bind(self._random(frames))
+        samples = FRAME_SAMPLES + (frames - 1) * HOP_SAMPLES
+        call = self._subject.bind(self._subject.random(samples), samples)
         peak = peak_bytes(call, device_type="cpu")
         began = time.perf_counter()
         call()
         return time.perf_counter() - began, peak / GIB
-
-    def _random(self, frames: int) -> Tensor:
-        size = self._setting.batch, frames, self._model.width
-        return torch.randn(size, device=self._device_type, dtype=self._dtype)

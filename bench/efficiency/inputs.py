@@ -1,9 +1,8 @@
-"""The input of a sweep: features (1, L, D) for a length of audio, the same for every mixer.
+"""The input of a sweep: features (1, L, D) for a length of audio, the same for every mixer; waveforms for encoders.
 
 They are never zeros, which a GPU multiplies faster than real data.
 """
 
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,9 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bench.audio import check_recordings, find_recordings, read_recording
+from bench.audio import check_recordings, find_recordings
 from bench.efficiency import isolation
 from bench.efficiency.settings import RANDOM_INPUT, Plan
+from bench.efficiency.waveforms import Waveforms, generator_of, recorded
 from bench.encoders import SpeechEncoder, load_encoder
 from bench.speech import crop_or_repeat, frames_of, samples_of
 from mixers.support.errors import UserError
@@ -68,7 +68,7 @@ class RandomFeatures:
     def features(self, seconds: float) -> Float[Tensor, "1 L D"]:
         """Return an utterance's features, cropped or repeated to this length: float32."""
         samples = samples_of(seconds)
-        generator = _generator(self.seed, samples)
+        generator = generator_of(self.seed, samples)
         turn = SHORTEST_TURN_S + (LONGEST_TURN_S - SHORTEST_TURN_S) * generator.betavariate(*TURN_SHAPE)
         normal = torch.Generator().manual_seed(generator.getrandbits(63))
         utterance = torch.randn(frames_of(samples_of(turn)), self.width, generator=normal)  # (turn's frames, D)
@@ -107,9 +107,8 @@ class EncodedSpeech:
             torch.OutOfMemoryError: The encoder has no room for the length.
         """
         samples = samples_of(seconds)
-        generator = _generator(self.seed, samples)
-        recording = generator.choice(self.recordings)
-        waveform = crop_or_repeat(read_recording(recording), samples, generator=generator)  # (samples,)
+        generator = generator_of(self.seed, samples)
+        recording, waveform = recorded(self.recordings, samples, generator=generator)  # (samples,)
         features = self.encoder(waveform)[:, : frames_of(samples)].cpu()  # (1, L, D)
         if not torch.isfinite(features).all():
             message = f"{self.encoder.name} makes features of {recording} that are not finite"
@@ -141,8 +140,8 @@ class StoredFeatures:
         return stored
 
 
-def prepare(plan: Plan, scratch: Path) -> Mapping[int, RandomFeatures | StoredFeatures]:
-    """Return the input of a sweep for each width D of its settings. With recordings there is only one.
+def prepare(plan: Plan, scratch: Path) -> Mapping[int | None, RandomFeatures | StoredFeatures | Waveforms]:
+    """Return the input of a sweep for each `Setting.input_width`. With recordings features have only one.
 
     Recordings are encoded at all lengths here, in a process of its own, so that the encoder costs neither time nor
     memory while the mixers are measured.
@@ -155,7 +154,10 @@ def prepare(plan: Plan, scratch: Path) -> Mapping[int, RandomFeatures | StoredFe
         UserError: The recordings or the encoder are missing, or a recording cannot be read.
     """
     if plan.audio is None:
-        return {width: RandomFeatures(width=width, seed=plan.seed, device=plan.device_type) for width in plan.widths}
+        return {
+            None: Waveforms(seed=plan.seed),
+            **{w: RandomFeatures(width=w, seed=plan.seed, device=plan.device_type) for w in plan.widths},
+        }
     description = ""
     encoding = isolation.run(
         partial(store, make=partial(_encoded_speech, plan), folder=scratch), plan.seconds, limit_s=_ENCODING_LIMIT_S
@@ -167,7 +169,8 @@ def prepare(plan: Plan, scratch: Path) -> Mapping[int, RandomFeatures | StoredFe
             description = outcome
     (width,) = plan.widths
     description = description or f"{plan.audio} through {plan.encoder}"
-    return {width: StoredFeatures(folder=scratch, description=description)}
+    waveforms = Waveforms(recordings=tuple(find_recordings(Path(plan.audio))), seed=plan.seed)
+    return {None: waveforms, width: StoredFeatures(folder=scratch, description=description)}
 
 
 def _encoded_speech(plan: Plan) -> EncodedSpeech:
@@ -214,8 +217,3 @@ def store(lengths: Sequence[float], *, make: Callable[[], Input], folder: Path) 
 def stored_at(folder: Path, seconds: float) -> Path:
     """Return the file of one length."""
     return folder / f"{samples_of(seconds)}.pt"
-
-
-def _generator(seed: int, samples: int) -> random.Random:
-    """Return a generator for one length, whatever lengths came before."""
-    return random.Random(f"{seed}/{samples}")

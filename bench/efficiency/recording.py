@@ -4,6 +4,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import mixers
 from bench.efficiency.failures import describe, is_out_of_memory, requested_gib
@@ -14,6 +15,7 @@ from bench.efficiency.measurement.sizes import Sizes
 from bench.efficiency.measurement.telemetry import Conditions, Occupancy
 from bench.efficiency.measurement.windows import Series
 from bench.efficiency.records import Measurement, Record, Samples, Status
+from bench.efficiency.settings import Contestant
 from bench.efficiency.task import Task
 from bench.environment import versions
 from bench.speech import frames_of, samples_of
@@ -81,7 +83,7 @@ class Recorder:
             limits: What the GPU can do at best; None if unknown.
         """
         contestant, plan, installed = self.task.contestant, self.task.plan, versions()
-        mixer, setting = mixers.load(contestant.mixer), contestant.setting
+        setting = contestant.setting
         record = Record(
             mixer=contestant.mixer,
             implementation=contestant.implementation,
@@ -89,9 +91,8 @@ class Recorder:
             frames=frames_of(samples_of(seconds)),
             status=status,
             error=error,
-            causal=stack.is_causal(mixer, setting.direction, preset=setting.preset),
-            reach=mixer.reach,
-            state_numbers=mixer.state_numbers(stack.sizes(mixer, setting.preset, width=setting.width)),
+            window_s=contestant.window_s,
+            **_mechanism(contestant),
             input=self.task.source.description,
             seed=plan.seed,
             device=self.device,
@@ -124,6 +125,20 @@ class Recorder:
             return self.record(seconds, status="failed", error=describe(error), started_at=started_at, sizes=sizes)
         record = self.record(seconds, status="oom", error=describe(error), started_at=started_at, sizes=sizes)
         return dataclasses.replace(record, oom_requested_gib=requested_gib(str(error)))
+
+
+def _mechanism(contestant: Contestant) -> dict[str, Any]:
+    """Return what a contestant's frames see, and what a layer keeps of them."""
+    setting = contestant.setting
+    if setting.part != "mixer":
+        window_s = contestant.window_s
+        return {"causal": False, "reach": f"its window of {window_s:g} s" if window_s else "the whole clip"}
+    mixer = mixers.load(contestant.mixer)
+    return {
+        "causal": stack.is_causal(mixer, setting.direction, preset=setting.preset),
+        "reach": mixer.reach,
+        "state_numbers": mixer.state_numbers(stack.sizes(mixer, setting.preset, width=setting.width)),
+    }
 
 
 def with_figures(record: Record, figures: Figures) -> Measurement:

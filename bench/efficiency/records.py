@@ -4,12 +4,13 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.efficiency.settings import WIDTH, Case, Setting
+from bench.efficiency.settings import WIDTH, Case, Part, Setting
 from bench.validation import STRICT
 
-SCHEMA_VERSION = 6
-# 3 lacks gpu_clock: its gpu_ms is of calls behind a full queue. 3 and 4 are of 1 process, 3 to 5 of the presets' width.
-READABLE_VERSIONS = (3, 4, 5, 6)
+SCHEMA_VERSION = 7
+# 3 lacks gpu_clock: its gpu_ms is of calls behind a full queue. 3 and 4 are of 1 process, 3 to 5 of the presets' width,
+# 3 to 6 of mixers alone.
+READABLE_VERSIONS = (3, 4, 5, 6, 7)
 
 
 def _column(field: str) -> str:
@@ -27,16 +28,18 @@ class Record:
     `bench.reporting.efficiency.columns` makes the page on the columns from this list, so every field has an entry.
 
     Attributes:
-        mixer: The mechanism, for instance ``kda``.
-        implementation: How it was computed, for instance ``fla``.
-        preset: The model: ``matched`` (a stack of about 20 M parameters), ``layer`` (one mixer of that stack) or
-            ``released`` (the paper's single layers).
+        mixer: The mechanism, for instance ``kda``. For other parts of a whole system the encoder's name, or ``head``.
+        implementation: How it was computed, for instance ``fla``; an encoder ``one-piece`` or ``windows-20s``.
+        preset: The model: ``matched`` (a stack of about 20 M parameters), ``layer`` (one mixer of that stack),
+            ``released`` (the paper's single layers), ``encoder`` (a frozen speech encoder, from the waveform to its
+            last layer) or ``head`` (attention pooling and the classifier).
         precision: ``bfloat16``, ``tf32``, ``float32`` (IEEE) or ``native`` (float32 tensors, every library at its own
             default).
         execution: ``eager``, ``graph`` (replay of a CUDA graph) or ``compile`` (torch.compile).
         pass_: ``inference`` or ``training`` (forward and backward).
         seconds: Length of the audio.
-        frames: Length of the audio in frames. The sequence also has the frames of the text.
+        frames: Length of the audio in frames. The sequence also has the frames of the text. An encoder makes one
+            frame less for each of its windows but one.
         batch: Sequences in one call.
         parameters: Exact number of trainable parameters; empty if the model could not be built.
         status: ``ok``, ``oom`` (out of memory), ``skipped`` (would not fit, see ``error``), ``unavailable`` or
@@ -110,9 +113,14 @@ class Record:
             version 5.
         state_numbers: How many numbers a layer keeps of what it has seen of a sequence; empty if they grow with the
             length, and before schema version 5.
+        window_s: Length of the windows that an encoder hears; empty where it hears the audio in one piece, and for
+            mixers.
+        fused_attention: Whether an encoder's attention can run in a fused kernel. If not, it stores its scores, L x L
+            for each head. Empty for mixers.
         feed_forward_width: Inner width of the feed-forward that brings a stack to its size; empty without one, and
             before schema version 5.
-        flops: Arithmetic of one call, as the mechanism's equations state it.
+        flops: Arithmetic of one call, as the mechanism's equations state it. For an encoder: its convolutions and
+            products, padding included, as PyTorch counts them.
         minimum_bytes: The fewest bytes that one call must move: it reads input and weights once and writes the output
             once. Training also moves their gradients.
         peak_tflops: Best rate of a large matrix product in this precision, in TFLOP/s, the same for all cases of a
@@ -200,6 +208,8 @@ class Record:
     causal: bool
     reach: str = ""
     state_numbers: int | None = None
+    window_s: float | None = None
+    fused_attention: bool | None = None
     feed_forward_width: int | None = None
     flops: int | None = None
     minimum_bytes: int | None = None
@@ -223,6 +233,11 @@ class Record:
     def name(self) -> str:
         """The mixer and its implementation as the command line writes them: ``sa/sdpa``."""
         return f"{self.mixer}/{self.implementation}"
+
+    @property
+    def part(self) -> Part:
+        """What was measured."""
+        return self.setting.part
 
     @property
     def setting(self) -> Setting:

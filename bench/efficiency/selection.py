@@ -67,12 +67,12 @@ def choose_settings(
     for preset in _checked("preset", presets, stack.PRESETS):
         chosen = precisions or (default_precision(preset, device_type=device_type),)
         for width, direction, precision, execution, pass_, batch in itertools.product(
-            _without_repetition("width", widths),
+            without_repetition("width", widths),
             _checked("direction", directions or (default_direction(preset),), stack.DIRECTIONS),
             _checked("precision", chosen, tuple(DTYPES)),
             _checked("execution", executions, EXECUTIONS),
             _checked("pass", passes, PASSES),
-            _without_repetition("batch", batches),
+            without_repetition("batch", batches),
         ):
             _check_device(precision, execution, device_type=device_type)
             appended = RELEASED_TEXT_TOKENS if preset == "released" else 0
@@ -119,10 +119,15 @@ def _checked(axis: str, values: Sequence[str], known: Sequence[str]) -> Sequence
     for value in values:
         if value not in known:
             raise unknown_name(axis, value, known)
-    return _without_repetition(axis, values)
+    return without_repetition(axis, values)
 
 
-def _without_repetition(axis: str, values: Sequence[Value]) -> Sequence[Value]:
+def without_repetition(axis: str, values: Sequence[Value]) -> Sequence[Value]:
+    """Return the values of an option.
+
+    Raises:
+        UserError: One is given twice.
+    """
     if len(set(values)) < len(values):
         raise UserError(f"--{axis} {','.join(map(str, values))}: a value is given twice", hint="Give each value once.")
     return values

@@ -2,10 +2,17 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Literal
 
 from bench.validation import STRICT
 
 RANDOM_INPUT = "random features"
+
+# What a case measures: a mixer, or one of the other parts of a whole system. The latter stand in the place of a preset.
+Part = Literal["mixer", "encoder", "head"]
+OTHER_PARTS: tuple[Part, ...] = ("encoder", "head")
+
+WINDOWS_IN_A_BATCH = 8  # of each sequence, as an encoder hears them; then its peak does not grow with the length
 
 WIDTH = 1024  # D of every preset, and of XLS-R 300M
 
@@ -15,8 +22,8 @@ class Setting:
     """A value on each axis of a sweep: all of a case except mixer, implementation and length.
 
     Attributes:
-        preset: ``matched`` (a stack of about 20 M parameters), ``layer`` (one of its mixers alone) or ``released`` (the
-            paper's bare layers).
+        preset: ``matched`` (a stack of about 20 M parameters), ``layer`` (one of its mixers alone), ``released`` (the
+            paper's bare layers), ``encoder`` (a speech encoder) or ``head`` (pooling and classifier).
         precision: ``bfloat16``, ``tf32``, ``float32`` (IEEE) or ``native`` (float32 tensors, every library at its
             default).
         execution: ``eager``, ``graph`` (replay of a CUDA graph) or ``compile`` (torch.compile).
@@ -45,9 +52,19 @@ class Setting:
     width: int = WIDTH
 
     @property
+    def part(self) -> Part:
+        """What is measured."""
+        return next((part for part in OTHER_PARTS if part == self.preset), "mixer")
+
+    @property
+    def input_width(self) -> int | None:
+        """Features per frame of the input; None for an encoder, whose input is waveforms."""
+        return None if self.part == "encoder" else self.width
+
+    @property
     def label(self) -> str:
         """In words. Precision, preset and pass are always named, the other axes if they differ from the simplest."""
-        parts = [self.precision, f"{self.preset} preset", self.pass_]
+        parts = [self.precision, f"{self.preset} preset" if self.part == "mixer" else self.preset, self.pass_]
         parts += [] if self.direction == "paper" else [f"{self.direction} direction"]
         parts += [] if self.width == WIDTH else [f"width {self.width}"]
         parts += [] if self.execution == "eager" else [f"{self.execution} execution"]
@@ -86,13 +103,21 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Contestant:
-    """A mixer in one implementation and setting: one curve of a figure."""
+    """A mixer in one implementation and setting, or another part of a whole system: one curve of a figure.
+
+    Attributes:
+        mixer: The mixer, the encoder as the command line names it, or ``head``.
+        implementation: How it is computed. For an encoder ``one-piece`` or, for instance, ``windows-20s``.
+        setting: Its value on each axis.
+        window_s: Seconds of the windows that an encoder hears; None for one piece.
+    """
 
     __pydantic_config__ = STRICT
 
     mixer: str
     implementation: str
     setting: Setting
+    window_s: float | None = None
 
     @property
     def name(self) -> str:
@@ -128,8 +153,9 @@ class Plan:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """The widths D of its settings, each once."""
-        return tuple(dict.fromkeys(contestant.setting.width for contestant in self.contestants))
+        """The widths D of the features that are measured on, each once."""
+        widths = (each.setting.input_width for each in self.contestants)
+        return tuple(dict.fromkeys(width for width in widths if width is not None))
 
     def parts(self) -> "list[Plan]":
         """Split the plan by setting, in the order of first appearance. A part has the time budget of one process."""

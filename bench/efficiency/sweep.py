@@ -18,14 +18,13 @@ from functools import partial
 from pathlib import Path
 
 from bench.efficiency import inputs, isolation, worker
-from bench.efficiency.inputs import Input
 from bench.efficiency.processes import ContestantProcess, Processes
 from bench.efficiency.recording import Recorder
 from bench.efficiency.records import Measurement, Record
 from bench.efficiency.repair import repair
 from bench.efficiency.settings import Case, Plan, Setting
 from bench.efficiency.store import Header, append_record, append_samples, read_header, start
-from bench.efficiency.task import Task
+from bench.efficiency.task import Source, Task
 from bench.environment import choose_device, environment, processor_name
 from bench.files import check_new, remedy, resume_command
 from bench.locking import writing
@@ -164,7 +163,7 @@ def run(plan: Plan, folder: Path, *, interrupted: Interrupted | None = None) -> 
             yield SettingStarted(
                 setting=setting,
                 process=process,
-                input=sources[setting.width].description,
+                input=sources[setting.input_width].description,
                 contestants=tuple(task.contestant.name for task in missing),
             )
             for task, answer in processes.wait_until_prepared():
@@ -217,17 +216,15 @@ class _Progress:
 
 
 def _missing(
-    plan: Plan, process: int, sources: Mapping[int, Input], shared: Path, progress: _Progress
+    plan: Plan, process: int, sources: Mapping[int | None, Source], shared: Path, progress: _Progress
 ) -> dict[Task, tuple[float, ...]]:
     """Return the lengths that a process of each contestant has to measure, for those that have any."""
-    lengths = {
-        Task(contestant=each, plan=plan, source=sources[each.setting.width], shared=shared, process=process): tuple(
-            seconds
-            for seconds in plan.seconds
-            if progress.is_missing(Case(name=each.name, setting=each.setting, seconds=seconds), process)
-        )
-        for each in plan.contestants
-    }
+    lengths = {}
+    for each in plan.contestants:
+        source = sources[each.setting.input_width]
+        task = Task(contestant=each, plan=plan, source=source, shared=shared, process=process)
+        cases = {seconds: Case(name=each.name, setting=each.setting, seconds=seconds) for seconds in plan.seconds}
+        lengths[task] = tuple(seconds for seconds, case in cases.items() if progress.is_missing(case, process))
     return {task: seconds for task, seconds in lengths.items() if seconds}
 
 

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from bench.efficiency.inputs import Input
 from bench.efficiency.settings import Contestant, Plan
+from bench.efficiency.waveforms import Waveforms
+
+Source = Input | Waveforms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +17,7 @@ class Task:
     Attributes:
         contestant: What is measured.
         plan: The sweep it belongs to.
-        source: Where the sequences come from.
+        source: Where the sequences come from; for an encoder, the waveforms.
         shared: A folder of the sweep's, where its processes leave what others need.
         process: Which process of the contestant it is for, from 1. The first one measures everything, the others only
             single calls.
@@ -23,7 +26,7 @@ class Task:
 
     contestant: Contestant
     plan: Plan
-    source: Input
+    source: Source
     shared: Path
     process: int = 1
     time_budget_s: float | None = None

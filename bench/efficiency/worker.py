@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-import mixers
+from bench.efficiency import subjects
 from bench.efficiency.case import ModelUnderTest
 from bench.efficiency.isolation import Ready
 from bench.efficiency.recording import Recorder
 from bench.efficiency.records import Measurement
 from bench.efficiency.task import Task
 from bench.environment import processor_name
-from mixers import autotuning, stack
+from mixers import autotuning
 
 
 def measure(
@@ -34,10 +34,7 @@ def measure(
             longest length that fits is looked for.
     """
     recorder = Recorder(task=task, device=processor_name(task.plan.device_type))
-    mixer = mixers.load(task.contestant.mixer)
-    setting = task.contestant.setting
-    config = stack.sizes(mixer, setting.preset, width=setting.width)
-    reason = mixer.unavailable(task.contestant.implementation, config, device_type=task.plan.device_type)
+    reason = subjects.unavailable(task.contestant, device_type=task.plan.device_type)
     if reason:
         yield from [Ready()] if prepare else []
         for length in lengths:

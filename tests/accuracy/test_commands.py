@@ -100,7 +100,7 @@ BAD_INPUT = {
     "unknown corpus": (["--corpus", "msp-podcst:."], "msp-podcst", "Did you mean 'msp-podcast'?"),
     "missing corpus": (["--corpus", "ravdess:nowhere"], "nowhere", ""),
     "unknown fold": (["--corpus", "ravdess:.", "--fold", "7"], "has no fold 7", "Its folds are 1 to 6"),
-    "no folds": (["--corpus", "manifest:x.jsonl", "--fold", "1"], "manifest has no folds", "Leave --fold out"),
+    "no folds": (["--corpus", "manifest:x.jsonl", "--fold", "1"], "no such folder", "fold-1.jsonl"),
     "two folds": (["--corpus", "ravdess@1:.", "--fold", "2"], "is fold 1, but --fold says 2", "Give the fold once"),
     "resume with a fold": (["--resume", "there", "--fold", "1"], "continues the run", "--fold"),
     "unknown preset": (["--preset", "mached"], "unknown preset 'mached'", "Did you mean 'matched'?"),

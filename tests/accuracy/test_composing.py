@@ -30,7 +30,9 @@ def request(**changed: object) -> Request:
         "silence_s": 0.25,
         "repeats": True,
         "match_levels": True,
-        "per_split": None,
+        "hours": None,
+        "learned": True,
+        "tested": True,
         "seed": 0,
     }
     return Request(**(fields | changed))  # type: ignore[arg-type]
@@ -50,6 +52,7 @@ def sources(lengths: list[int], takes: int = 3) -> list[Source]:
                 split=split,
             ),
             samples=lengths[number % len(lengths)],
+            splits=(split, {"train": "test", "test": "train"}.get(split, split)),
         )
         for number, (split, speaker, label, take) in enumerate(turns)
     ]
@@ -76,7 +79,7 @@ def test_pieces_fill_a_recording_and_carry_its_label(
     assert len({plan.name for plan in plans}) == len(plans) > 0
     for plan in plans:
         spoken = [piece.source.utterance for piece in plan.pieces]
-        assert {(each.speaker, each.split) for each in spoken} == {(plan.speaker, plan.split)}
+        assert {(each.speaker, each.split) for each in spoken} == {(plan.speaker, plan.splits[0])}
         labels = [each.label for each in spoken]
         if kind == "sustained":
             assert set(labels) == {plan.label}
@@ -128,22 +131,26 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_composed_corpora_are_corpora(sbench: Sbench, tmp_path: Path, short: str, kind: Kind) -> None:
-    code, out, err = sbench("compose", short, "long", "--kind", kind, "--seconds", "2,3.5")
+    options = ("--kind", kind, "--seconds", "2,3.5")
+    code, out, err = sbench("compose", short, "long", *options, "--test-seconds", "1.5,3.5")
     assert (code, out) == (0, "long/2s/manifest.jsonl\nlong/3.5s/manifest.jsonl\n"), err
+    assert not (tmp_path / "long" / "1.5s" / "manifest.jsonl").exists()
     for seconds in (2, 3.5):
         folder = tmp_path / "long" / f"{seconds:g}s"
         found = corpora.load(f"manifest:{folder / 'manifest.jsonl'}")
-        assert found.splits == SPLITS
-        assert {soundfile.info(each.audio).frames for each in found.utterances} == {round(seconds * RATE)}
-        assert len({(each.speaker, each.split) for each in found.utterances}) == len(
-            {each.speaker for each in found.utterances}
-        )
-        card = json.loads((folder / "card.json").read_text())
-        assert (card["corpus"], card["kind"], card["seed"]) == (short, kind, 0)
+        lengths = {"train": seconds, "development": seconds, "test-1.5s": 1.5, "test-3.5s": 3.5}
+        assert set(found.splits) == set(lengths)
+        assert {(each.split, soundfile.info(each.audio).frames) for each in found.utterances} == {
+            (split, round(length * RATE)) for split, length in lengths.items()
+        }
+        voices = {(each.speaker, each.split.partition("-")[0]) for each in found.utterances}
+        assert len(voices) == len({speaker for speaker, _ in voices})
         levels = set()
         for each in found.utterances:
+            card = json.loads((each.audio.parent / "card.json").read_text())
+            assert (card["corpus"], card["kind"], card["seed"]) == ([short], kind, 0)
             waveform, _ = soundfile.read(each.audio)
-            for piece in card["recordings"][f"{each.split}/{each.audio.name}"]:
+            for piece in card["recordings"][each.audio.name]:
                 start, samples = round(piece["start_s"] * RATE), round(piece["seconds"] * RATE)
                 source, _ = soundfile.read(Path(short.partition(":")[2]).parent / piece["recording"])
                 begin = round(piece["from_s"] * RATE)
@@ -152,25 +159,56 @@ def test_composed_corpora_are_corpora(sbench: Sbench, tmp_path: Path, short: str
                     assert np.corrcoef(part, original)[0, 1] > 0.999
                     levels.add(round(float(np.sqrt(np.mean(part**2))), 2))
         assert levels == {0.05}
-    assert sbench("compose", short, "again", "--kind", kind, "--seconds", "2")[0] == 0
-    assert sbench("compose", short, "other", "--kind", kind, "--seconds", "2", "--seed", 1)[0] == 0
-    manifests = [(tmp_path / name / "2s" / "manifest.jsonl").read_bytes() for name in ("long", "again", "other")]
-    audio = [
-        {file.name: file.read_bytes() for file in (tmp_path / name / "2s").rglob("*.flac")}
-        for name in ("long", "again")
+    short_options = ("--kind", kind, "--seconds", "2", "--test-seconds", "2")
+    assert sbench("compose", short, "again", *options, "--test-seconds", "1.5,3.5")[0] == 0
+    assert sbench("compose", short, "other", *options, "--test-seconds", "1.5,3.5", "--seed", 1)[0] == 0
+    assert sbench("compose", short, "less", *short_options)[0] == 0
+    files = [
+        {str(file.relative_to(tmp_path / name)): file.read_bytes() for file in (tmp_path / name).rglob("*.[fj]*")}
+        for name in ("long", "again", "other", "less")
     ]
-    assert audio[0] == audio[1]
-    assert manifests[0] == manifests[1] != manifests[2]
+    assert files[0] == files[1]
+    manifest = "2s/manifest.jsonl"
+    assert files[0][manifest] != files[2][manifest]
+    for name in files[3].keys() & files[0].keys():  # what is composed does not depend on what else is
+        assert files[3][name] == files[0][name] or name in (manifest, "2s/card.json")
+
+
+def test_folds_share_what_they_compose(sbench: Sbench, tmp_path: Path, short: str) -> None:
+    source = Path(short.partition(":")[2])
+    utterances = [json.loads(line) for line in source.read_text().splitlines()]
+    (tmp_path / "short").mkdir()
+    for fold in (1, 2, 3):
+        turned = dict(zip(SPLITS, (*SPLITS[fold - 1 :], *SPLITS[: fold - 1]), strict=True))
+        lines = [
+            json.dumps(each | {"audio": str(source.parent / each["audio"]), "split": turned[each["split"]]})
+            for each in utterances
+        ]
+        (tmp_path / "short" / f"fold-{fold}.jsonl").write_text("\n".join(lines))
+    options = ("--kind", "salient", "--seconds", "1", "--test-seconds", "1,2", "--fold", "1,3")
+    code, out, err = sbench("compose", "manifest:short", "long", *options)
+    assert (code, out) == (0, "long/1s/fold-1.jsonl\nlong/1s/fold-3.jsonl\n"), err
+    one, other = (corpora.load(f"manifest@{fold}:{tmp_path}/long/1s") for fold in (1, 3))
+    assert one.folds == other.folds == 3
+    assert one.splits == other.splits == ("train", "development", "test-1s", "test-2s")
+    assert not {each.name for each in one.split("test-1s")} & {each.name for each in other.split("test-1s")}
+    names = {each.audio.name for each in (*one.utterances, *other.utterances)}
+    assert names == {file.name for file in (tmp_path / "long").rglob("*.flac")}
+    for corpus, after in ((one, SPLITS), (other, ("test", "train", "development"))):
+        split_of = dict(zip(SPLITS, after, strict=True))
+        for each in corpus.utterances:
+            assert split_of[each.speaker.partition("-")[0]] == each.split.partition("-")[0]
 
 
 def test_options_change_what_is_composed(sbench: Sbench, tmp_path: Path, short: str) -> None:
-    options = ("--seconds", "2", "--keep-levels", "--per-split", 3, "--silence", 0, "--kind", "change")
+    lengths = ("--seconds", "2", "--test-seconds", "2", "--hours", 3 * 2 / 3600)
+    options = (*lengths, "--keep-levels", "--silence", 0, "--kind", "change")
     assert sbench("compose", short, "long", *options, "--label", "earlier")[0] == 0
     found = corpora.load(f"manifest:{tmp_path / 'long' / '2s' / 'manifest.jsonl'}")
-    assert [len(found.split(split)) for split in SPLITS] == [3, 3, 3]
+    assert [len(found.split(split)) for split in ("train", "development", "test-2s")] == [3, 3, 3]
     card = json.loads((tmp_path / "long" / "2s" / "card.json").read_text())
     for each in found.utterances:
-        pieces = card["recordings"][f"{each.split}/{each.audio.name}"]
+        pieces = card["recordings"][each.audio.name]
         assert f"-{each.label}-" in pieces[0]["recording"]
         assert f"-{each.label}-" not in pieces[-1]["recording"]
         assert sum(piece["seconds"] for piece in pieces) == pytest.approx(2)
@@ -184,8 +222,11 @@ BAD = {
     "too long": (["--seconds", "1e9"], "cannot be composed", "1 to 3600 s"),
     "nan": (["--seconds", "nan"], "cannot be composed", "1 to 3600 s"),
     "all silent": (["--seconds", "2", "--silence", "1.5"], "silence leave too little of 2 s", "--silence"),
+    "no test": (["--test-seconds", "0"], "--test-seconds 0: 0 s cannot be composed", "1 to 3600 s"),
+    "no hours": (["--hours", "-1"], "--hours -1 is no amount", "more than 0"),
+    "no fold": (["--fold", "1"], "is not a folder", "fold-1.jsonl"),
     "twice": (["--seconds", "2,2.0"], "names a length twice", "once"),
-    "too little": (["--seconds", "60", "--without-repeats"], "nothing can be composed in train", "shorter"),
+    "too little": (["--seconds", "60", "--without-repeats"], "nothing can be composed in test", "shorter"),
 }
 
 

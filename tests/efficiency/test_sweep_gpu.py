@@ -46,6 +46,33 @@ def test_every_mixer(tmp_path: Path, execution: str) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("execution", ["eager", "graph"])
+def test_an_encoder_and_the_head(tmp_path: Path, execution: str) -> None:
+    options = (
+        "--lengths",
+        "1",
+        "--execution",
+        execution,
+        "--with-encoder",
+        "xlsr-random",
+        "--encoder-window",
+        "none,0.5",
+    )
+    records = swept(tmp_path / "run", "sa/sdpa", *options)
+    assert [record.part for record in records] == ["mixer", "encoder", "encoder", "head"]
+    for record in records:
+        assert (record.status, record.error) == ("ok", "")
+        assert (record.execution, record.pass_) == (execution, "inference")
+        for figure in (record.gpu_ms, record.latency_ms, record.peak_memory_gib, record.weights_gib, record.floor_ms):
+            assert figure is not None
+            assert 0 < figure < float("inf")
+        assert record.gpu_ms is not None
+        assert record.floor_ms is not None
+        assert record.gpu_ms > record.floor_ms
+    assert records[1].fused_attention is True
+
+
+@pytest.mark.timeout(300)
 def test_out_of_memory_is_a_row_with_what_was_asked_for_and_what_fits(tmp_path: Path) -> None:
     fits, fails = swept(tmp_path / "run", "sa/eager", "--lengths", "10,20000")
     assert fits.status == "ok"

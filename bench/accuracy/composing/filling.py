@@ -9,10 +9,17 @@ from bench.accuracy.corpora.base import Utterance
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A recording to compose from, and its length in samples."""
+    """A recording to compose from.
+
+    Attributes:
+        utterance: The recording.
+        samples: Its length.
+        splits: Its split in each division of the corpus, such as its folds; empty in a division that lacks it.
+    """
 
     utterance: Utterance
     samples: int
+    splits: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

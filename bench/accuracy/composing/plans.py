@@ -1,10 +1,12 @@
 """What each composed recording consists of: a pure function of the short recordings, the request and its seed.
 
-Each short recording that can carry a label begins one plan, in each length, unless its split has
-enough of them. So the classes of a split keep their shares.
+Each short recording that can carry a label begins one plan, in each length, unless its splits have enough of them. So
+the classes of a split keep their shares. A plan uses recordings of one speaker which are in the same split of every
+division of the corpus, such as its folds, so that one composed recording serves all of them.
 """
 
 import itertools
+import math
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,7 +22,7 @@ from bench.accuracy.composing.filling import (
     in_random_order,
     shift,
 )
-from bench.accuracy.corpora.base import UNKNOWN_SPEAKER
+from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, UNKNOWN_SPEAKER
 from bench.speech import samples_of
 from mixers.support.errors import UserError, unknown_name
 
@@ -46,7 +48,8 @@ class Request:
         silence_s: Seconds of silence between recordings.
         repeats: Whether a recording may occur again in one composed recording.
         match_levels: Whether all recordings get the same level.
-        per_split: The number of composed recordings in each split at most; None for as many as there can be.
+        hours: Of composed recordings in each split at most; None for as many as there can be.
+        learned, tested: Whether there are recordings of this length in train and development, and in the other splits.
         seed: The same seed gives the same plans.
     """
 
@@ -57,13 +60,24 @@ class Request:
     silence_s: float
     repeats: bool
     match_levels: bool
-    per_split: int | None
+    hours: float | None
+    learned: bool
+    tested: bool
     seed: int
 
     @property
     def samples(self) -> int:
         """The length of each composed recording in samples."""
         return samples_of(self.seconds)
+
+    @property
+    def most(self) -> float:
+        """The number of composed recordings in each split at most, which is 1 or more."""
+        return math.inf if self.hours is None else max(1, self.hours * 3600 // self.seconds)
+
+    def wants(self, split: str) -> bool:
+        """Tell whether recordings of a split are composed."""
+        return bool(split) and (self.learned if split in (TRAIN, DEVELOPMENT) else self.tested)
 
     @property
     def silence(self) -> int:
@@ -77,14 +91,15 @@ class Plan:
 
     Attributes:
         name: Its name, without a suffix.
-        label, speaker, split: As those of an utterance.
+        label, speaker: As those of an utterance.
+        splits: Its split in each division of the corpus; empty in a division that does not use it.
         pieces: What it consists of, in the order of time.
     """
 
     name: str
     label: str
     speaker: str
-    split: str
+    splits: tuple[str, ...]
     pieces: tuple[Piece, ...]
 
 
@@ -111,13 +126,32 @@ def make_plans(sources: Sequence[Source], request: Request) -> Plans:
         raise UserError(message, hint="Give a shorter --silence.")
     if request.kind == "salient":
         _check_neutral(sources, request)
-    plans, left_out = list[Plan](), Counter[str]()
-    for split in dict.fromkeys(each.utterance.split for each in sources):
-        own = [each for each in sources if each.utterance.split == split]
-        found = _plans_of(own, request, left_out)
-        if not found:
+    by_voice: dict[_Voice, list[Source]] = {}
+    for each in sources:
+        by_voice.setdefault(_voice(each), []).append(each)
+    plans, left_out, counts = list[Plan](), Counter[str](), Counter[tuple[int, str]]()
+    order = random.Random(f"{request.seed}/{request.kind}").sample(range(len(sources)), len(sources))
+    for number in order:
+        first = sources[number]
+        splits = tuple(
+            split if request.wants(split) and counts[division, split] < request.most else ""
+            for division, split in enumerate(first.splits)
+        )
+        if not any(splits):
+            continue
+        name = f"{request.kind}-{request.seconds:g}s-{number:05d}"
+        draw = random.Random(f"{request.seed}/{name}/{first.utterance.name}")
+        try:
+            pieces = _Composer(request, by_voice, draw).pieces(first)
+        except CannotComposeError as error:
+            left_out[str(error)] += 1
+        else:
+            voice = first.utterance
+            plans.append(Plan(name=name, label=voice.label, speaker=voice.speaker, splits=splits, pieces=tuple(pieces)))
+            counts.update((division, split) for division, split in enumerate(splits) if split)
+    for division, split in {each: None for source in sources for each in enumerate(source.splits)}:
+        if request.wants(split) and not counts[division, split]:
             raise UserError(f"nothing can be composed in {split}: {_reasons(left_out)}", hint=_HINT)
-        plans += found
     return Plans(plans=tuple(plans), left_out=dict(left_out))
 
 
@@ -132,35 +166,19 @@ def _check_neutral(sources: Sequence[Source], request: Request) -> None:
             raise unknown_name("neutral class", name, classes)
 
 
-def _plans_of(sources: Sequence[Source], request: Request, left_out: Counter[str]) -> list[Plan]:
-    """Return the plans of a split; count what begins none."""
-    by_voice: dict[tuple[str, str], list[Source]] = {}
-    for each in sources:
-        by_voice.setdefault((each.utterance.speaker, each.utterance.label), []).append(each)
-    split = sources[0].utterance.split
-    order = random.Random(f"{request.seed}/{request.kind}/{split}").sample(sources, len(sources))
-    plans: list[Plan] = []
-    for first in order:
-        if len(plans) == request.per_split:
-            break
-        name = f"{request.kind}-{request.seconds:g}s-{split}-{len(plans):05d}"
-        draw = random.Random(f"{request.seed}/{name}/{first.utterance.name}")
-        try:
-            pieces = _Composer(request, by_voice, draw).pieces(first)
-        except CannotComposeError as error:
-            left_out[str(error)] += 1
-        else:
-            voice = first.utterance
-            plans.append(Plan(name=name, label=voice.label, speaker=voice.speaker, split=split, pieces=tuple(pieces)))
-    return plans
+# Recordings that may be joined: of one speaker, in the same splits, with one label.
+_Voice = tuple[str, tuple[str, ...], str]
+
+
+def _voice(source: Source, label: str | None = None) -> _Voice:
+    """Return the voice of a recording, or what it is with another label."""
+    return source.utterance.speaker, source.splits, source.utterance.label if label is None else label
 
 
 class _Composer:
     """Composes one recording."""
 
-    def __init__(
-        self, request: Request, by_voice: Mapping[tuple[str, str], Sequence[Source]], draw: random.Random
-    ) -> None:
+    def __init__(self, request: Request, by_voice: Mapping[_Voice, Sequence[Source]], draw: random.Random) -> None:
         self._request, self._by_voice, self._draw = request, by_voice, draw
 
     def pieces(self, first: Source) -> list[Piece]:
@@ -182,7 +200,7 @@ class _Composer:
         free = request.samples - first.samples
         if free < 0:
             raise CannotComposeError("longer than the composed recording")
-        neutral = [each for label in request.neutral for each in self._by_voice.get((voice.speaker, label), ())]
+        neutral = [each for label in request.neutral for each in self._by_voice.get(_voice(first, label), ())]
         rest = in_random_order(neutral, self._draw, repeats=request.repeats)
         start = self._draw.randint(0, free)
         before = fill_backward(rest, start - request.silence, silence=request.silence)
@@ -191,13 +209,11 @@ class _Composer:
         return [*before, own, *shift(after, start + first.samples + request.silence)]
 
     def _change(self, first: Source) -> list[Piece]:
-        voice, request = first.utterance, self._request
-        others = [label for speaker, label in self._by_voice if speaker == voice.speaker and label != voice.label]
+        request, own_voice = self._request, _voice(first)
+        others = [voice for voice in self._by_voice if voice[:2] == own_voice[:2] and voice != own_voice]
         if not others:
             raise CannotComposeError("speakers with one emotion")
-        other = in_random_order(
-            self._by_voice[voice.speaker, self._draw.choice(others)], self._draw, repeats=request.repeats
-        )
+        other = in_random_order(self._by_voice[self._draw.choice(others)], self._draw, repeats=request.repeats)
         own = self._from(first)
         spoken = request.samples - request.silence
         change = round(self._draw.uniform(*_CHANGE) * spoken)
@@ -208,7 +224,7 @@ class _Composer:
 
     def _from(self, first: Source) -> "itertools.chain[Source]":
         """Return recordings of a speaker and label: first the given one."""
-        own = self._by_voice[first.utterance.speaker, first.utterance.label]
+        own = self._by_voice[_voice(first)]
         others = [each for each in own if each is not first]
         again = in_random_order(own if self._request.repeats else (), self._draw, repeats=self._request.repeats)
         return itertools.chain([first], self._draw.sample(others, len(others)), again)

@@ -1,18 +1,18 @@
-"""Writes composed recordings as a corpus: FLAC files, a manifest that all commands read, a card of their parts.
+"""Writes composed recordings as corpora: FLAC files, manifests that all commands read, cards of their parts.
 
-FOLDER/30s/manifest.jsonl
-FOLDER/30s/card.json
-FOLDER/30s/train/salient-30s-train-00000.flac
+FOLDER/30s/salient-30s-00017.flac
+FOLDER/30s/card.json             what each recording of this length consists of
+FOLDER/30s/manifest.jsonl        train and development of 30 s, and the tests of every length: test-10s, test-240s, ...
+FOLDER/30s/fold-1.jsonl          the same of a fold; a recording of several folds is written once
 """
 
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,11 @@ from numpy.typing import NDArray
 
 from bench.accuracy.composing.filling import Piece, Source
 from bench.accuracy.composing.plans import Plan, Plans, Request, make_plans
-from bench.accuracy.corpora.base import Corpus, digest
+from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, Utterance, digest
+from bench.accuracy.corpora.readers.manifest import fold_file
+from bench.accuracy.corpora.reference import parse_reference
 from bench.audio import read_recording
+from bench.environment import versions
 from bench.files import whole
 from bench.speech import SAMPLE_RATE
 from mixers.support.errors import UserError
@@ -36,30 +39,39 @@ _LARGEST = 0.99
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """Some composed recordings are on disk.
+    """Some composed recordings of a length are on disk.
 
     Attributes:
-        done, total: Of one length, in recordings.
         seconds: The length.
-        manifest: The manifest; None before all of the length are written.
-        left_out: Why short recordings began none, with their numbers.
+        done, total: In recordings.
     """
 
+    seconds: float
     done: int
     total: int
-    seconds: float
-    manifest: Path | None
-    left_out: dict[str, int]
 
 
-def compose(corpus: Corpus, folder: Path, requests: Sequence[Request]) -> Iterator[Written]:
-    """Write a corpus of each request into a folder of its own, named after its length.
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """Everything is on disk.
 
-    Everything is planned before anything is written. A corpus gets its folder once it is whole.
+    Attributes:
+        manifests: Of each length that is learned, and each division.
+        left_out: For each length, why short recordings carry no label, with their numbers.
+    """
+
+    manifests: tuple[Path, ...]
+    left_out: dict[float, dict[str, int]]
+
+
+def compose(divisions: Sequence[Corpus], folder: Path, requests: Sequence[Request]) -> Iterator[Written | Finished]:
+    """Write corpora of composed recordings into a folder, which appears when all are written.
+
+    Everything is planned before anything is written.
 
     Args:
-        corpus: The short recordings.
-        folder: Where the folders go; new.
+        divisions: One corpus, or several folds of it.
+        folder: A new folder.
         requests: Of different lengths.
 
     Raises:
@@ -67,46 +79,53 @@ def compose(corpus: Corpus, folder: Path, requests: Sequence[Request]) -> Iterat
     """
     if os.path.lexists(folder):  # unlike Path.exists, it takes names of any length
         raise UserError(f"{folder} exists", hint="Give a new folder.")
+    sources = _sources(divisions)
+    planned = {request: make_plans(sources, request) for request in requests}
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with whole(folder) as unfinished:
+            for request, plans in planned.items():
+                own = unfinished / _folder(request)
+                own.mkdir(parents=True)
+                yield from _write(own, plans, request)
+                (own / CARD).write_text(json.dumps(_card(divisions, plans, request), indent=1) + "\n")
+            manifests = [*_manifests(divisions, planned)]
+            for path, lines in manifests:
+                (unfinished / path).write_text("".join(lines), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}", hint="Give another folder.") from None
+    yield Finished(
+        manifests=tuple(folder / path for path, _ in manifests),
+        left_out={request.seconds: dict(plans.left_out) for request, plans in planned.items()},
+    )
+
+
+def _sources(divisions: Sequence[Corpus]) -> list[Source]:
+    """Return every recording once, with its split in each division."""
+    every: dict[str, Utterance] = {}
+    for corpus in divisions:
+        every |= {each.name: each for each in corpus.utterances}
     with ThreadPoolExecutor() as pool:  # a header may state a sample more than there is at 16 kHz
-        lengths = list(pool.map(lambda each: read_recording(each.audio).shape[0], corpus.utterances))
-    sources = [
-        Source(utterance=each, samples=samples) for each, samples in zip(corpus.utterances, lengths, strict=True)
+        lengths = list(pool.map(lambda each: read_recording(each.audio).shape[0], every.values()))
+    splits = [{each.name: each.split for each in corpus.utterances} for corpus in divisions]
+    return [
+        Source(utterance=each, samples=samples, splits=tuple(found.get(each.name, "") for found in splits))
+        for each, samples in zip(every.values(), lengths, strict=True)
     ]
-    planned = [(request, make_plans(sources, request)) for request in requests]
-    for request, plans in planned:
-        own = folder / f"{request.seconds:g}s"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with whole(own) as unfinished:
-                yield from _write(unfinished, plans, request)
-                (unfinished / CARD).write_text(json.dumps(_card(corpus, plans, request), indent=1) + "\n")
-                (unfinished / MANIFEST).write_text("".join(map(_line, plans.plans)), encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{own} cannot be written: {error.strerror}", hint="Give another folder.") from None
-        count = len(plans.plans)
-        yield Written(
-            done=count,
-            total=count,
-            seconds=request.seconds,
-            manifest=own / MANIFEST,
-            left_out=dict(plans.left_out),
-        )
 
 
 def _write(folder: Path, plans: Plans, request: Request) -> Iterator[Written]:
     """Write the recordings of one length; say after each how many there are."""
-    for split in dict.fromkeys(plan.split for plan in plans.plans):
-        (folder / split).mkdir(parents=True)
     with ThreadPoolExecutor() as pool:
         for done, _ in enumerate(pool.map(partial(_write_one, folder, request=request), plans.plans), 1):
-            yield Written(done=done, total=len(plans.plans), seconds=request.seconds, manifest=None, left_out={})
+            yield Written(done=done, total=len(plans.plans), seconds=request.seconds)
 
 
 def _write_one(folder: Path, plan: Plan, *, request: Request) -> None:
     encoded = io.BytesIO()  # so that a full disk raises an OSError, which soundfile's errors are not
     waveform = _assemble(plan.pieces, request)
     soundfile.write(encoded, waveform, SAMPLE_RATE, subtype="PCM_16", format="FLAC")
-    (folder / _audio(plan)).write_bytes(encoded.getvalue())
+    (folder / f"{plan.name}.flac").write_bytes(encoded.getvalue())
 
 
 def _assemble(pieces: Sequence[Piece], request: Request) -> NDArray[np.float32]:
@@ -127,32 +146,48 @@ def _gain(waveform: NDArray[np.float32]) -> float:
     return min(_LEVEL / level, _LARGEST / peak) if peak else 1.0
 
 
-def _audio(plan: Plan) -> str:
-    return f"{plan.split}/{plan.name}.flac"
+def _folder(request: Request) -> str:
+    return f"{request.seconds:g}s"
 
 
-def _line(plan: Plan) -> str:
+def _manifests(divisions: Sequence[Corpus], planned: Mapping[Request, Plans]) -> Iterator[tuple[Path, list[str]]]:
+    """Yield the place of each manifest and its lines: what is learned at one length, and the tests of every length."""
+    for own in (request for request in planned if request.learned):
+        for number, corpus in enumerate(divisions):
+            fold = parse_reference(corpus.spec).fold
+            lines: list[str] = []
+            for request, plans in planned.items():
+                for plan in plans.plans:
+                    split = plan.splits[number]
+                    if split in (TRAIN, DEVELOPMENT) and request is own:
+                        lines.append(_line(plan, split, folder=_folder(request)))
+                    elif split not in ("", TRAIN, DEVELOPMENT):
+                        lines.append(_line(plan, f"{split}-{_folder(request)}", folder=_folder(request)))
+            yield Path(_folder(own), MANIFEST if fold is None else fold_file(fold)), lines
+
+
+def _line(plan: Plan, split: str, *, folder: str) -> str:
     text = " ".join(piece.source.utterance.text for piece in plan.pieces if piece.source.utterance.text)
     fields = {
-        "audio": _audio(plan),
+        "audio": f"../{folder}/{plan.name}.flac",
         "text": text,
         "label": plan.label,
         "speaker": plan.speaker,
-        "split": plan.split,
+        "split": split,
     }
     return json.dumps(fields) + "\n"
 
 
-def _card(corpus: Corpus, plans: Plans, request: Request) -> dict[str, Any]:
-    """Return how a corpus was composed, and what each of its recordings consists of, in seconds."""
+def _card(divisions: Sequence[Corpus], plans: Plans, request: Request) -> dict[str, Any]:
+    """Return how recordings were composed, and what each of them consists of, in seconds."""
     return {
-        "sbench": version("sbench"),
-        "corpus": corpus.spec,
-        "utterances": digest(corpus.utterances),
+        "sbench": versions()["sbench"],
+        "corpus": [corpus.spec for corpus in divisions],
+        "utterances": [digest(corpus.utterances) for corpus in divisions],
         **vars(request),
         "left_out": dict(plans.left_out),
         "recordings": {
-            _audio(plan): [
+            f"{plan.name}.flac": [
                 {
                     "recording": piece.source.utterance.name,
                     "start_s": piece.start / SAMPLE_RATE,

@@ -1,11 +1,12 @@
 """Writes what was predicted for a split: a folder ``evaluation/<split>`` that `sbench table` reads.
 
 <learner>.csv, <learner>.json     its predictions and its scores
-utterances.json                   how many utterances were used, which were left out, what training heard of them, and
-                                  of which epochs the weights are
+utterances.json                   how many utterances were used, which were left out, what training heard of them, how
+                                  long they are, and of which epochs the weights are
 """
 
 import json
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 from bench.accuracy.corpora.base import Corpus, Utterance
 from bench.accuracy.evaluation.metrics import Summary, summarise
 from bench.accuracy.evaluation.predictions import Predictions, write_predictions
+from bench.accuracy.inputs.recordings import lengths_of
 from bench.files import write_atomically
+from bench.speech import SAMPLE_RATE
 from mixers.support.errors import UserError
 
 # What each split shares with training, for its utterances.json.
@@ -125,6 +128,7 @@ def _write_utterances(corpus: Corpus, split: str, *, used: int, facts: Mapping[s
         "folds": corpus.folds,
         "expected": used + len(left_out),
         "used": used,
+        "median_seconds": statistics.median(lengths_of(corpus.split(split))) / SAMPLE_RATE,
         **facts,
         "left_out": left_out,
     }

@@ -7,39 +7,15 @@ text where it speaks and the code where it is silent, around a stack of 20 M par
 around a bare mixer.
 """
 
-import itertools
-import math
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from bench.accuracy.run import ModelConfig
+from bench.head import AttentionPooling, classifier
 from mixers import stack
 
-_INNER_WIDTH = 512  # of the classifier
-_MIXER_DROPOUT, _CLASSIFIER_DROPOUT = 0.4, 0.1
-
-
-class AttentionPooling(nn.Module):
-    """One vector for a sequence: its frames, weighted by how well they match a trained query (equations 3 and 4)."""
-
-    def __init__(self, width: int, *, scaled: bool) -> None:
-        super().__init__()
-        self.query = nn.Parameter(torch.randn(width) / math.sqrt(width))
-        self.scale = 1 / math.sqrt(width) if scaled else 1.0
-
-    def forward(self, h: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None = None) -> Float[Tensor, "B D"]:
-        """Pool the real frames; each sequence must have one.
-
-        Args:
-            h: The mixer's output, (B, L, D).
-            mask: True on real frames.
-        """
-        scores = h @ self.query * self.scale  # (B, L)
-        if mask is not None:
-            scores = scores.masked_fill(~mask, float("-inf"))
-        return torch.einsum("bl,bld->bd", scores.softmax(-1), h)
+_MIXER_DROPOUT = 0.4
 
 
 class WeightedSum(nn.Module):
@@ -73,7 +49,7 @@ class EmotionModel(nn.Module):
             direction=config.direction,
         )
         self.pooling = AttentionPooling(width, scaled=not released)
-        self.classifier = _classifier(width, config.num_classes, hidden=config.classifier_layers)
+        self.classifier = classifier(width, config.num_classes, hidden=config.classifier_layers)
 
     def forward(
         self,
@@ -138,13 +114,3 @@ def build(config: ModelConfig, *, seed: int) -> EmotionModel:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the GPUs' generators
         return EmotionModel(config)
-
-
-def _classifier(width: int, num_classes: int, *, hidden: int) -> nn.Sequential:
-    """Return dropout, then layers of projection, layer norm, GELU and dropout, then the projection to logits."""
-    widths = [width, *[_INNER_WIDTH] * hidden]
-    blocks = [
-        nn.Sequential(nn.Linear(before, after), nn.LayerNorm(after), nn.GELU(), nn.Dropout(_CLASSIFIER_DROPOUT))
-        for before, after in itertools.pairwise(widths)
-    ]
-    return nn.Sequential(nn.Dropout(_CLASSIFIER_DROPOUT), *blocks, nn.Linear(_INNER_WIDTH, num_classes))

@@ -1,5 +1,6 @@
 """Times training and scoring: how many utterances per second some learners take, and where the time goes."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -51,7 +52,7 @@ class ScoringRate:
     Attributes:
         utterances_per_s: Encoding, all learners and processes together, including the wait for audio.
         first_utterances_per_s: The first time, in which kernels are compiled for the lengths that occur.
-        utterances: How many were scored.
+        utterances: How many were scored the second time.
         gpu_busy: As in `Rate`.
     """
 
@@ -132,25 +133,35 @@ class TimedTraining:
 
 
 def scoring_rate(
-    learners: Sequence[Learner], feed: Feed, batches: Sequence[Sequence[int]], *, accelerator: Accelerator
+    learners: Sequence[Learner],
+    feed: Feed,
+    batches: Sequence[Sequence[int]],
+    *,
+    at_least: int,
+    accelerator: Accelerator,
 ) -> ScoringRate:
-    """Score recordings twice, and return the rates."""
-    count = sum(map(len, batches))
+    """Score recordings twice, and return the rates.
+
+    The second time they are scored again and again, until there were so many: processes that read audio take about a
+    second to start, which is little in a large corpus.
+    """
+    once = sum(map(len, batches))
+    often = [*batches] * math.ceil(max(at_least, once) / once)
     busy: list[int] = []
 
     def read_utilisation(_: int) -> None:
         if accelerator.device.type == "cuda":
             busy.append(torch.cuda.utilization(accelerator.device))
 
-    def score(done: Callable[[int], None]) -> float:
+    def score(batches: Sequence[Sequence[int]], done: Callable[[int], None]) -> float:
         began = time.perf_counter()
         predict(learners, feed, batches, accelerator=accelerator, done=done)  # ends with the scores on the host
-        return count / (time.perf_counter() - began)
+        return sum(map(len, batches)) / (time.perf_counter() - began)
 
-    first, later = score(lambda _: None), score(read_utilisation)
+    first, later = score(batches, lambda _: None), score(often, read_utilisation)
     return ScoringRate(
         utterances_per_s=later,
         first_utterances_per_s=first,
-        utterances=count,
+        utterances=sum(map(len, often)),
         gpu_busy=statistics.fmean(busy) / 100 if busy else None,
     )

@@ -53,6 +53,7 @@ TABLE_UTTERANCES, TABLE_DEVELOPMENT, TABLE_TESTS = 84_030, 19_815, 30_647 + 14_8
 
 _LONGEST_CROPS = 1.5  # the longest recording; the shortest is half a crop
 _ALONE = 64  # recordings that are scored one at a time, for comparison
+_SCORED = 1000  # recordings that are scored together, at least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,10 +278,14 @@ class _Ways:
             yield "rates", TOGETHER, self._rate(run, learners, encoders)
             feed = self._feed(self._corpus.split(DEVELOPMENT), encoders)
             batches = feed.batches()
-            yield "scoring", TOGETHER, scoring_rate(learners, feed, batches, accelerator=accelerator)
+            yield "scoring", TOGETHER, scoring_rate(learners, feed, batches, at_least=_SCORED, accelerator=accelerator)
             if alone:
                 few = [[index] for index in range(min(_ALONE, len(self._corpus.split(DEVELOPMENT))))]
-                yield "scoring", "one recording at a time", scoring_rate(learners, feed, few, accelerator=accelerator)
+                yield (
+                    "scoring",
+                    "one recording at a time",
+                    scoring_rate(learners, feed, few, at_least=0, accelerator=accelerator),
+                )
         del learners, feed
         for name in alone:
             single = dataclasses.replace(run, mixers=(name,), seeds=run.seeds[:1], precision="float32")

@@ -47,6 +47,7 @@ class Tested:
         used: How many of them were evaluated.
         heard: How many of the evaluated ones training heard, or whose speakers; None if that was not checked.
         weights: Of which epoch the weights of each learner were; empty if that is not known.
+        seconds: The median length of the recordings; None if it is not known.
     """
 
     corpus: str
@@ -56,6 +57,7 @@ class Tested:
     used: int
     heard: int | None
     weights: dict[str, int | None]
+    seconds: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +178,7 @@ def _tested(path: Path, learned: str) -> Tested:
             used=int(fields["used"]),
             heard=heard,
             weights=dict(fields.get("weights", {})),
+            seconds=float(seconds) if (seconds := fields.get("median_seconds")) else None,
         )
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}", hint=EVALUATE_HINT) from None

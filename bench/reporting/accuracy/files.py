@@ -71,6 +71,7 @@ def _csv(table: AccuracyTable) -> str:
                 "folds": cell.folds,
                 "utterances": cell.utterances,
                 "speakers": cell.speakers,
+                "median_seconds": cell.seconds,
                 "seeds": cell.seeds,
                 "macro_f_percent": cell.ours,
                 "spread_percent": cell.spread,

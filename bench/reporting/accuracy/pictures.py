@@ -6,27 +6,31 @@ from pathlib import Path
 
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN
 from bench.reporting.accuracy.confusion import draw_confusions
+from bench.reporting.accuracy.evaluations import Row
 from bench.reporting.accuracy.learning_curves import draw_learning_curves
-from bench.reporting.accuracy.score_against_time import draw_score_against_time
-from bench.reporting.accuracy.table import AccuracyTable
+from bench.reporting.accuracy.score_against_length import draw_score_against_length
+from bench.reporting.accuracy.score_against_time import draw_score_against_time, panels_by_length, panels_of_split
+from bench.reporting.accuracy.table import AccuracyTable, Cell
 from bench.reporting.accuracy.words import split_name
 from mixers.support.errors import UserError
 
-SCORE_AGAINST_TIME, LEARNING_CURVES, CONFUSION = "score-against-time", "learning-curves", "confusion"
+SCORE_AGAINST_TIME, SCORE_AGAINST_LENGTH = "score-against-time", "score-against-length"
+LEARNING_CURVES, CONFUSION = "learning-curves", "confusion"
 
 
 def write_pictures(table: AccuracyTable, output: Path) -> None:
     """Write the pictures of a table into its folder, each as PNG and PDF. Pictures of an earlier table are removed.
 
-    ``score-against-time-ENCODER-SPLIT`` is written if the table has costs, ``confusion-ENCODER-SPLIT`` for each test,
-    and ``learning-curves-ENCODER`` if a run has metrics.
+    ``score-against-length-ENCODER`` is written if the recordings of the tests differ in length. If the table has costs
+    too, ``score-against-time-ENCODER`` has a panel for each of these lengths, otherwise there is one such picture for
+    each split. ``confusion-ENCODER-SPLIT`` is written for each test, ``learning-curves-ENCODER`` if a run has metrics.
 
     Raises:
         UserError: A file cannot be written.
     """
     try:
         written = set(_draw(table, output))
-        for name in (SCORE_AGAINST_TIME, LEARNING_CURVES, CONFUSION):
+        for name in (SCORE_AGAINST_TIME, SCORE_AGAINST_LENGTH, LEARNING_CURVES, CONFUSION):
             for path in output.glob(f"{name}-*.*"):
                 if path.suffix in (".png", ".pdf") and path.with_suffix("") not in written:
                     path.unlink()
@@ -44,19 +48,34 @@ def _draw(table: AccuracyTable, output: Path) -> Iterator[Path]:
         stem = output / f"{LEARNING_CURVES}-{names[column]}"
         if draw_learning_curves(runs, table.rows, stem, title=f"{column}{mark}: learning curves"):
             yield stem
-        for split in table.splits:
-            cells = {key.row: cell for key, cell in table.cells.items() if (key.column, key.split) == (column, split)}
+        by_split = {split: _cells(table, column, split) for split in table.splits}
+        tests = {split: cells for split, cells in by_split.items() if cells and split not in (TRAIN, DEVELOPMENT)}
+        stem = output / f"{SCORE_AGAINST_LENGTH}-{names[column]}"
+        if lengths := draw_score_against_length([*tests.values()], stem, title=f"{column}{mark}"):
+            yield stem
+        stem = output / f"{SCORE_AGAINST_TIME}-{names[column]}"
+        if lengths and table.costs:
+            panels = panels_by_length(tests, table.costs, column)
+            if draw_score_against_time(panels, table.costs, stem, title=f"{column}, tests of each length{mark}"):
+                yield stem
+        for split, cells in by_split.items():
             title = f"{column}, {split_name(split)}{mark}"
             stem = output / f"{SCORE_AGAINST_TIME}-{names[column]}-{split}"
-            if table.costs and draw_score_against_time(cells, table.costs, column, stem, title=title):
-                yield stem
+            if table.costs and not lengths:
+                panels = panels_of_split(cells, table.costs, column)
+                if draw_score_against_time(panels, table.costs, stem, title=title):
+                    yield stem
             matrices = {row: cell.confusion for row, cell in cells.items() if cell.confusion}
-            if matrices and split not in (TRAIN, DEVELOPMENT):
+            if matrices and split in tests:
                 stem = output / f"{CONFUSION}-{names[column]}-{split}"
-                classes = table.classes
                 title = f"{title}: per cent of each true class, all seeds and folds together"
-                draw_confusions(matrices, stem, classes=classes, title=title)
+                draw_confusions(matrices, stem, classes=table.classes, title=title)
                 yield stem
+
+
+def _cells(table: AccuracyTable, column: str, split: str) -> dict[Row, Cell]:
+    """Return the rows of an encoder on a split."""
+    return {key.row: cell for key, cell in table.cells.items() if (key.column, key.split) == (column, split)}
 
 
 def _file_names(columns: Sequence[str]) -> dict[str, str]:

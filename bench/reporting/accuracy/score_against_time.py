@@ -1,7 +1,8 @@
 """The score of each row against its GPU time, a panel for each length of audio: what a better score costs."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -22,19 +23,46 @@ from bench.reporting.figures import save
 _COLUMNS = 4
 _PANEL = (3.3, 3.0)  # inches
 _NARROWEST = 7.0  # inches, for the title
+_SAME_LENGTH = 0.02  # how far a length of recordings may be from that of a time, as a share
 _AROUND = 1.2  # the least and the greatest time are this factor away from the edges
 _STEPS = ((1,), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9))  # of ticks, in a decade
 
 
-def draw_score_against_time(cells: Mapping[Row, Cell], costs: Costs, column: str, stem: Path, *, title: str) -> bool:
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """The rows of one encoder at one length of audio: the score of each and what it costs."""
+
+    seconds: float
+    points: Mapping[Row, tuple[Cell, Record | None]]
+
+
+def panels_of_split(cells: Mapping[Row, Cell], costs: Costs, column: str) -> list[Panel]:
+    """Return a panel for each length at which times were measured, all with the scores of one split."""
+    records = {row: costs.of(row, column) for row in cells}
+    return [
+        Panel(seconds=seconds, points={row: (cell, records[row][place]) for row, cell in cells.items()})
+        for place, seconds in enumerate(costs.seconds)
+    ]
+
+
+def panels_by_length(by_split: Mapping[str, Mapping[Row, Cell]], costs: Costs, column: str) -> list[Panel]:
+    """Return a panel for each split of recordings at whose length times were measured, from the shortest."""
+    panels: list[Panel] = []
+    for cells in by_split.values():
+        seconds = next(iter(cells.values())).seconds or 0
+        found = panels_of_split(cells, costs, column)
+        panels += [each for each in found if math.isclose(each.seconds, seconds, rel_tol=_SAME_LENGTH)]
+    return sorted(panels, key=lambda panel: panel.seconds)
+
+
+def draw_score_against_time(panels: Sequence[Panel], costs: Costs, stem: Path, *, title: str) -> bool:
     """Draw macro-F with its interval over speakers against GPU ms, on a logarithmic axis.
 
     A row without a time is not drawn. The panels share the axis of the score.
 
     Args:
-        cells: The rows of one encoder on one split.
-        costs: What they cost.
-        column: The encoder.
+        panels: One for each length of audio.
+        costs: Where the times are from.
         stem: The path without an ending.
         title: What was scored.
 
@@ -44,47 +72,43 @@ def draw_score_against_time(cells: Mapping[Row, Cell], costs: Costs, column: str
     Raises:
         OSError: A file cannot be written; the old file is still there.
     """
-    records = {row: costs.of(row, column) for row in cells}
-    lengths = [
-        (place, seconds)
-        for place, seconds in enumerate(costs.seconds)
-        if any(found[place] for found in records.values())
-    ]
-    if not lengths:
+    rows = list(dict.fromkeys(row for panel in panels for row in panel.points))
+    panels = [panel for panel in panels if any(record for _, record in panel.points.values())]
+    if not panels:
         return False
-    columns = min(_COLUMNS, len(lengths))
-    count = math.ceil(len(lengths) / columns)
+    columns = min(_COLUMNS, len(panels))
+    count = math.ceil(len(panels) / columns)
     figure = Figure(
         figsize=(max(_PANEL[0] * columns, _NARROWEST), _PANEL[1] * count + 1.4),
         layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08),
     )
     FigureCanvasAgg(figure)
     first: Axes | None = None
-    for number, (place, seconds) in enumerate(lengths):
+    for number, panel in enumerate(panels):
         axes = figure.add_subplot(count, columns, number + 1, sharey=first)
         first = first or axes
         axes.tick_params(labelleft=number % columns == 0)
-        _panel(axes, {row: (cells[row], found[place]) for row, found in records.items()})
-        axes.set_title(f"{seconds:g} s of audio", fontsize="medium")
+        _draw(axes, panel.points, mixers=[row.mixer for row in rows])
+        axes.set_title(f"{panel.seconds:g} s of audio", fontsize="medium")
         if number % columns == 0:
             axes.set_ylabel("Macro-F (%)")
-        if number + columns >= len(lengths):
+        if number + columns >= len(panels):
             axes.set_xlabel("GPU time (ms)")
     lines = [
         f"{title}: score against time",
         f"Up and left is better: a higher score in less time ({costs.conditions})",
         "Bars: 95 % intervals over speakers",
     ]
-    without = [_name(row) for row, found in records.items() if not any(found)]
+    timed = {row for panel in panels for row, (_, record) in panel.points.items() if record}
+    without = [_name(row) for row in rows if row not in timed]
     lines += [f"Without a time: {', '.join(without)}"] if without else []
     figure.suptitle("\n".join(lines), fontsize="medium", weight="bold", wrap=True)
-    _legend(figure, [row for row, found in records.items() if any(found)])
+    _legend(figure, [row for row in rows if row in timed])
     save(figure, stem)
     return True
 
 
-def _panel(axes: Axes, points: Mapping[Row, tuple[Cell, Record | None]]) -> None:
-    mixers = [row.mixer for row in points]
+def _draw(axes: Axes, points: Mapping[Row, tuple[Cell, Record | None]], *, mixers: Sequence[str]) -> None:
     for row, (cell, record) in points.items():
         if record is None or record.gpu_ms is None:
             continue

@@ -6,6 +6,8 @@ The spread of a row is over seeds, its interval over speakers. The paper's figur
 """
 
 import itertools
+import re
+import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,6 +52,7 @@ class Cell:
         utterances, speakers: What was tested; unknown speakers count as in the intervals.
         folds: How many folds were pooled; 0 if the split is of no fold.
         corpus: The name of the corpus that was tested.
+        seconds: The median length of the recordings, on average over the folds; None if it is not known.
         paper: The paper's macro-F; None if it has none, or none that is comparable.
         confusion: Utterances of all seeds together, a row for each true class, a column for each predicted one; None
             for a mean of encoders.
@@ -67,6 +70,7 @@ class Cell:
     speakers: int
     folds: int
     corpus: str
+    seconds: float | None
     paper: float | None
     confusion: tuple[tuple[int, ...], ...] | None = None
 
@@ -193,8 +197,14 @@ def _ordered_rows(rows: Iterable[Row]) -> tuple[Row, ...]:
 
 
 def _ordered_splits(splits: Iterable[str]) -> tuple[str, ...]:
-    distinct = dict.fromkeys(splits)
-    return tuple(split for split in dict.fromkeys([*published.SPLITS, *distinct]) if split in distinct)
+    distinct = set(splits)
+    others = sorted(distinct - set(published.SPLITS), key=_by_number)
+    return tuple(split for split in [*published.SPLITS, *others] if split in distinct)
+
+
+def _by_number(name: str) -> list[int | str]:
+    """Return what names with numbers sort by: test-30s before test-120s."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", name)]
 
 
 def _score(
@@ -265,6 +275,7 @@ def _means(scores: dict[Key, MixerScore], split: str, rows: Sequence[Row]) -> di
 
 def _cell(key: Key, score: MixerScore, measured: Measured) -> Cell:
     spread, tested = score.spread, measured.parts[0].tested
+    lengths = [part.tested.seconds or 0 for part in measured.parts]
     of_paper = published.MACRO_F.get((key.row.mixer, key.column, key.split))  # whatever the direction
     return Cell(
         ours=100 * spread.mean,
@@ -279,6 +290,7 @@ def _cell(key: Key, score: MixerScore, measured: Measured) -> Cell:
         speakers=score.speakers,
         folds=measured.folds,
         corpus=tested.corpus,
+        seconds=statistics.fmean(lengths) if all(lengths) else None,
         paper=of_paper if tested.corpus == published.CORPUS else None,
     )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
 from bench.efficiency.records import Record
@@ -161,20 +162,22 @@ def capacities(records: Sequence[Record]) -> pd.DataFrame:
     for name in names_of(records):
         cases = measured(records, name, memory)
         if len(cases) >= 3:
-            fitted = {f"{card} GiB": _longest_fitting(cases, card - CONTEXT_GIB) for card in CARDS_GIB}
+            seconds, total = (np.array([of(case) for case in cases]) for of in (lambda case: case.seconds, total_gib))
+            fitted = {f"{card} GiB": longest_fitting(seconds, total, card - CONTEXT_GIB) for card in CARDS_GIB}
             rows.append({"mixer": name, "measured up to (s)": cases[-1].seconds, **fitted})
     return pd.DataFrame(rows)
 
 
-def _longest_fitting(cases: Sequence[Record], gib: float) -> float:
-    """Return the length in seconds at which the memory of a call is used up."""
-    seconds = np.array([case.seconds for case in cases])
-    total = np.array([total_gib(case) for case in cases])
-    # Each length has the same weight. A square term that is only rounding is left out.
-    square, slope, constant = np.polyfit(seconds, total, 2, w=1 / total)
+def longest_fitting(seconds: NDArray[np.float64], total: NDArray[np.float64], gib: float) -> float:
+    """Return the length in seconds at which this memory is used up, from the memory in GiB at each of some lengths."""
+    # Each length has the same weight. A square term that is only rounding is left out, or one of only two lengths.
+    degree = min(2, len(seconds) - 1)
+    square, slope, constant = np.pad(np.polyfit(seconds, total, degree, w=1 / total), (2 - degree, 0))
     if square * seconds[-1] < 0.01 * slope:
         square = 0.0
         slope, constant = np.polyfit(seconds, total, 1, w=1 / total)
+    if not square and slope <= 0:
+        return math.inf if constant <= gib else 0.0
     roots = np.roots([square, slope, constant - gib] if square else [slope, constant - gib])
     positive = [float(root.real) for root in roots if abs(root.imag) < 1e-9 and root.real > 0]
     return min(positive, default=0.0)

@@ -97,17 +97,18 @@ def estimates(records: Sequence[Record], seconds: float, quantity: Quantity) -> 
         cases = [case for case in measured(records, name, quantity) if memory(case)]
         if cases and cases[0].seconds <= seconds <= cases[-1].seconds:
             below, above = [c for c in cases if c.seconds <= seconds], [c for c in cases if c.seconds >= seconds]
+            lengths = [case.seconds for case in cases]
             found[name] = Estimate(
-                figure=_between(cases, [known(case, quantity) for case in cases], seconds),
-                gib=_between(cases, [total_gib(case) for case in cases], seconds),
+                figure=between(lengths, [known(case, quantity) for case in cases], seconds),
+                gib=between(lengths, [total_gib(case) for case in cases], seconds),
                 beside=(below[-1], above[0]),
             )
     return found
 
 
-def _between(cases: Sequence[Record], values: Sequence[float], seconds: float) -> float:
-    lengths = np.array([case.seconds for case in cases])
-    return math.exp(interpolate(np.array([seconds]), lengths, [math.log(value) for value in values])[0])
+def between(lengths: Sequence[float], values: Sequence[float], seconds: float) -> float:
+    """Return a figure between the lengths measured, where curves are straight in logarithms."""
+    return math.exp(interpolate(np.array([seconds]), np.array(lengths), [math.log(value) for value in values])[0])
 
 
 def ranking(every: Mapping[str, Estimate], quantity: Quantity) -> Ranking | None:

@@ -19,6 +19,16 @@ def names_of(records: Sequence[Record]) -> list[str]:
     return list(dict.fromkeys(record.name for record in records))
 
 
+def mixers_of(records: Sequence[Record]) -> list[Record]:
+    """Return the records of mixers, without those of the other parts of a whole system."""
+    return [record for record in records if record.part == "mixer"]
+
+
+def other_parts_of(records: Sequence[Record]) -> list[Record]:
+    """Return the records of encoders and heads."""
+    return [record for record in records if record.part != "mixer"]
+
+
 def baseline_name(records: Sequence[Record]) -> str | None:
     """Return the name that the others are compared with; None where the sweep had no such case."""
     names = names_of(records)

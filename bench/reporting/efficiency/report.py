@@ -9,7 +9,7 @@ from bench.efficiency.store import read_header, read_pooled
 from bench.files import write_atomically
 from bench.reporting.efficiency.figure2 import draw_figure2
 from bench.reporting.efficiency.frame import write_csv
-from bench.reporting.efficiency.overview import by_setting, check_same, distinguish
+from bench.reporting.efficiency.overview import by_setting, check_same, distinguish, mixers_of, other_parts_of
 from bench.reporting.efficiency.quantities import has_gpu_time
 from mixers.support.errors import UserError, unknown_name
 
@@ -52,7 +52,8 @@ def write_report(
     """
     sweeps = [_as_planned(folder) for folder in folders]
     for field in ("device", "input"):
-        check_same(field, folders, sweeps, hint="Report each alone, or compare two with `sbench compare`.")
+        hint = "Report each alone, or compare two with `sbench compare`."
+        check_same(field, folders, [mixers_of(sweep) or sweep for sweep in sweeps], hint=hint)
     records = [record for sweep in sweeps for record in sweep]
     seen: set[object] = set()
     for record in records:
@@ -67,12 +68,16 @@ def write_report(
 
 
 def _only(mixers: Sequence[str], records: list[Record]) -> list[Record]:
-    """Return the records of these mixers or implementations, or all if none is named."""
-    known = {known: None for record in records for known in (record.mixer, record.name)}
+    """Return the records of these mixers or implementations, or all if none is named. Encoders and heads stay."""
+    known = {known: None for record in mixers_of(records) for known in (record.mixer, record.name)}
     for name in mixers:
         if name not in known:
             raise unknown_name("mixer of this sweep", name, tuple(known))
-    return [record for record in records if not mixers or {record.mixer, record.name} & set(mixers)]
+    return [
+        record
+        for record in records
+        if not mixers or record.part != "mixer" or {record.mixer, record.name} & set(mixers)
+    ]
 
 
 def _as_planned(folder: Path) -> list[Record]:
@@ -107,7 +112,7 @@ def _write(folder: Path, work: Callable[[], None]) -> None:
 
 def _figures(records: Sequence[Record], folder: Path, *, host: str, log: bool, formats: Sequence[str]) -> None:
     write_csv(records, folder / CSV_FILE)
-    groups = by_setting(records)
+    groups = by_setting(mixers_of(records))
     stems = {setting: "-".join(["figure2", *label.split()]) for setting, label in distinguish(groups).items()}
     for setting, stem in stems.items():
         draw_figure2(groups[setting], folder / stem, log=log, formats=formats)
@@ -122,16 +127,19 @@ def _figures(records: Sequence[Record], folder: Path, *, host: str, log: bool, f
 def _everything(records: Sequence[Record], folder: Path, *, host: str, log: bool) -> None:
     # These take seconds to import, and a sweep does not need them.
     from bench.reporting.efficiency import claims_page, directions
+    from bench.reporting.efficiency.end_to_end_figure import draw_end_to_end
     from bench.reporting.efficiency.grids import draw_floors, draw_overview
     from bench.reporting.efficiency.tables import write_tables
 
     folder.mkdir(parents=True, exist_ok=True)
     _figures(records, folder, host=host, log=log, formats=("png", "pdf"))
-    draw_overview(records, folder / "overview")
-    if directions.can_be_drawn(records):
-        directions.draw_directions(records, folder / "directions")
-    if any(record.floor_ms for record in records):
-        draw_floors(records, folder / "floors")
+    mixers = mixers_of(records)
+    draw_overview(mixers, folder / "overview")
+    if directions.can_be_drawn(mixers):
+        directions.draw_directions(mixers, folder / "directions")
+    if any(record.floor_ms for record in mixers):
+        draw_floors(mixers, folder / "floors")
     write_tables(records, folder / "tables")
-    if any(record.device_type == "cuda" for record in records):
-        write_atomically(folder / CLAIMS_FILE, claims_page.render(records).encode())
+    draw_end_to_end(mixers, other_parts_of(records), folder / "end-to-end")
+    if any(record.device_type == "cuda" for record in mixers):
+        write_atomically(folder / CLAIMS_FILE, claims_page.render(mixers).encode())

@@ -12,14 +12,14 @@ from plotly.offline import get_plotlyjs
 from bench.efficiency.noise import PROCESSES_DIFFER, PROCESSES_NEEDED
 from bench.efficiency.records import Record
 from bench.files import write_atomically
-from bench.reporting.efficiency import claims_page
+from bench.reporting.efficiency import claims_page, end_to_end_page
 from bench.reporting.efficiency.allowances import CONFIDENCE
 from bench.reporting.efficiency.choices import left_out
 from bench.reporting.efficiency.frame import to_frame
 from bench.reporting.efficiency.history import History
-from bench.reporting.efficiency.overview import CPU_NOTICE, by_setting, distinguish, names_of
+from bench.reporting.efficiency.overview import CPU_NOTICE, by_setting, distinguish, mixers_of, names_of
 from bench.reporting.efficiency.quantities import on_gpu, unconverged
-from bench.reporting.efficiency.tables import tables
+from bench.reporting.efficiency.tables import Table, tables
 from bench.reporting.formats import enumeration, span
 from bench.reporting.page import accuracy, changes, curves
 from bench.reporting.page.accuracy import Scores
@@ -33,7 +33,9 @@ PAGE_FILE = "index.html"
 
 _HERE = Path(__file__).parent
 
-_UNFOLDED = ("costs", "choices")  # the tables that most readers need
+_WHOLE = "end-to-end"
+
+_UNFOLDED = ("costs", "choices", _WHOLE)  # the tables that most readers need
 
 # What the page shows of each case; `results.csv` has all columns.
 _COLUMNS = (
@@ -99,19 +101,22 @@ def render(
     history: History | None = None,
 ) -> str:
     """Return the page as HTML; the same records give the same text."""
-    first = records[0]
+    first, mixers, every = records[0], mixers_of(records), list(tables(records))
     colours = colours_of(record.mixer for record in records)
     lengths = span([record.seconds for record in records], lambda seconds: f"{seconds:g}")
     return _template().render(
         title=f"sbench on {first.device}",
-        summary=f"{len(names_of(records))} implementations at {lengths} s of audio, {len(records)} cases, measured "
+        summary=f"{len(names_of(mixers))} implementations at {lengths} s of audio, {len(records)} cases, measured "
         f"{enumeration(sorted({record.started_at[:10] for record in records}))} with torch {first.torch}.",
         notice="" if on_gpu(records) else CPU_NOTICE,
-        parts=_parts(records, colours),
+        parts=_parts(mixers, colours),
+        whole=end_to_end_page.sentence(records)
+        if any(each.name == _WHOLE and len(each.frame) for each in every)
+        else "",
         accuracy=[accuracy.show(each, colours, identifier=f"scores-{number}") for number, each in enumerate(scores)],
         changes=changes.show(history.only(names_of(records)), colours) if history else None,
-        grids=_grids(records),
-        claims=_claims(records),
+        grids=_grids(every, records),
+        claims=_claims(mixers),
         machine=machine(records, folders),
         on_gpu=on_gpu(records),
         confidence=CONFIDENCE,
@@ -154,11 +159,11 @@ def _parts(records: Sequence[Record], colours: Mapping[str, str]) -> list[Part]:
     return parts
 
 
-def _grids(records: Sequence[Record]) -> list[Grid]:
+def _grids(every: Sequence[Table], records: Sequence[Record]) -> list[Grid]:
     """Return the tables of the report, and one of all cases."""
     found = [
         of_frame(table.frame, title=table.name.capitalize(), notes=table.notes, unfolded=table.name in _UNFOLDED)
-        for table in tables(records)
+        for table in every
         if len(table.frame) or table.notes
     ]
     labels = distinguish(record.setting for record in records)

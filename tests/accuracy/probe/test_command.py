@@ -129,7 +129,7 @@ BAD_INPUT = {
     "what enters": (["--layer", "0"], "has no layer 0", "Give --layer 1 to 2"),
     "regularisation": (["--regularisation", "0"], "--regularisation 0.0 is invalid", "0.02"),
     "no fold": (["--fold", "x"], "no such fold: 'x'", "or all"),
-    "no folds": (["--fold", "all"], "manifest has no folds", "Leave --fold out"),
+    "no folds": (["--fold", "all"], "is not a folder", "fold-1.jsonl"),
     "unknown fold": (["--corpus", "ravdess:.", "--fold", "7"], "has no fold 7", "Its folds are 1 to 6"),
     "two folds": (["--corpus", "ravdess@1:.", "--fold", "all"], "is fold 1, but --fold says all", "once"),
     "unknown treatment": (["--overlap", "ignore"], "unknown treatment of overlaps 'ignore'", "leave-out"),

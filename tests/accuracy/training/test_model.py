@@ -13,7 +13,8 @@ from bench.accuracy.parts import Layer
 from bench.accuracy.run import DIRECTIONS, PRESETS, Direction, ModelConfig, Preset
 from bench.accuracy.training.differences import DIFFERENCES
 from bench.accuracy.training.implementations import choose_implementation
-from bench.accuracy.training.model import AttentionPooling, EmotionModel, build
+from bench.accuracy.training.model import EmotionModel, build
+from bench.head import AttentionPooling
 from mixers import stack
 from mixers.support.errors import UserError
 

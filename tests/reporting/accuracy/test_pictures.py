@@ -13,7 +13,14 @@ from matplotlib.figure import Figure
 
 from bench.accuracy.evaluation.metrics import summarise
 from bench.accuracy.run import DIRECTIONS
-from bench.reporting.accuracy import confusion, learning_curves, pictures, score_against_time, table
+from bench.reporting.accuracy import (
+    confusion,
+    learning_curves,
+    pictures,
+    score_against_length,
+    score_against_time,
+    table,
+)
 from bench.reporting.accuracy.confusion import draw_confusions
 from bench.reporting.accuracy.evaluations import Row
 from bench.reporting.accuracy.pictures import write_pictures
@@ -30,7 +37,7 @@ Drawn = dict[str, Figure]
 def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
     """Collect the figures instead of writing them, by the name of their file without an ending."""
     found: Drawn = {}
-    for module in (confusion, learning_curves, score_against_time):
+    for module in (confusion, learning_curves, score_against_length, score_against_time):
         monkeypatch.setattr(module, "save", lambda figure, stem, **_: found.update({stem.name: figure}))
     return found
 
@@ -113,6 +120,36 @@ def test_scores_stand_against_times_with_a_panel_for_each_length(tmp_path: Path,
         low, high = figure.axes[panel].get_xlim()
         assert low < factor < 3 * factor < high
         assert figure.axes[panel].get_xticklabels()
+
+
+def test_tests_of_several_lengths_have_pictures_by_length(tmp_path: Path, drawn: Drawn) -> None:
+    lengths = {"test-10s": 10.0, "test-40s": 40.0, "test-100s": 99.9}
+    runs = []
+    for direction in ("causal", "both"):
+        run = write_run(tmp_path / direction, results("sa", "kda", splits=tuple(lengths)), direction=direction)
+        for split, seconds in lengths.items():
+            path = run / "evaluation" / split / "utterances.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"median_seconds": seconds}))
+        runs.append(run)
+    sweep = write_sweep(tmp_path / "sweep", *timed("sa/reference", direction="causal"))
+    found = table.read(runs, sweeps=[sweep])
+    write_pictures(found, tmp_path / "pictures")
+    by_length = drawn["score-against-length-WavLM"]
+    assert [axes.get_title() for axes in by_length.axes] == ["causal", "both"]
+    assert legend(by_length) == ["SA", "KDA"]
+    for axes, direction in zip(by_length.axes, ("causal", "both"), strict=True):
+        curves = [np.asarray(line.get_xydata()) for line in axes.lines if np.size(line.get_xydata()) == 6]
+        cells = {key: cell for key, cell in found.cells.items() if key.row.direction == direction}
+        expected = [[cell.ours for key, cell in cells.items() if key.row.mixer == mixer] for mixer in ("sa", "kda")]
+        assert [curve[:, 1].tolist() for curve in curves] == expected
+        for curve in curves:
+            assert curve[:, 0] == pytest.approx([10, 40, 99.9], rel=0.05)
+    assert [name for name in drawn if name.startswith("score-against-time")] == ["score-against-time-WavLM"]
+    by_time = drawn["score-against-time-WavLM"]
+    assert [axes.get_title() for axes in by_time.axes] == ["10 s of audio", "100 s of audio"]
+    scores = {key.split: cell for key, cell in found.cells.items() if key.row == Row("sa", "causal")}
+    for panel, (time, split) in enumerate(((1, "test-10s"), (10, "test-100s"))):
+        assert [*points(by_time, panel).values()] == [pytest.approx((time, scores[split].ours))]
 
 
 @given(low=st.floats(1e-3, 1e3), width=st.floats(1.01, 1e4))

@@ -156,6 +156,20 @@ def test_a_history_has_its_changes_and_sweeps(records: Sequence[Record], history
     assert "no change in 2 cases, over 3 sweeps" in Page(render(some, folders=(), history=history)).text
 
 
+def test_the_mixers_share_of_a_whole_system_is_a_finding(page: Page) -> None:
+    parts = {
+        "matched": ("sa/sdpa", "kda/fla"),
+        "encoder": ("xlsr-random/one-piece",),
+        "head": ("head/pooling-classifier",),
+    }
+    whole = [make_up_record(name, gpu_ms=5.0, preset=part) for part, names in parts.items() for name in names]
+    found = Page(render(whole, folders=()))
+    assert "the mixer takes 33.3 % of the whole system's GPU time" in found.text
+    assert "2 implementations at 10 s of audio, 4 cases" in found.text
+    assert "End-to-end" in found.tables
+    assert "The whole system" not in page.text
+
+
 def luminance(colour: str) -> float:
     parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
