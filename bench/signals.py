@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 _LINES = {
@@ -26,10 +26,15 @@ _SAME_WISH_S = 1.0
 _CLOSING_S = 10.0
 
 
+# A destructor that was running has ended by then.
+_AGAIN_AFTER_S = 0.05
+
+
 class _State:
     received = 0  # the number of the last signal
     at_s = -float("inf")
     raising = False
+    ignored = False  # Python ignored the KeyboardInterrupt, as it does in a destructor
 
 
 @contextlib.contextmanager
@@ -51,6 +56,7 @@ def handled() -> Iterator[None]:
 def interruptible() -> Iterator[None]:
     """Let a signal raise KeyboardInterrupt out of the block, whatever a library within makes of it."""
     _State.raising = True
+    hook, sys.unraisablehook = sys.unraisablehook, lambda ignored: _raise_again(ignored, otherwise=hook)
     try:
         yield
     except Exception:
@@ -58,7 +64,24 @@ def interruptible() -> Iterator[None]:
             raise KeyboardInterrupt from None
         raise
     finally:
-        _State.raising = False
+        _State.raising = _State.ignored = False
+        sys.unraisablehook = hook
+
+
+def _raise_again(ignored: "sys.UnraisableHookArgs", *, otherwise: Callable[["sys.UnraisableHookArgs"], object]) -> None:
+    """Send the signal again soon if Python ignores its exception, for instance where PyTorch ends its readers."""
+    if not _State.received or ignored.exc_type is not KeyboardInterrupt:
+        otherwise(ignored)
+        return
+    _State.ignored = True
+    timer = threading.Timer(_AGAIN_AFTER_S, _send_again)
+    timer.daemon = True
+    timer.start()
+
+
+def _send_again() -> None:
+    if _State.ignored:
+        os.kill(os.getpid(), _State.received)
 
 
 def exit_code() -> int:
@@ -74,8 +97,9 @@ def line_of(code: object) -> str:
 def _handle(number: int, _frame: FrameType | None) -> None:
     closing = _State.received and not _State.raising
     recent = time.monotonic() - _State.at_s < (_CLOSING_S if closing else _SAME_WISH_S)
-    if _State.received and recent:
+    if _State.received and recent and not _State.ignored:
         return
+    _State.ignored = False
     _State.received, _State.at_s = number, time.monotonic()
     if _State.raising:
         raise KeyboardInterrupt

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @app.command(rich_help_panel=REPORT)
 def report(
-    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Folders that `sbench sweep` made.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="Folders that `sbench sweep` made.")],
     output: Annotated[
         Path | None,
         typer.Option(help="Folder for the report; default: that of the sweep, if there is one.", show_default=False),
@@ -77,12 +77,19 @@ def report(
 
 @app.command(rich_help_panel=REPORT)
 def compare(
-    before: Annotated[Path, typer.Argument(help="A folder that `sbench sweep` made.")],
-    after: Annotated[Path, typer.Argument(help="Another such folder.")],
+    sides: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="BEFORE AFTER",
+            help="Folders that `sbench sweep` made. Each is compared with the first. Commas join repeats of a sweep, "
+            "whose processes are pooled: A1,A2 B1,B2.",
+            show_default=False,
+        ),
+    ],
     by: Annotated[
         str | None,
         typer.Option(
-            help="gpu (the GPU's own time) or latency (single calls); default: gpu, if both sweeps have it.",
+            help="gpu (the GPU's own time) or latency (single calls); default: gpu, if all sides have it.",
             show_default=False,
         ),
     ] = None,
@@ -96,15 +103,16 @@ def compare(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show which cases are faster or slower in a second sweep, and what else differs."""
+    """Show which cases are faster or slower than in a first sweep, and what else differs."""
     from bench.reporting.efficiency import comparison, comparison_json, comparison_text, verdict
 
     fraction = None if fail_on_slower is None else verdict.parse_fraction(fail_on_slower)
-    compared = comparison.compare(before, after, by=by)
+    compared = comparison.compare_sides([_repeats(side) for side in sides], by=by)
     if json:
-        print_json(comparison_json.as_json(compared))
+        values = [comparison_json.as_json(each) for each in compared]
+        print_json(values if len(values) > 1 else values[0])
     else:
-        console_for_tables().print(comparison_text.render(compared))
+        console_for_tables().print(comparison_text.render(*compared))
     offending = [] if fraction is None else comparison_text.slower(compared, fraction)
     for line in offending:
         print(line, file=sys.stderr)
@@ -151,6 +159,11 @@ def write_text(path: Path, text: str) -> None:
         write_atomically(path, text.encode())
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}", hint="Give another --output.") from None
+
+
+def _repeats(side: Path) -> list[Path]:
+    """Return the folders of one side of a comparison. A folder may have a comma in its own name."""
+    return [side] if side.exists() else [Path(name) for name in split_names(str(side))]
 
 
 def print_records(records: "Sequence[Record]", folder: Path, console: "Console") -> None:

@@ -203,7 +203,9 @@ def choose_contestants(
         try:
             mixer = mixers.load(mixer_name)
         except ImportError as error:
-            raise UserError(f"{mixer_name} is unavailable: {error}", hint="Install what it needs.") from None
+            raise UserError(
+                f"{mixer_name} is unavailable: {error}", hint=f"Install what it needs, or mend mixers/{mixer_name}.py."
+            ) from None
         if slash and implementation not in mixer.implementations:
             raise unknown_name(f"implementation of {mixer_name}", implementation, mixer.implementations)
         by_default = measured(mixer, preset=setting.preset, width=setting.width, device_type=device_type)

@@ -34,7 +34,7 @@ HEADER_VERSION = 1  # of sweep.json; files without a version are of the first
 _OTHER_VERSION = "Read it with the version of sbench that wrote it."
 
 # These must be the same for two halves of a sweep to be one: the machine, the libraries and this suite's code.
-_BINDING = ("device", "device_type", "driver", "torch_build", "triton", "fla", "source")
+BINDING = ("device", "device_type", "driver", "torch_build", "triton", "fla", "source")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class Header:
         """Describe each fact of the environment that differs now and must not."""
         return [
             f"{name} {self.environment.get(name)!r} then, {now.get(name)!r} now"
-            for name in _BINDING
+            for name in BINDING
             if self.environment.get(name) != now.get(name)
         ]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench import signals
 from bench.efficiency.store import RECORDS_FILE, SAMPLES_FILE, read_records
 from bench.efficiency.wall_time import read_wall_time
 from bench.locking import holder
@@ -247,3 +248,35 @@ def begin(*what: object) -> "subprocess.Popen[str]":
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's job may ignore it
     )
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_signal_that_a_destructor_ignores_comes_again(capfd: pytest.CaptureFixture[str], times: int) -> None:
+    """Python ignores every exception of a destructor, such as the one with which PyTorch ends its readers of audio."""
+
+    class Reader:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    def read() -> None:
+        for _ in range(times):
+            Reader()
+        time.sleep(10)
+
+    with pytest.raises(KeyboardInterrupt), signals.handled(), signals.interruptible():
+        read()
+    time.sleep(0.1)  # no signal follows
+    assert signals.exit_code() == 128 + signal.SIGTERM
+    assert capfd.readouterr().err == ""
+
+
+def test_other_faults_of_destructors_are_still_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Faulty:
+        def __del__(self) -> None:
+            raise ValueError("no")
+
+    said: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda fault: said.append(fault.exc_type))
+    with signals.handled(), signals.interruptible():
+        Faulty()
+    assert said == [ValueError]

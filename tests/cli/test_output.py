@@ -8,14 +8,14 @@ import pytest
 
 from tests.conftest import Sbench
 
-SWEEP = Path(__file__).parents[2] / "reports" / "nvidia-h100" / "graph"
+SWEEPS = [Path(__file__).parents[2] / "reports" / "nvidia-h100" / name for name in ("graph", "bfloat16")]
 
 COMMANDS = {
     "--help": ("--help",),
     "--version": ("--version",),
     "list": ("list",),
     "explain": ("train", "--explain"),
-    "compare": ("compare", SWEEP, SWEEP),
+    "compare": ("compare", *SWEEPS),
 }
 
 

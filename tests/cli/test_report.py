@@ -56,11 +56,13 @@ def add_processes(path: Path) -> None:
 @pytest.mark.usefixtures("quick_sweeps")
 def test_compare(sbench: Sbench, tmp_path: Path) -> None:
     sbench("sweep", *FAST, "--output", "run")
-    code, _, err = sbench("compare", "run", "run", "--fail-on-slower", "5%")
+    shutil.copytree(tmp_path / "run", tmp_path / "same")
+    code, _, err = sbench("compare", "run", "same", "--fail-on-slower", "5%")
     assert code == 2
-    assert "single calls of 1 and 1 processes" in err
-    add_processes(tmp_path / "run" / SAMPLES_FILE)
-    code, out, _ = sbench("compare", "run", "run", "--fail-on-slower", "5%")
+    assert "run and same: no case can be judged: single calls of 1 and 1 processes" in err
+    for folder in ("run", "same"):
+        add_processes(tmp_path / folder / SAMPLES_FILE)
+    code, out, _ = sbench("compare", "run", "same", "--fail-on-slower", "5%")
     assert code == 0
     assert "0 faster, 0 slower" in out
     shutil.copytree(tmp_path / "run", tmp_path / "worse")
@@ -73,16 +75,17 @@ def test_compare(sbench: Sbench, tmp_path: Path) -> None:
     assert code == 1
     assert "0 faster, 4 slower" in out
     assert "sa/sdpa at 0.1 s: 1000.000" in err
-    assert sbench("compare", "run", "run", "--fail-on-slower", "5")[0] == 2
+    assert sbench("compare", "run", "same", "--fail-on-slower", "5")[0] == 2
     assert sbench("compare", "run", "nowhere")[0] == 2
 
 
 def test_comparing_in_a_narrow_terminal_keeps_names_and_verdicts(
-    sbench: Sbench, monkeypatch: pytest.MonkeyPatch
+    sbench: Sbench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("COLUMNS", "48")
     folder = REPORTS / "nvidia-h100" / "bfloat16"
-    _, out, _ = sbench("compare", folder, folder)
+    shutil.copytree(folder, tmp_path / "same")
+    _, out, _ = sbench("compare", folder, "same")
     rows = [line for line in out.splitlines() if line.endswith("no difference")]
     assert len(rows) > 70
     assert all(row.startswith(("sa/", "retnet/", "lightnet/", "gsa/", "fox/", "kda/")) for row in rows)

@@ -101,8 +101,9 @@ def test_a_broken_file_makes_only_itself_unavailable(folder: Path, case: str) ->
     settings = choose_settings(device_type="cpu")
     chosen = {each.mixer for each in choose_contestants([], settings=settings, device_type="cpu")}
     assert chosen == {*mixers.names()} - {"broken", "lightnet_global"}
-    with pytest.raises(UserError, match="broken is unavailable"):
+    with pytest.raises(UserError, match="broken is unavailable") as refusal:
         choose_contestants(["broken"], settings=settings, device_type="cpu")
+    assert "mend mixers/broken.py" in refusal.value.hint
 
 
 def test_the_list_says_what_runs_here_and_why_not() -> None:

@@ -54,7 +54,9 @@ def choose_implementation(name: str, preset: Preset, *, device: str, width: int 
     try:
         mixer = mixers.load(mixer_name)
     except ImportError as error:
-        raise UserError(f"{mixer_name} is unavailable: {error}", hint="Install what it needs.") from None
+        raise UserError(
+            f"{mixer_name} is unavailable: {error}", hint=f"Install what it needs, or mend mixers/{mixer_name}.py."
+        ) from None
     configs = [stack.sizes(mixer, preset, width=each) for each in ((width,) if width else _ANY_WIDTH)]
     device_type = device.partition(":")[0]
     known = tuple(mixer.implementations)

@@ -1,30 +1,19 @@
-"""Two sweeps side by side: which cases became faster or slower, and what else differs. Needs no torch."""
+"""Two sides and more: which cases became faster or slower, and what else differs. Needs no torch."""
 
-import dataclasses
 import math
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.efficiency.noise import PROCESSES_DIFFER, PROCESSES_NEEDED, spread
-from bench.efficiency.pooling import by_case, pooled, process_medians
-from bench.efficiency.records import Record, Samples
+from bench.efficiency.records import Record
 from bench.efficiency.settings import Case, Setting
-from bench.efficiency.store import read_header, read_records, read_samples
+from bench.reporting.efficiency.agreement import mismatches
+from bench.reporting.efficiency.case_verdict import SERIES, by_gpu_time, by_latency, what_processes_differ_by
 from bench.reporting.efficiency.overview import distinguish
-from bench.reporting.efficiency.process_verdict import judge_processes
-from bench.reporting.efficiency.quantities import launch_gaps_of
-from bench.reporting.efficiency.verdict import Judgement, judge
+from bench.reporting.efficiency.sides import Side, read_sides
+from bench.reporting.efficiency.verdict import Judgement
 from mixers.support.errors import UserError, unknown_name
-
-# What both sides of a pair must share for their ratio to be about the code. Sweeps that differ in one of these, for
-# instance in the GPU, are still compared, with a warning. Another number of parameters means another model.
-_MUST_AGREE = ("device", "device_type", *(field.name for field in dataclasses.fields(Setting)), "input", "parameters")
-
-# The times that two sweeps can be compared by, each with its series of samples. The first that both have is taken.
-SERIES = {"gpu": "gpu_ms", "latency": "latency_ms"}
 
 # The allocator counts exactly, so smaller differences are real, but too small to act on.
 MEMORY_THRESHOLD = 0.01
@@ -80,22 +69,22 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Everything that two sweeps say about each other.
+    """Everything that two sides say about each other.
 
     Attributes:
-        before, after: Their folders.
+        before, after: The folders of each: one sweep, or its repeats.
         by: The time that is compared: ``gpu`` or ``latency``.
-        warnings: Why the sweeps are not comparable; empty where they are.
-        repeats: How far processes of one sweep differ in single calls of the same case, as a fraction: in the middle of
-            all cases of both sweeps. None by GPU time, or if a side has one process.
+        warnings: Why the sides are not comparable; empty where they are.
+        repeats: How far processes of one side differ in single calls of the same case, as a fraction: in the middle of
+            all cases of both sides. None by GPU time, or if a side has one process.
         pairs: The cases with a figure on both sides, in the order in which they were measured before.
         unpaired: Every other case.
         labels: What tells each setting from the others.
         environment: What differs in the environment.
     """
 
-    before: Path
-    after: Path
+    before: tuple[Path, ...]
+    after: tuple[Path, ...]
     by: str
     warnings: tuple[str, ...]
     repeats: float | None
@@ -114,102 +103,93 @@ class Comparison:
         return f"{case.name} {self.labels[case.setting]}".rstrip()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Side:
-    """One sweep: the planned cases, the records, their samples, and the environment."""
-
-    planned: frozenset[Case]
-    records: dict[Case, Record]
-    samples: dict[Case, list[Samples]]
-    environment: dict[str, Any]
-
-    @property
-    def settings(self) -> list[Setting]:
-        """All settings of its cases."""
-        return list(dict.fromkeys(case.setting for case in self.records))
-
-    def moved_to(self, setting: Setting) -> "_Side":
-        """Return this side with its only setting replaced, so its cases pair with cases of that setting."""
-        (own,) = self.settings
-
-        def moved(case: Case) -> Case:
-            return dataclasses.replace(case, setting=setting)
-
-        planned = frozenset(moved(case) for case in self.planned if case.setting == own)
-        records = {moved(case): record for case, record in self.records.items()}
-        samples = {moved(case): each for case, each in self.samples.items()}
-        return dataclasses.replace(self, planned=planned, records=records, samples=samples)
-
-    def gpu_ms(self, case: Case) -> list[float]:
-        """Return the samples of the GPU's time; none where there are none."""
-        return next((each.gpu_ms for each in self.samples.get(case, []) if each.gpu_ms), [])
-
-    def process_medians(self, case: Case) -> list[float]:
-        """Return the median single call of each process, in ms; none where there are none."""
-        return process_medians(self.samples.get(case, []))
-
-
 def compare(before: Path, after: Path, *, by: str | None = None) -> Comparison:
-    """Compare two folders that ``sbench sweep`` made.
+    """Compare two folders that ``sbench sweep`` made, as `compare_sides` does."""
+    (comparison,) = compare_sides([[before], [after]], by=by)
+    return comparison
+
+
+def compare_sides(sides: Sequence[Sequence[Path]], *, by: str | None = None) -> list[Comparison]:
+    """Compare each side with the first.
 
     Args:
-        before: One folder.
-        after: The other.
-        by: ``gpu``, the time of the GPU alone, or ``latency``, that of single calls. None means the GPU's if any case
-            has it on both sides, otherwise that of single calls. All cases are compared by the same time.
+        sides: The folders of each: one sweep, or repeats of it, whose processes are pooled.
+        by: ``gpu``, the time of the GPU alone, or ``latency``, that of single calls. None means the GPU's if each side
+            has it for any case that the first has too, otherwise that of single calls. All cases of all sides are
+            compared by the same time.
+
+    Returns:
+        One for each side but the first, in their order.
 
     Raises:
-        UserError: A file is missing or damaged, the sweeps have no case in common, or there is no such time.
+        UserError: There are fewer than two sides, a folder is given twice, a file is missing or damaged, the sweeps of
+            one side are no repeats of one, two sides have no case in common, or there is no such time.
     """
     if by is not None and by not in SERIES:
         raise unknown_name("time", by, SERIES)
-    one, other = _read(before), _read(after)
-    if not one.records.keys() & other.records.keys() and len(one.settings) == len(other.settings) == 1:
-        other = other.moved_to(one.settings[0])
-    common = [case for case in one.records if case in other.records]
-    if not common:
+    base, *others = read_sides(sides)
+    others = [_pairing_with(base, other) for other in others]
+    if by is None:
+        by = (
+            "gpu"
+            if all(any(base.gpu_ms(case) and side.gpu_ms(case) for case in _paired(base, side)) for side in others)
+            else "latency"
+        )
+    return [_compare(base, other, by=by) for other in others]
+
+
+def _pairing_with(base: Side, other: Side) -> Side:
+    """Return the other side with its cases in the base's setting if each has just one.
+
+    Raises:
+        UserError: They have no case in common.
+    """
+    if not base.records.keys() & other.records.keys() and len(base.settings) == len(other.settings) == 1:
+        other = other.moved_to(base.settings[0])
+    if not base.records.keys() & other.records.keys():
         raise UserError(
-            f"{before} and {after} have no case in common",
+            f"{listed(base.folders)} and {listed(other.folders)} have no case in common",
             hint="Cases pair by mixer, implementation and seconds, and by setting if a sweep has several.",
         )
-    without_figure = {case: _why_unpaired(case, one, other) for case in one.records | other.records}
-    paired = [case for case in common if without_figure[case] is None]
-    if by is None:
-        by = "gpu" if any(one.gpu_ms(case) and other.gpu_ms(case) for case in paired) else "latency"
-    repeats = _repeats(one, other) if by == "latency" else None
-    pairs = tuple(_pair(case, one, other, by=by, repeats=repeats or 0.0) for case in paired)
-    warnings = list(_mismatches([(one.records[case], other.records[case]) for case in common]))
+    return other
+
+
+def _paired(one: Side, other: Side) -> list[Case]:
+    """Return the cases with a figure on both sides."""
+    return [case for case in one.records if _why_unpaired(case, one, other) is None]
+
+
+def _compare(one: Side, other: Side, *, by: str) -> Comparison:
+    repeats = what_processes_differ_by(one, other) if by == "latency" else None
+    pairs = tuple(_pair(case, one, other, by=by, repeats=repeats or 0.0) for case in _paired(one, other))
+    unpaired = (_why_unpaired(case, one, other) for case in one.records | other.records)
+    warnings = [f"the sweeps differ in {each}" for each in mismatches(one.records, other.records)]
     if pairs and not any(pair.judgement for pair in pairs):
         warnings.append(no_verdict(pairs))
     return Comparison(
-        before=before,
-        after=after,
+        before=one.folders,
+        after=other.folders,
         by=by,
         warnings=tuple(warnings),
         repeats=repeats,
         pairs=pairs,
-        unpaired=tuple(unpaired for unpaired in without_figure.values() if unpaired),
+        unpaired=tuple(each for each in unpaired if each),
         labels=distinguish([*one.settings, *other.settings]),
         environment=tuple(_changes(one.environment, other.environment)),
     )
 
 
 def no_verdict(pairs: Sequence[Pair]) -> str:
-    """Return what is said of two sweeps in which no case can be judged."""
+    """Return what is said of two sides in which no case can be judged."""
     return f"no case can be judged: {'; '.join(dict.fromkeys(pair.refusal for pair in pairs))}"
 
 
-def _read(folder: Path) -> _Side:
-    records, header, samples = read_records(folder), read_header(folder), read_samples(folder)
-    return _Side(
-        planned=frozenset(header.cases),
-        records={record.case: record for record in pooled(records, samples)},
-        samples=by_case(samples),
-        environment=header.environment,
-    )
+def listed(folders: Sequence[Path]) -> str:
+    """Return the folders of a side as the command line takes them."""
+    return ",".join(map(str, folders))
 
 
-def _why_unpaired(case: Case, one: _Side, other: _Side) -> Unpaired | None:
+def _why_unpaired(case: Case, one: Side, other: Side) -> Unpaired | None:
     """Return why a case has no figure on both sides; None if it has."""
     before, after = one.records.get(case), other.records.get(case)
     if before is None:
@@ -226,66 +206,9 @@ def _why_unpaired(case: Case, one: _Side, other: _Side) -> Unpaired | None:
     return Unpaired(case=case, reason=reason, lost=lost)
 
 
-def _repeats(one: _Side, other: _Side) -> float | None:
-    """Return how far processes of one sweep differ in the middle of all cases; None if a side has no repeats."""
-    sides = [[side.process_medians(case) for case in side.records] for side in (one, other)]
-    spreads = [[spread(medians) for medians in side if len(medians) > 1] for side in sides]
-    return statistics.median(spreads[0] + spreads[1]) if all(spreads) else None
-
-
-def _pair(case: Case, one: _Side, other: _Side, *, by: str, repeats: float) -> Pair:
-    pair = Pair(before=one.records[case], after=other.records[case], judgement=None)
-    gpu = by == "gpu"
-    judged, refusal = _by_gpu_time(pair, case, one, other) if gpu else _by_latency(case, one, other, repeats=repeats)
-    return dataclasses.replace(pair, judgement=judged, refusal=refusal)
-
-
-def _by_gpu_time(pair: Pair, case: Case, one: _Side, other: _Side) -> tuple[Judgement | None, str]:
-    before, after = one.gpu_ms(case), other.gpu_ms(case)
-    if not before or not after:
-        return None, f"no samples of {SERIES['gpu']} on both sides"
-    return judge(before, after, allowance=_allowance(pair.before, pair.after)), ""
-
-
-def _by_latency(case: Case, one: _Side, other: _Side, *, repeats: float) -> tuple[Judgement | None, str]:
-    """Judge single calls. What processes of one sweep differ by in this case, or in the middle of all, is noise."""
-    before, after = one.process_medians(case), other.process_medians(case)
-    if not before or not after:
-        return None, f"no samples of {SERIES['latency']} on both sides"
-    if min(len(before), len(after)) < PROCESSES_NEEDED:
-        return None, (
-            f"single calls of {len(before)} and {len(after)} processes. They differ between processes, so a verdict "
-            f"needs {PROCESSES_NEEDED} on each side: sbench sweep --processes {PROCESSES_NEEDED}"
-        )
-    return judge_processes(before, after, allowance=max(repeats, spread(before), spread(after))), ""
-
-
-def _allowance(before: Record, after: Record) -> float:
-    """Return the largest difference of GPU times, as a fraction, that something other than the code explains."""
-    return PROCESSES_DIFFER + max(map(launch_gaps_of, (before, after))) + _explained_by_clocks(before, after)
-
-
-def _explained_by_clocks(before: Record, after: Record) -> float:
-    """Return the largest difference, as a fraction, that the GPU's clocks explain; 0 where a side does not know them.
-
-    It is the difference between the higher of the two usual clocks and the lowest reading of either side. So a case
-    that was throttled in one sweep only does not count as slower.
-    """
-    usual = [record.sm_clock_mhz for record in (before, after) if record.sm_clock_mhz]
-    lowest = [record.sm_clock_mhz_min for record in (before, after) if record.sm_clock_mhz_min]
-    return max(usual) / min(lowest) - 1 if len(usual) == len(lowest) == 2 else 0.0
-
-
-def _mismatches(common: list[tuple[Record, Record]]) -> Iterator[str]:
-    """Yield what differs and makes the sweeps not comparable."""
-    for field in _MUST_AGREE:
-        both = [(getattr(before, field), getattr(after, field)) for before, after in common]
-        # The number of parameters is None where the model could not be built.
-        differing = [(before, after) for before, after in both if before != after and None not in (before, after)]
-        if differing:
-            changes = "; ".join(f"{before} -> {after}" for before, after in dict.fromkeys(differing))
-            extent = "" if len(differing) == len(common) else f" ({len(differing)} of {len(common)} cases)"
-            yield f"the sweeps differ in {field.rstrip('_')}: {changes}{extent}"
+def _pair(case: Case, one: Side, other: Side, *, by: str, repeats: float) -> Pair:
+    judged, refusal = by_gpu_time(case, one, other) if by == "gpu" else by_latency(case, one, other, repeats=repeats)
+    return Pair(before=one.records[case], after=other.records[case], judgement=judged, refusal=refusal)
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Change]:

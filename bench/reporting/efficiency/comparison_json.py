@@ -4,14 +4,16 @@ import dataclasses
 from typing import Any
 
 from bench.efficiency.settings import Case
-from bench.reporting.efficiency.comparison import Comparison, Pair, Unpaired
+from bench.reporting.efficiency.comparison import Comparison, Pair, Unpaired, listed
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
     """Return a comparison for programs: a row for each case, with or without a verdict."""
     return {
-        "before": comparison.before,
-        "after": comparison.after,
+        "before": listed(comparison.before),
+        "after": listed(comparison.after),
+        "before_folders": comparison.before,
+        "after_folders": comparison.after,
         "by": comparison.by,
         "warnings": comparison.warnings,
         "cases": [*map(_pair, comparison.pairs), *map(_unpaired, comparison.unpaired)],

@@ -1,9 +1,10 @@
-"""What the terminal shows of two sweeps: warnings, verdicts, memory, environment, and what fails a gate in CI."""
+"""What the terminal shows of sides: warnings, verdicts, memory, environment, and what fails a gate in CI."""
 
 import itertools
 import typing
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
@@ -11,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.efficiency.noise import PROCESSES_DIFFER
-from bench.reporting.efficiency.comparison import MEMORY_THRESHOLD, Comparison, no_verdict
+from bench.reporting.efficiency.comparison import MEMORY_THRESHOLD, Comparison, listed, no_verdict
 from bench.reporting.efficiency.process_verdict import ALPHA as ALPHA_OF_PROCESSES
 from bench.reporting.efficiency.verdict import (
     ALPHA,
@@ -35,9 +36,11 @@ _STYLES: dict[Verdict, str] = {"faster": "green", "slower": "bold red", "no diff
 _NOISE = {
     "gpu": f"by more than noise explains: {PROCESSES_DIFFER:.1%} between two processes, the GPU's clocks if they fell, "
     "and the gaps between kernels",
-    "latency": "by more than processes of one sweep differ in that case, and by more than {repeats:.1%}, the middle of "
+    "latency": "by more than processes of one side differ in that case, and by more than {repeats:.1%}, the middle of "
     "what they differ by in all cases here. Each process counts as one observation",
 }
+
+_NOISE_OF_REPEATS = ", and by more than repeats differ by. Each sweep counts as one observation"
 
 _LEVEL = {"gpu": 1 - ALPHA, "latency": 1 - ALPHA_OF_PROCESSES}
 
@@ -48,15 +51,25 @@ _LEGEND = (
 )
 
 
-def slower(comparison: Comparison, fraction: float) -> list[str]:
+def slower(comparisons: Sequence[Comparison], fraction: float) -> list[str]:
     """Return a line for each case that is slower by more than a fraction, or that has lost its figure.
 
     Raises:
-        UserError: No case can be judged, so an empty list would look like good news.
+        UserError: No case of a side can be judged, so an empty list would look like good news.
     """
+    several = len(comparisons) > 1
+    return [
+        f"{listed(comparison.after)}: {line}" if several else line
+        for comparison in comparisons
+        for line in _offending(comparison, fraction)
+    ]
+
+
+def _offending(comparison: Comparison, fraction: float) -> list[str]:
     if not comparison.judgements:
+        sides = f"{listed(comparison.before)} and {listed(comparison.after)}"
         hint = "Only a GPU gives gpu_ms; --by latency compares single calls." if comparison.by == "gpu" else ""
-        raise UserError(no_verdict(comparison.pairs), hint=hint)
+        raise UserError(f"{sides}: {no_verdict(comparison.pairs)}", hint=hint)
     lost = [
         f"{comparison.name(each.case)} at {each.case.seconds:g} s: {each.reason}"
         for each in comparison.unpaired
@@ -74,19 +87,31 @@ def slower(comparison: Comparison, fraction: float) -> list[str]:
 def tally(comparison: Comparison) -> str:
     """Return how often each verdict was given, how many cases got none, and how many medians agree."""
     judgements = comparison.judgements
-    counts = Counter(judgement.verdict for judgement in judgements)
-    parts = [f"{counts[verdict]} {verdict}" for verdict in typing.get_args(Verdict)]
-    missing = len(comparison.unpaired) + len(comparison.pairs) - len(judgements)
-    verdicts = ", ".join(parts + ([f"{missing} without a verdict"] if missing else []))
+    *counts, (_, missing) = _counts(comparison)
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts)
+    verdicts += f", {missing} without a verdict" if missing else ""
     agreeing = sum(map(medians_agree, judgements))
     return f"{verdicts}; {agreeing} of {len(judgements)} medians within {THRESHOLD:.0%}" if judgements else verdicts
 
 
-def render(comparison: Comparison) -> Group:
-    """Return what the terminal shows: warnings, verdicts, their tally, then cases without one, memory, environment."""
+def _counts(comparison: Comparison) -> list[tuple[str, int]]:
+    """Return how often each verdict was given, and last how many cases got none."""
+    counts = Counter(judgement.verdict for judgement in comparison.judgements)
+    missing = len(comparison.unpaired) + len(comparison.pairs) - counts.total()
+    return [*((verdict, counts[verdict]) for verdict in typing.get_args(Verdict)), ("without a verdict", missing)]
+
+
+def render(*comparisons: Comparison) -> Group:
+    """Return what the terminal shows of each comparison with one base, and how the verdicts of several add up."""
+    return Group(*_separated(map(_one, comparisons)), *(_together(comparisons) if len(comparisons) > 1 else ()))
+
+
+def _one(comparison: Comparison) -> Group:
+    """Return warnings, verdicts, their tally, then cases without one, memory, environment."""
+    sides = f"before: {_sweeps(comparison.before)}\nafter:  {_sweeps(comparison.after)}"
     parts: list[Text | Table] = [
         *(Text(f"WARNING: {warning}", style="bold yellow") for warning in comparison.warnings),
-        Text(f"before: {comparison.before}\nafter:  {comparison.after}\ntime:   {_MEANING[comparison.by]}"),
+        Text(f"{sides}\ntime:   {_MEANING[comparison.by]}"),
         *_times(comparison),
         Text(tally(comparison), style="bold"),
         *_without_verdict(comparison),
@@ -94,6 +119,34 @@ def render(comparison: Comparison) -> Group:
         *_environment(comparison),
     ]
     return Group(*parts)
+
+
+def _separated(groups: Iterable[Group]) -> Iterator[Group | Text]:
+    for number, group in enumerate(groups):
+        if number:
+            yield Text("")
+        yield group
+
+
+def _together(comparisons: Sequence[Comparison]) -> Iterator[Table | Text]:
+    yield Text(f"\nall sides, compared with {_sweeps(comparisons[0].before)}:")
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)
+    table.add_column("after", overflow="fold")
+    for verdict, _ in _counts(comparisons[0]):
+        table.add_column(verdict.replace(" ", "\n", 1), no_wrap=True, justify="right")
+    for comparison in comparisons:
+        table.add_row(listed(comparison.after), *(str(count) for _, count in _counts(comparison)))
+    yield table
+    judged = sum(len(comparison.judgements) for comparison in comparisons)
+    yield Text(
+        f"Each of the {judged} verdicts has the level of its interval by itself, so more sides have more false ones. "
+        "All sides share the base: if it is off, all are.",
+        style="dim",
+    )
+
+
+def _sweeps(folders: Sequence[Path]) -> str:
+    return listed(folders) + (f" ({len(folders)} sweeps, pooled)" if len(folders) > 1 else "")
 
 
 def _times(comparison: Comparison) -> Iterator[Table | Text]:
@@ -113,6 +166,8 @@ def _times(comparison: Comparison) -> Iterator[Table | Text]:
     if table.row_count:
         yield table
         noise = _NOISE[comparison.by].format(repeats=max(comparison.repeats or 0.0, THRESHOLD))
+        if comparison.by == "gpu" and len(comparison.before) + len(comparison.after) > 2:
+            noise += _NOISE_OF_REPEATS
         yield Text(_LEGEND.format(level=_LEVEL[comparison.by], noise=noise), style="dim")
 
 

@@ -1,15 +1,18 @@
-"""Is a case faster or slower than before, by single calls of several processes on each side?
+"""Is a case faster or slower than before, by several processes on each side?
 
-Single calls differ between processes by more than they vary within one. So a process counts as one observation: its
-median. The test is exact for any distribution, and it is that of Wilcoxon, Mann and Whitney.
+Times differ between processes by more than they vary within one. So a process counts as one observation: its median.
+The test is exact for any distribution, and it is that of Wilcoxon, Mann and Whitney.
 """
 
 import functools
 import math
+import statistics
 from collections.abc import Sequence
 from fractions import Fraction
 
-from bench.reporting.efficiency.verdict import RESOLUTION, THRESHOLD, Judgement, judgement_of
+from bench.efficiency.noise import spread
+from bench.reporting.efficiency import verdict
+from bench.reporting.efficiency.verdict import RESOLUTION, THRESHOLD, Judgement, judge, judgement_of
 
 # Of five processes on each side, all of one side must be faster than all of the other. The cases of a mixer share its
 # processes, and a host's state shifts whole sweeps. So with a level of 5 %, up to 6 of 77 cases were false alarms
@@ -44,6 +47,30 @@ def judge_processes(
     low, high = ratio_interval(before, after, alpha=alpha)
     limits = {"threshold": threshold, "resolution": resolution, "allowance": allowance}
     return judgement_of(before, after, low, high, **limits)
+
+
+def judge_series(
+    before: Sequence[Sequence[float]], after: Sequence[Sequence[float]], *, allowance: float = 0.0
+) -> Judgement:
+    """Compare the GPU's times of a case, of one process or more on each side.
+
+    One process on each side is judged by its samples. Otherwise a process is one observation, and what processes of one
+    side differ by is noise. Too few for the ranks to exclude anything have the interval that spans those of all pairs
+    of a process before and one after, which is at least as wide.
+
+    Args:
+        before: The times of each process in any unit, in the order in which they were taken.
+        after: Likewise, in the same unit.
+        allowance: Largest difference that something other than the code explains, as a fraction.
+    """
+    pairs = [judge(one, other, allowance=allowance) for one in before for other in after]
+    if len(pairs) == 1:
+        return pairs[0]
+    early, late = ([statistics.median(series) for series in side] for side in (before, after))
+    low, high = ratio_interval(early, late, alpha=verdict.ALPHA)
+    if math.isinf(high):
+        low, high = min(pair.low for pair in pairs), max(pair.high for pair in pairs)
+    return judgement_of(early, late, low, high, allowance=max(allowance, spread(early), spread(late)))
 
 
 def ratio_interval(before: Sequence[float], after: Sequence[float], *, alpha: float) -> tuple[float, float]:

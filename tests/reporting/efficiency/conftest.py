@@ -1,10 +1,12 @@
 """Made-up records: their figures grow with the length about as those of one H200 in bfloat16 did."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
 from bench.efficiency.records import Record
+from tests.reporting.efficiency.folders import write_folder
 
 LENGTHS = (10.0, 25.0, 50.0, 75.0, 100.0, 150.0, 200.0, 250.0, 300.0, 350.0, 400.0)
 
@@ -20,6 +22,7 @@ COSTS = {
 }
 
 MakeRecord = Callable[..., Record]
+WriteSweep = Callable[..., Path]
 
 
 def make_up_record(name: str = "sa/eager", seconds: float = 10.0, **changes: object) -> Record:
@@ -89,3 +92,9 @@ def sweep() -> Sequence[Record]:
 def gpu_sweep() -> Sequence[Record]:
     """Return the same sweep with the GPU's own times: sa/eager is launch-bound up to 25 s, kda/fla throughout."""
     return [make_up_record(name, seconds, **gpu_times(name, seconds)) for name in COSTS for seconds in LENGTHS]
+
+
+@pytest.fixture
+def write_sweep(tmp_path: Path) -> WriteSweep:
+    """Write a sweep's folder of this name, as `write_folder` does."""
+    return lambda name, *records, **options: write_folder(tmp_path / name, *records, **options)

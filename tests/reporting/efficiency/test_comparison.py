@@ -1,24 +1,20 @@
 import dataclasses
 import io
-import json
-import random
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 import bench.reporting
-from bench.efficiency.records import Record, Samples
-from bench.efficiency.store import SAMPLES_FILE, SWEEP_FILE, append_record, append_samples
+from bench.efficiency.records import Record
+from bench.efficiency.store import SAMPLES_FILE, SWEEP_FILE, append_samples
 from bench.reporting.efficiency.comparison import Comparison, compare
 from bench.reporting.efficiency.comparison_text import render, slower, tally
 from mixers.support.errors import UserError
-from tests.reporting.efficiency.conftest import COSTS, LENGTHS, MakeRecord
-
-ENVIRONMENT = {"device": "NVIDIA H200", "driver": "575.57", "torch": "2.11.0", "host_cores": 16}
+from tests.reporting.efficiency.conftest import COSTS, LENGTHS, MakeRecord, WriteSweep
+from tests.reporting.efficiency.folders import ENVIRONMENT, samples_of
 
 WITHOUT_TORCH = """
 import sys
@@ -30,68 +26,6 @@ from bench.reporting.efficiency.comparison_text import render
 Console().print(render(compare(Path(sys.argv[1]), Path(sys.argv[2]))))
 assert "pandas" not in sys.modules
 """
-
-WriteSweep = Callable[..., Path]
-
-
-def times(record: Record, median_ms: float | None, *, process: int, spread: float, count: int) -> list[float]:
-    """Made-up times of a case in ms, of which this is the true median; none where there is none."""
-    rng = random.Random(f"{record.name}, {record.seconds}, {median_ms}, {process}")
-    return [] if median_ms is None else [median_ms * rng.gauss(1, spread) for _ in range(count)]
-
-
-def samples_of(record: Record, *, process: int, spread: float, count: int) -> Samples:
-    def made_up(median_ms: float | None) -> list[float]:
-        return times(record, median_ms, process=process, spread=spread, count=count)
-
-    latency, gpu = made_up(record.latency_ms), made_up(record.gpu_ms) if process == 1 else []
-    return Samples(
-        name=record.name,
-        setting=record.setting,
-        seconds=record.seconds,
-        process=process,
-        latency_ms=latency,
-        issue_ms=[0.9 * time for time in latency] if gpu else [],
-        gpu_ms=gpu,
-    )
-
-
-def plan_of(records: Sequence[Record]) -> dict[str, object]:
-    """Return the plan of a sweep that measures just this."""
-    contestants = [
-        {"mixer": each.mixer, "implementation": each.implementation, "setting": dataclasses.asdict(each.setting)}
-        for each in records
-    ]
-    seconds = sorted({each.seconds for each in records})
-    return {"contestants": contestants, "seconds": seconds, "device_type": "cuda", "seed": 0, "time_budget_s": None}
-
-
-@pytest.fixture
-def write_sweep(tmp_path: Path) -> WriteSweep:
-    """Write a sweep's folder: its records, its environment, and for those that are ok samples of several processes."""
-
-    def write(
-        name: str,
-        *records: Record,
-        planned: Sequence[Record] = (),
-        environment: object = ENVIRONMENT,
-        spread: float = 0.01,
-        count: int = 50,
-        processes: int = 5,
-    ) -> Path:
-        folder = tmp_path / name
-        folder.mkdir()
-        content = {"plan": plan_of(planned or records), "environment": environment}
-        (folder / SWEEP_FILE).write_text(json.dumps(content), encoding="utf-8")
-        for record in records:
-            measured = range(1, processes + 1) if record.status == "ok" and count else ()
-            samples = [samples_of(record, process=each, spread=spread, count=count) for each in measured]
-            append_record(folder, record, *samples[:1])
-            for each in samples[1:]:
-                append_samples(folder, each)
-        return folder
-
-    return write
 
 
 def text_of(comparison: Comparison, *, width: int = 80) -> str:
@@ -150,11 +84,11 @@ def test_the_gate_names_what_is_slower_than_its_fraction(write_sweep: WriteSweep
     before = write_sweep("before", make_record("sa/eager", latency_ms=2.0), make_record("kda/fla", latency_ms=2.0))
     after = write_sweep("after", make_record("sa/eager", latency_ms=2.4), make_record("kda/fla", latency_ms=2.1))
     comparison = compare(before, after)
-    [line] = slower(comparison, 0.1)
+    [line] = slower([comparison], 0.1)
     assert line.startswith("sa/eager at 10 s: 1.2")
-    assert len(slower(comparison, 0.01)) == 2
-    assert slower(comparison, 0.5) == []
-    assert slower(compare(after, before), 0.0) == []
+    assert len(slower([comparison], 0.01)) == 2
+    assert slower([comparison], 0.5) == []
+    assert slower([compare(after, before)], 0.0) == []
 
 
 def test_the_gpus_own_time_is_compared_where_both_sides_have_it(
@@ -185,7 +119,7 @@ def test_single_calls_are_compared_where_a_side_has_no_gpu_time(
     comparison = compare(before, after, by="gpu")
     assert comparison.warnings == ("no case can be judged: no samples of gpu_ms on both sides",)
     with pytest.raises(UserError, match="gpu_ms") as refusal:
-        slower(comparison, 0.0)
+        slower([comparison], 0.0)
     assert "--by latency" in refusal.value.hint
 
 
@@ -262,7 +196,7 @@ def test_single_calls_of_few_processes_get_no_verdict_and_that_is_said(
     assert verdicts(comparison) == {"sa/eager": None}
     assert f"single calls of {before} and {after} processes" in " ".join(text_of(comparison).split())
     with pytest.raises(UserError, match="sbench sweep --processes 5"):
-        slower(comparison, 0.05)
+        slower([comparison], 0.05)
 
 
 def test_a_process_counts_once_however_many_samples_it_has(write_sweep: WriteSweep, make_record: MakeRecord) -> None:
@@ -303,7 +237,7 @@ def test_wild_or_few_samples_are_noisy_and_pass_the_gate(
     after = write_sweep("after", make_record(gpu_ms=2.2), spread=spread, count=count)
     comparison = compare(before, after)
     assert tally(comparison).startswith("0 faster, 0 slower, 0 no difference, 1 noisy; ")
-    assert slower(comparison, 0.0) == []
+    assert slower([comparison], 0.0) == []
 
 
 @pytest.mark.parametrize(
@@ -403,8 +337,8 @@ def test_a_sweep_that_was_cut_off_does_not_pass_for_one_that_is_no_slower(
     before = write_sweep("before", *whole)
     comparison = compare(before, write_sweep("cut-off", whole[0], planned=whole))
     assert [each.reason for each in comparison.unpaired] == ["ok -> not measured yet", "oom -> not measured yet"]
-    assert slower(comparison, 0.05) == ["sa/eager at 25 s: ok -> not measured yet"]
-    assert slower(compare(before, write_sweep("fewer", whole[0])), 0.05) == []
+    assert slower([comparison], 0.05) == ["sa/eager at 25 s: ok -> not measured yet"]
+    assert slower([compare(before, write_sweep("fewer", whole[0]))], 0.05) == []
 
 
 def test_records_without_samples_get_no_verdict_and_that_is_said(
@@ -415,7 +349,7 @@ def test_records_without_samples_get_no_verdict_and_that_is_said(
     comparison = compare(before, after)
     assert verdicts(comparison) == {"sa/eager": None}
     with pytest.raises(UserError, match="no samples of latency_ms on both sides"):
-        slower(comparison, 0.0)
+        slower([comparison], 0.0)
     text = text_of(comparison)
     assert text.startswith("WARNING: no case can be judged: no samples of latency_ms on both sides")
     assert "sa/eager at 10 s: no samples of latency_ms on both sides\n" in text
