@@ -85,7 +85,7 @@ class Sweep:
         """Return the mixers with the least time, those within the noise together, and the time."""
         found = ranking(estimates(self.records, seconds, gpu_time), gpu_time)
         assert found
-        return f"{enumeration(found.names)} ({found.ms:.2f} ms)"
+        return f"{enumeration(found.names)} ({found.lowest:.2f} ms)"
 
     def smallest(self) -> str:
         """Return the mixers with the least memory at 400 s, equal ones together, and the memory."""

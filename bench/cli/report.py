@@ -32,23 +32,46 @@ def report(
             show_default=False,
         ),
     ] = None,
+    accuracy: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="A folder that `sbench table` wrote, whose scores the page shows too; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    history: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="An older sweep of the same cases: the page shows what changed since; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     log: Annotated[bool, typer.Option("--log", help="Draw Figure 2 and single calls on logarithmic axes.")] = False,
 ) -> None:
-    """Write all figures and tables of a sweep.
+    """Write all figures and tables of a sweep, and a page with all of it.
 
     The report holds costs, growth with length, crossings, floors, and the verdicts on the paper's claims. Figures are
-    PNG and PDF; tables are CSV, Markdown and LaTeX. Several sweeps of one machine can share a report.
+    PNG and PDF; tables are CSV, Markdown and LaTeX. index.html opens anywhere, without a network. Several sweeps of one
+    machine can share a report.
     """
     from rich.console import Console
 
+    from bench.reporting.efficiency import history as histories
     from bench.reporting.efficiency.report import write_report
+    from bench.reporting.page.accuracy import read
+    from bench.reporting.page.write import write_page
 
     if output is None and len(folders) > 1:
         raise UserError("several folders need a folder for their report", hint="Give it as --output.")
     if output is None and mixers is not None:
         raise UserError("a report on some mixers would replace that of the whole sweep", hint="Give another --output.")
     chosen = () if mixers is None else split_names(mixers)
+    scores = [read(folder) for folder in accuracy or ()]
+    older = histories.read([*folders, *history]) if history else None
     records = write_report(folders, output or folders[0], mixers=chosen, log=log)
+    write_page(records, output or folders[0], folders=folders, scores=scores, history=older)
     print_records(records, output or folders[0], Console())
 
 
@@ -95,6 +118,47 @@ def compare(
         print(line, file=sys.stderr)
     if offending:
         raise typer.Exit(1)
+
+
+@app.command("history", rich_help_panel=REPORT)
+def history_command(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Two or more that `sbench sweep` made.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for history.csv, a row for each case and sweep.", show_default=False)
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="gpu or latency, as in `sbench compare`.", show_default=False)] = None,
+    github: Annotated[bool, typer.Option("--github", help="Print Markdown for a pull request.")] = False,
+) -> None:
+    """Show when the same cases became faster or slower.
+
+    The sweeps are ordered by their dates. Each case is compared with the sweep of its last change, by the rules of
+    `sbench compare`.
+    """
+    from bench.reporting.efficiency import history as histories
+    from bench.reporting.efficiency import history_text
+
+    found = histories.read(folders, by=by)
+    if output is not None:
+        write_text(output / history_text.CSV_FILE, history_text.csv(found))
+    if github:
+        print(history_text.markdown(found))
+    else:
+        console_for_tables().print(history_text.render(found))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file into a folder, which is made if needed.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    from bench.files import write_atomically
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}", hint="Give another --output.") from None
 
 
 def _repeats(side: Path) -> list[Path]:

@@ -62,8 +62,7 @@ def sizes_of(curves: Sequence[Mapping[float, float]], *, marker: float) -> list[
 
 def set_logarithmic_ticks(axes: Axes, lengths: Collection[float]) -> None:
     """Label at least three values on each logarithmic axis, where there is room."""
-    usual = [tick for tick in _TICKS_S if min(lengths) <= tick <= max(lengths)]
-    axes.set_xticks(usual if len(usual) >= _FEWEST_TICKS else sorted(lengths))
+    axes.set_xticks(ticks_of(lengths))
     low, high = axes.get_ylim()
     locators = [*(LogLocator(subs=steps) for steps in _STEPS), MaxNLocator(nbins=4)]
     enough = (
@@ -73,6 +72,12 @@ def set_logarithmic_ticks(axes: Axes, lengths: Collection[float]) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def ticks_of(lengths: Collection[float]) -> list[float]:
+    """Return the lengths that a logarithmic axis labels: round ones, or all if those are too few."""
+    usual = [tick for tick in _TICKS_S if min(lengths) <= tick <= max(lengths)]
+    return list(usual) if len(usual) >= _FEWEST_TICKS else sorted(lengths)
 
 
 def _alike(one: Mapping[float, float], other: Mapping[float, float]) -> bool:

@@ -16,7 +16,7 @@ def test_wrong_flags(sbench: Sbench) -> None:
 
 
 COMMANDS = (
-    *("sweep", "doctor", "tune", "list", "report", "compare", "runs"),
+    *("sweep", "doctor", "tune", "list", "report", "compare", "history", "runs"),
     *("train", "probe", "evaluate", "predict", "table", "corpus", "compose", "demo-corpus", "throughput"),
 )
 
@@ -51,7 +51,7 @@ def test_help_lists_every_command_in_groups_the_main_one_first(sbench: Sbench) -
     assert headings[0] in lines
     listed = [line for line in lines if line in COMMANDS]
     assert sorted(listed) == sorted(COMMANDS)
-    assert listed[: listed.index("runs") + 1] == list(COMMANDS[:7])
+    assert listed[: listed.index("runs") + 1] == list(COMMANDS[:8])
 
 
 def test_version(sbench: Sbench) -> None:

@@ -93,8 +93,15 @@ def test_comparing_in_a_narrow_terminal_keeps_names_and_verdicts(
 
 def test_report_on_some_mixers(sbench: Sbench, tmp_path: Path) -> None:
     folder = REPORTS / "nvidia-h100" / "bfloat16"
-    code, _, _ = sbench("report", folder, "--mixers", "kda,sa/sdpa", "--output", "some")
+    scores = REPORTS / "nvidia-h100" / "ravdess" / "table"
+    beside = ("--accuracy", scores, "--history", folder.with_name("bfloat16-cold"))
+    code, _, _ = sbench("report", folder, "--mixers", "kda,sa/sdpa", *beside, "--output", "some")
     assert code == 0
+    page = (tmp_path / "some" / "index.html").read_text(encoding="utf-8")
+    assert "<td>kda/fla</td>" in page
+    assert "retnet/fla" not in page
+    assert "lightnet (both)" in page
+    assert "no change in 22 cases, over 2 sweeps" in page
     with (tmp_path / "some" / "results.csv").open() as file:
         assert {(row["mixer"], row["implementation"]) for row in csv.DictReader(file)} == {
             ("kda", "fla"),
@@ -106,6 +113,10 @@ def test_report_on_some_mixers(sbench: Sbench, tmp_path: Path) -> None:
     code, _, err = sbench("report", folder, "--mixers", "kda")
     assert code == 2
     assert "--output" in err
+    code, _, err = sbench("report", folder, "--accuracy", folder, "--output", "other")
+    assert code == 2
+    assert "Give a folder that `sbench table` wrote." in err
+    assert not (tmp_path / "other").exists()
 
 
 def test_report_of_what_is_not_a_sweep(sbench: Sbench, tmp_path: Path) -> None:

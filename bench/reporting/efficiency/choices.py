@@ -23,28 +23,29 @@ class Estimate:
     """What a mixer costs at some length.
 
     Attributes:
-        ms, gib: Its time, and the memory of weights, input and peak together.
+        figure: Its time in ms, or whatever else it was asked for.
+        gib: The memory of weights, input and peak together.
         beside: The cases at the nearest lengths, which the estimate rests on.
     """
 
-    ms: float
+    figure: float
     gib: float
     beside: tuple[Record, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """Who is fastest.
+    """Who is fastest, or takes the least of another quantity.
 
     Attributes:
         names: The fastest, and whoever is as fast within the noise.
-        ms: The lowest time.
+        lowest: The lowest time.
         following: The fastest of the others; None if there is none.
         margin: How much longer it takes than the lowest time, as a fraction.
     """
 
     names: tuple[str, ...]
-    ms: float
+    lowest: float
     following: str | None
     margin: float | None
 
@@ -89,16 +90,16 @@ def left_out(records: Sequence[Record]) -> str:
     return " ".join(lines)
 
 
-def estimates(records: Sequence[Record], seconds: float, time: Quantity) -> dict[str, Estimate]:
+def estimates(records: Sequence[Record], seconds: float, quantity: Quantity) -> dict[str, Estimate]:
     """Return what each mixer costs at a length, except where it is outside the lengths measured."""
     found = {}
     for name in names_of(records):
-        cases = [case for case in measured(records, name, time) if memory(case)]
+        cases = [case for case in measured(records, name, quantity) if memory(case)]
         if cases and cases[0].seconds <= seconds <= cases[-1].seconds:
             below, above = [c for c in cases if c.seconds <= seconds], [c for c in cases if c.seconds >= seconds]
             lengths = [case.seconds for case in cases]
             found[name] = Estimate(
-                ms=between(lengths, [known(case, time) for case in cases], seconds),
+                figure=between(lengths, [known(case, quantity) for case in cases], seconds),
                 gib=between(lengths, [total_gib(case) for case in cases], seconds),
                 beside=(below[-1], above[0]),
             )
@@ -110,25 +111,25 @@ def between(lengths: Sequence[float], values: Sequence[float], seconds: float) -
     return math.exp(interpolate(np.array([seconds]), np.array(lengths), [math.log(value) for value in values])[0])
 
 
-def ranking(every: Mapping[str, Estimate], time: Quantity) -> Ranking | None:
-    """Return who is fastest, ties included; None of nobody."""
-    order = sorted(every, key=lambda name: every[name].ms)
+def ranking(every: Mapping[str, Estimate], quantity: Quantity) -> Ranking | None:
+    """Return who is fastest, or takes the least of another quantity, ties included; None of nobody."""
+    order = sorted(every, key=lambda name: every[name].figure)
     if not order:
         return None
     fastest = every[order[0]]
-    tied = [name for name in order[1:] if _as_good_as_equal(fastest, every[name], time)]
+    tied = [name for name in order[1:] if _as_good_as_equal(fastest, every[name], quantity)]
     following = next((name for name in order[1:] if name not in tied), None)
     return Ranking(
         names=(order[0], *tied),
-        ms=fastest.ms,
+        lowest=fastest.figure,
         following=following,
-        margin=every[following].ms / fastest.ms - 1 if following else None,
+        margin=every[following].figure / fastest.figure - 1 if following else None,
     )
 
 
-def _as_good_as_equal(one: Estimate, other: Estimate, time: Quantity) -> bool:
-    noise = max(allowed(a, b, time) for a in one.beside for b in other.beside)
-    return abs(math.log(one.ms / other.ms)) <= noise
+def _as_good_as_equal(one: Estimate, other: Estimate, quantity: Quantity) -> bool:
+    noise = max(allowed(a, b, quantity) for a in one.beside for b in other.beside)
+    return abs(math.log(one.figure / other.figure)) <= noise
 
 
 def _columns(every: Mapping[str, Estimate], time: Quantity, column: str) -> dict[str, object]:
@@ -137,7 +138,7 @@ def _columns(every: Mapping[str, Estimate], time: Quantity, column: str) -> dict
     converged = None if any(case.converged is None for case in cases) else all(case.converged for case in cases)
     return {
         column: enumeration(found.names) if found else None,
-        f"{column}: ms": found.ms if found else None,
+        f"{column}: ms": found.lowest if found else None,
         f"{column}: converged": yes_or_no(converged) if found else None,
         f"{column}: next": found.following if found else None,
         f"{column}: margin": found.margin if found else None,

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from tabulate import tabulate
 
@@ -20,6 +21,15 @@ from bench.reporting.efficiency.claim_view import PAPERS_PROTOCOL, SINGLE_CALLS,
 from bench.reporting.efficiency.claims import MEMORY_CLAIMS, TIME_CLAIMS
 from bench.reporting.efficiency.overview import by_setting
 from bench.reporting.formats import NOTHING, span
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A table: its heads, and rows with a cell for each."""
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
 
 _ATTENTION = ("sa/eager", "sa/sdpa")
 
@@ -45,17 +55,40 @@ if it is within {RATIO_TOLERANCE:.0%}. Under equal conditions, a ratio stands if
 """
 
 
-def render(records: Sequence[Record]) -> str:
-    """Return ``claims.md``: tables for each setting of inference, by each implementation of softmax attention."""
-    parts = [_PREFACE]
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """The claims by one implementation of softmax attention in one setting.
+
+    Attributes:
+        title: The machine, the setting and the implementation.
+        line: What takes KDA's advantage away; empty where that is not known.
+        times, memory: The tables, each row with a cell for each head.
+    """
+
+    title: str
+    line: str
+    times: Grid
+    memory: Grid
+
+
+def sections(records: Sequence[Record]) -> Iterator[Section]:
+    """Yield the claims for each setting of inference, by each implementation of softmax attention."""
     for setting, alike in by_setting(records).items():
         names = {each.name for each in alike} if setting.pass_ == "inference" else set()
         for attention in (each for each in _ATTENTION if each in names):
             view = View(records=alike, attention=attention, papers_conditions=setting == OF_THE_PAPER)
-            parts.append(f"## {alike[0].device}, {setting.label}, softmax attention as {attention}\n")
+            title = f"{alike[0].device}, {setting.label}, softmax attention as {attention}"
             line = what_takes_the_advantage(alike)
-            parts += [f"{line}\n"] if line else []
-            parts.append(f"Time:\n\n{_times(view)}\n\nMemory:\n\n{_memory(view)}\n")
+            yield Section(title=title, line=line, times=_times(view), memory=_memory(view))
+
+
+def render(records: Sequence[Record]) -> str:
+    """Return ``claims.md``: tables for each setting of inference, by each implementation of softmax attention."""
+    parts = [_PREFACE]
+    for each in sections(records):
+        parts.append(f"## {each.title}\n")
+        parts += [f"{each.line}\n"] if each.line else []
+        parts.append(f"Time:\n\n{_table(each.times)}\n\nMemory:\n\n{_table(each.memory)}\n")
     return "\n".join(parts)
 
 
@@ -82,12 +115,12 @@ def what_takes_the_advantage(records: Sequence[Record]) -> str:
     )
 
 
-def _times(view: View) -> str:
+def _times(view: View) -> Grid:
     headers = (
         *("section", "claim", "paper", "by the GPU's clock", f"by single calls, {_processes(view.records)}"),
         *("by the paper's protocol", "verdict, by the GPU's clock", "the paper's figure compares with", "evidence"),
     )
-    return _table(headers, (_time_row(claim, view) for claim in TIME_CLAIMS))
+    return Grid(heads=headers, rows=tuple(tuple(_time_row(claim, view)) for claim in TIME_CLAIMS))
 
 
 def _time_row(claim: Claim, view: View) -> Iterator[str]:
@@ -116,7 +149,7 @@ def _comparable(protocol: ClaimResult) -> str:
     return f"{text}; depends on the host" if protocol.host_bound else text
 
 
-def _memory(view: View) -> str:
+def _memory(view: View) -> Grid:
     words = ("not reproduced", "reproduced") if view.papers_conditions else ("does not stand", "stands")
     rows = []
     for claim in MEMORY_CLAIMS:
@@ -124,8 +157,8 @@ def _memory(view: View) -> str:
         verdict = NOTHING if result.holds is None else words[result.holds]
         verdict += f", {result.strength}" if result.strength else ""
         rows.append((claim.section, claim.says, claim.paper, result.ours, verdict, result.evidence))
-    return _table(("section", "claim", "paper", "ours", "verdict", "evidence"), rows)
+    return Grid(heads=("section", "claim", "paper", "ours", "verdict", "evidence"), rows=tuple(rows))
 
 
-def _table(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    return tabulate([list(row) for row in rows], headers=list(headers), tablefmt="github", disable_numparse=True)
+def _table(grid: Grid) -> str:
+    return tabulate(grid.rows, headers=grid.heads, tablefmt="github", disable_numparse=True)

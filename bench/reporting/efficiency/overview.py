@@ -2,9 +2,11 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from bench.efficiency.records import Record
 from bench.efficiency.settings import RANDOM_INPUT, Setting
+from mixers.support.errors import UserError
 
 # What the others are compared with: softmax attention as the paper measured it, or its plain equations without that.
 BASELINES = ("sa/eager", "sa/reference")
@@ -54,6 +56,18 @@ def by_setting(records: Sequence[Record]) -> dict[Setting, list[Record]]:
     for record in records:
         groups.setdefault(record.setting, []).append(record)
     return groups
+
+
+def check_same(field: str, folders: Sequence[Path], sweeps: Sequence[Sequence[Record]], *, hint: str) -> None:
+    """Refuse sweeps of different machines or inputs, whose figures must not be compared.
+
+    Raises:
+        UserError: They differ in the field. The hint says what helps.
+    """
+    found = [", ".join(sorted({str(getattr(record, field)) for record in records})) for records in sweeps]
+    if len(set(found)) > 1:
+        what = "; ".join(f"{folder}: {values}" for folder, values in zip(folders, found, strict=True))
+        raise UserError(f"the sweeps do not have the same {field}: {what}", hint=hint)
 
 
 def title_of(records: Sequence[Record]) -> str:

@@ -9,7 +9,7 @@ from bench.efficiency.store import read_header, read_pooled
 from bench.files import write_atomically
 from bench.reporting.efficiency.figure2 import draw_figure2
 from bench.reporting.efficiency.frame import write_csv
-from bench.reporting.efficiency.overview import by_setting, distinguish, mixers_of, other_parts_of
+from bench.reporting.efficiency.overview import by_setting, check_same, distinguish, mixers_of, other_parts_of
 from bench.reporting.efficiency.quantities import has_gpu_time
 from mixers.support.errors import UserError, unknown_name
 
@@ -52,7 +52,8 @@ def write_report(
     """
     sweeps = [_as_planned(folder) for folder in folders]
     for field in ("device", "input"):
-        _check_same(field, folders, [mixers_of(sweep) or sweep for sweep in sweeps])
+        hint = "Report each alone, or compare two with `sbench compare`."
+        check_same(field, folders, [mixers_of(sweep) or sweep for sweep in sweeps], hint=hint)
     records = [record for sweep in sweeps for record in sweep]
     seen: set[object] = set()
     for record in records:
@@ -77,15 +78,6 @@ def _only(mixers: Sequence[str], records: list[Record]) -> list[Record]:
         for record in records
         if not mixers or record.part != "mixer" or {record.mixer, record.name} & set(mixers)
     ]
-
-
-def _check_same(field: str, folders: Sequence[Path], sweeps: Sequence[Sequence[Record]]) -> None:
-    """Refuse sweeps of different machines or inputs, whose figures must not be compared in one report."""
-    found = [", ".join(sorted({str(getattr(record, field)) for record in records})) for records in sweeps]
-    if len(set(found)) > 1:
-        what = "; ".join(f"{folder}: {values}" for folder, values in zip(folders, found, strict=True))
-        hint = "Report each alone, or compare two with `sbench compare`."
-        raise UserError(f"the sweeps do not have the same {field}: {what}", hint=hint)
 
 
 def _as_planned(folder: Path) -> list[Record]:

@@ -1,6 +1,7 @@
 """The tables of a report: each over all settings, in three forms, with notes on what is not concluded."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -31,13 +32,17 @@ _OF_WHOLE_SYSTEMS: dict[str, Callable[[Sequence[Record], Sequence[Record]], pd.D
 }
 
 
-def write_tables(records: Sequence[Record], folder: Path) -> None:
-    """Write each table over all settings of mixers; with several settings, a first column names them.
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table over all settings of mixers; with several, a first column names them. Notes say what it leaves out."""
 
-    Raises:
-        OSError: A file cannot be written; the old file is still there.
-    """
-    folder.mkdir(exist_ok=True)
+    name: str
+    frame: pd.DataFrame
+    notes: tuple[str, ...]
+
+
+def tables(records: Sequence[Record]) -> Iterator[Table]:
+    """Yield each table of a report. One without rows has only its notes."""
     mixers, others = mixers_of(records), other_parts_of(records)
     groups = by_setting(mixers)
     labels = distinguish(groups)
@@ -49,7 +54,18 @@ def write_tables(records: Sequence[Record], folder: Path) -> None:
         whole = pd.concat([part for part in parts if len(part.columns) > 1] or parts, ignore_index=True)
         notes = [note for setting, alike in groups.items() for note in _notes(name, alike, others, labels[setting])]
         notes += unmatched(mixers, others) if name == "end-to-end" else []
-        write_table(whole, folder / name, notes=list(dict.fromkeys(notes)))
+        yield Table(name=name, frame=whole, notes=tuple(dict.fromkeys(notes)))
+
+
+def write_tables(records: Sequence[Record], folder: Path) -> None:
+    """Write each table.
+
+    Raises:
+        OSError: A file cannot be written; the old file is still there.
+    """
+    folder.mkdir(exist_ok=True)
+    for table in tables(records):
+        write_table(table.frame, folder / table.name, notes=table.notes)
 
 
 def _table(name: str, records: Sequence[Record], others: Sequence[Record]) -> pd.DataFrame:

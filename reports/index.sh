@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Writes reports/index.html and a picture of it from the committed records: bash reports/index.sh [FOLDER]
+# Needs Chromium for the picture. Where sbench is not installed: SBENCH="python3 -m bench.cli".
+set -euo pipefail
+reports=$(dirname "$0")
+folder=$(realpath "${1:-$reports}")
+sbench=${SBENCH:-sbench}
+made=$(mktemp -d)
+trap 'rm -rf "$made"' EXIT
+
+(
+    cd "$reports/.."
+    $sbench report reports/nvidia-h100/{bfloat16,released} --accuracy reports/nvidia-h100/ravdess/table --output "$made"
+)
+cp "$made/index.html" "$folder/index.html"
+
+browser=$(command -v chromium || command -v google-chrome)
+"$browser" --headless --no-sandbox --hide-scrollbars --window-size=1280,1500 --virtual-time-budget=5000 \
+    --screenshot="$folder/index.png" "file://$folder/index.html" 2>/dev/null
+echo "$folder/index.html"
