@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.efficiency.records import Record
-from bench.reporting.efficiency import end_to_end
+from bench.reporting.efficiency import end_to_end, end_to_end_page
 from bench.reporting.efficiency.analysis import total_gib
 from bench.reporting.efficiency.quantities import gpu_time
 from bench.reporting.efficiency.whole import Whole, blocks, unmatched
@@ -53,13 +53,30 @@ def test_shares_add_up_to_one_and_the_peak_holds_every_part(
     assert whole.peaks_gib[whole.peak_in] == whole.peak_gib
 
 
-def test_what_the_mixer_changes_of_the_whole(make_record: MakeRecord) -> None:
+def three_mixers(make_record: MakeRecord) -> tuple[list[Record], list[Record]]:
     mixers = [
         part(make_record, "matched", "sa/eager", 100.0, (20.0, 6.0, 0.1, 0.1)),
         part(make_record, "matched", "sa/sdpa", 100.0, (10.0, 1.0, 0.1, 0.1)),
         part(make_record, "matched", "kda/fla", 100.0, (6.0, 1.0, 0.1, 0.1)),
     ]
-    parts = [encoder(make_record, (90.0, 4.0, 1.0, 0.0)), head(make_record, (0.0, 0.1, 0.0, 0.1))]
+    return mixers, [encoder(make_record, (90.0, 4.0, 1.0, 0.0)), head(make_record, (0.0, 0.1, 0.0, 0.1))]
+
+
+def test_a_page_says_it_in_a_row_and_a_sentence(make_record: MakeRecord) -> None:
+    mixers, parts = three_mixers(make_record)
+    *_, row = end_to_end_page.table([*mixers, *parts]).splitlines()
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[:2] == ["xlsr-random in one piece", "100"]
+    assert cells[3:] == ["6.00 to 10.0", "0.00", "6.2 to 10.0", "-4.0", "5.10", "7.20"]
+    assert end_to_end_page.sentence([*mixers, *parts]) == (
+        "Behind xlsr-random in one piece, at 100 s, the mixer takes 6.2 to 10.0 % of the whole system's GPU time. "
+        "Another mixer than fused attention changes that time by -4.0 %. The peak of memory is 5.10 GiB, and 7.20 GiB "
+        "with attention that stores its scores."
+    )
+
+
+def test_what_the_mixer_changes_of_the_whole(make_record: MakeRecord) -> None:
+    mixers, parts = three_mixers(make_record)
     table = end_to_end.end_to_end(mixers, parts).set_index("mixer")
     assert list(table["GPU time against base (%)"]) == pytest.approx([10, 0, -4])
     assert list(table["share of the mixer (%)"]) == pytest.approx([100 * 20 / 110, 10, 100 * 6 / 96])
