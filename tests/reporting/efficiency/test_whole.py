@@ -70,8 +70,8 @@ def test_a_page_says_it_in_a_row_and_a_sentence(make_record: MakeRecord) -> None
     assert cells[3:] == ["6.00 to 10.0", "0.00", "6.2 to 10.0", "-4.0", "5.10", "7.20"]
     assert end_to_end_page.sentence([*mixers, *parts]) == (
         "Behind xlsr-random in one piece, at 100 s, the mixer takes 6.2 to 10.0 % of the whole system's GPU time. "
-        "Another mixer than fused attention changes that time by -4.0 %. The peak of memory is 5.10 GiB, and 7.20 GiB with "
-        "attention that stores its scores."
+        "Another mixer than fused attention changes that time by -4.0 %. The peak of memory is 5.10 GiB, and 7.20 GiB "
+        "with attention that stores its scores."
     )
 
 
