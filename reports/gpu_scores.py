@@ -1,6 +1,7 @@
 """Writes scores.csv, what models trained on 1, 2 and 4 GPUs score: ``python reports/gpu_scores.py FOLDER``.
 
-A row is a mixer and a seed: the macro-F of each run ``train-N`` of gpus.sh on the test speakers of one fold.
+A row is a mixer and a seed: the macro-F of each run ``train-N`` of gpus.sh on the development speakers of one fold, after
+the last epoch.
 """
 
 import json
@@ -11,10 +12,8 @@ import pandas as pd
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    rows = [
-        {"learner": path.stem, "gpus": int(run.name.partition("-")[2]), "score": json.loads(path.read_text())}
-        for run in sorted(folder.glob("train-?"))
-        for path in sorted((run / "evaluation" / "test").glob("*-?.json"))
-    ]
-    scores = pd.DataFrame([row | {"score": row["score"]["macro_f"]["value"]} for row in rows])
-    scores.pivot_table(index="learner", columns="gpus", values="score").to_csv(folder / "scores.csv")
+    last: dict[str, dict[str, float]] = {}
+    for run in sorted(folder.glob("train-?")):
+        steps = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+        last[run.name.partition("-")[2]] = [step["development_macro_f"] for step in steps if "loss" not in step][-1]
+    pd.DataFrame(last).rename_axis("learner").to_csv(folder / "scores.csv")

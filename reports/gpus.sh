@@ -18,8 +18,7 @@ for part in ${*:-$every}; do
             ;;
         train-*)
             $sbench train --corpus "ravdess:$corpus" --fold 1 --speech "$speech" --no-text --seeds 4 --crop whole \
-                --workers 4 --schedule one-cycle --learning-rate 1e-3 --classifier-layers 1 --evaluate test \
-                --output "$folder/$part"
+                --workers 4 --schedule one-cycle --learning-rate 1e-3 --classifier-layers 1 --output "$folder/$part"
             ;;
         scores) python3 reports/gpu_scores.py "$folder" ;;
         *) echo "no such part: $part" >&2; exit 2 ;;
