@@ -45,9 +45,11 @@ def handled() -> Iterator[None]:
         numbers = [number for number in _LINES if signal.getsignal(number) is not signal.SIG_IGN]
         old = {number: signal.signal(number, _handle) for number in numbers}
     _State.received = 0
+    hook, sys.unraisablehook = sys.unraisablehook, lambda ignored: _notice(ignored, otherwise=hook)
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number, handler in old.items():
             signal.signal(number, handler)
 
@@ -56,7 +58,6 @@ def handled() -> Iterator[None]:
 def interruptible() -> Iterator[None]:
     """Let a signal raise KeyboardInterrupt out of the block, whatever a library within makes of it."""
     _State.raising = True
-    hook, sys.unraisablehook = sys.unraisablehook, lambda ignored: _raise_again(ignored, otherwise=hook)
     try:
         yield
     except Exception:
@@ -65,23 +66,39 @@ def interruptible() -> Iterator[None]:
         raise
     finally:
         _State.raising = _State.ignored = False
-        sys.unraisablehook = hook
 
 
-def _raise_again(ignored: "sys.UnraisableHookArgs", *, otherwise: Callable[["sys.UnraisableHookArgs"], object]) -> None:
-    """Send the signal again soon if Python ignores its exception, for instance where PyTorch ends its readers."""
-    if not _State.received or ignored.exc_type is not KeyboardInterrupt:
+def _notice(ignored: "sys.UnraisableHookArgs", *, otherwise: Callable[["sys.UnraisableHookArgs"], object]) -> None:
+    """Send a signal again soon if Python ignores its exception, as in the destructor that ends PyTorch's readers.
+
+    Other exceptions that Python ignores after a signal are not said: readers of audio that got it too have ended.
+    """
+    if not _State.received:
         otherwise(ignored)
-        return
-    _State.ignored = True
-    timer = threading.Timer(_AGAIN_AFTER_S, _send_again)
-    timer.daemon = True
-    timer.start()
+    elif ignored.exc_type is KeyboardInterrupt and _State.raising:
+        _State.ignored = True
+        timer = threading.Timer(_AGAIN_AFTER_S, _send_again)
+        timer.daemon = True
+        timer.start()
 
 
 def _send_again() -> None:
     if _State.ignored:
         os.kill(os.getpid(), _State.received)
+
+
+@contextlib.contextmanager
+def leaving() -> Iterator[None]:
+    """End the process at once if the block exits because of a signal.
+
+    Destructors that run later would say that PyTorch's readers of audio, which got the signal too, have ended.
+    """
+    try:
+        yield
+    except SystemExit as end:
+        if line_of(end.code):
+            _leave(int(end.code or 0))
+        raise
 
 
 def exit_code() -> int:
@@ -107,10 +124,16 @@ def _handle(number: int, _frame: FrameType | None) -> None:
 
 
 def _end(number: int) -> None:
-    """End the process at once. Its children notice and end too."""
-    with contextlib.suppress(OSError, ValueError, SystemExit):  # a pipe may be closed
-        sys.stdout.flush()
+    """Say what ends the process, and end it at once."""
     show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
     with contextlib.suppress(OSError):
         os.write(2, f"{show_cursor}\n{_LINES[signal.Signals(number)]}\n".encode())
-    os._exit(128 + number)
+    _leave(128 + number)
+
+
+def _leave(code: int) -> None:
+    """End the process without destructors. Its children notice and end too."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, SystemExit):  # a pipe may be closed
+            stream.flush()
+    os._exit(code)

@@ -5,7 +5,7 @@ from bench import signals
 
 def main() -> None:
     """Run the command line."""
-    with signals.handled():
+    with signals.leaving(), signals.handled():
         from bench.cli import main
 
         main()

@@ -1,5 +1,7 @@
 """`python -m bench.cli`, which `accelerate launch -m bench.cli` starts on each GPU."""
 
+from bench import signals
 from bench.cli import main
 
-main()
+with signals.leaving():
+    main()

@@ -270,6 +270,37 @@ def test_a_signal_that_a_destructor_ignores_comes_again(capfd: pytest.CaptureFix
     assert capfd.readouterr().err == ""
 
 
+def test_a_destructor_that_finds_its_children_ended_by_the_signal_too_says_nothing(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    class Reader:
+        def __del__(self) -> None:
+            raise RuntimeError("worker is killed by signal: Terminated")
+
+    def read() -> None:
+        readers = [Reader()]
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            readers.clear()
+
+    with pytest.raises(KeyboardInterrupt), signals.handled(), signals.interruptible():
+        read()
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("code", "said"), [(143, False), (130, False), (2, True), (0, True)])
+def test_after_a_signal_the_process_ends_without_destructors(code: int, said: bool) -> None:
+    ends = (
+        "import sys; from bench import signals\n"
+        "class Reader:\n def __del__(self): print('killed by signal', file=sys.stderr)\n"
+        f"reader = Reader()\nwith signals.leaving(): print('kept'); sys.exit({code})"
+    )
+    done = subprocess.run([sys.executable, "-c", ends], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (code, "kept\n")
+    assert ("killed" in done.stderr) == said
+
+
 def test_other_faults_of_destructors_are_still_said(monkeypatch: pytest.MonkeyPatch) -> None:
     class Faulty:
         def __del__(self) -> None:
