@@ -1,6 +1,6 @@
 """Writes scores.csv, what models trained on 1, 2 and 4 GPUs score: ``python reports/gpu_scores.py FOLDER``.
 
-A row is a mixer and a seed: the macro-F of each run ``train-N`` of gpus.sh on development speakers, after the last epoch.
+A row is a mixer and a seed, by run ``train-N`` of gpus.sh: macro-F on development speakers after the last epoch.
 """
 
 import json

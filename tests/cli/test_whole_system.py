@@ -1,6 +1,7 @@
 """A sweep with encoders, from the command line to the report."""
 
 import itertools
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -61,7 +62,8 @@ def test_encoders_and_the_head_are_measured_resumed_compared_and_reported(sbench
 
     code, out, _ = sbench("runs", ".")
     assert "finished" in out
-    code, out, _ = sbench("compare", "run", "run")
+    shutil.copytree(folder, tmp_path / "copy")
+    code, out, _ = sbench("compare", "run", "copy")
     assert (code, "tiny/windows-0.5s" in out) == (0, True)
     code, _, err = sbench("report", "run", "--mixers", "sa", "--output", "out")
     assert code == 0, err

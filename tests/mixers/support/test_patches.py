@@ -91,7 +91,7 @@ def changes(file: Path) -> Iterator[str]:
 
 
 # which the libraries offer to be set
-SETTINGS = {"torch.backends.cudnn.allow_tf32", "os.environ", "knobs.compilation.listener"}
+SETTINGS = {"torch.backends.cudnn.allow_tf32", "os.environ", "knobs.compilation.listener", "sys.unraisablehook"}
 
 
 def test_no_other_module_changes_a_library() -> None:
