@@ -55,6 +55,7 @@ COMMANDS = {
     "--preset layer --precision bfloat16,tf32 --pass inference,training",
     "kernels.json": "pytest --benchmark -m gpu --benchmark-json kernels.json",
     "training": "sbench throughput --steps 20 --utterances 1600",
+    "gpus": "bash reports/gpus.sh RAVDESS WHISPER gpus",
 }
 
 # The page or picture of each folder that a reader should open first.
@@ -67,6 +68,7 @@ _FIRST = {
     "released": "claims.md",
     "kernels": "tables/floors.md",
     "training": "throughput.json",
+    "gpus": "scores.csv",
 }
 
 
