@@ -24,16 +24,17 @@ done
 every+=" costs"
 for kind in $kinds; do for seconds in $learned; do every+=" table-$kind-$seconds"; done; done
 
-# About as many steps at each length: 560 of 5.5 s, 280 of 30 s and of 120 s. 3.5 h of speech in a split and length at
-# most: 420 recordings of 30 s, 105 of 120 s, 52 of 240 s.
-options() { case $1 in 5.5) echo --batch 32 --epochs 20 ;; 30) echo --batch 16 --epochs 10 ;; 120) echo --batch 8 --epochs 20 ;; esac; }
+# About as many steps at each length: 560 of 5.5 s, 450 of 30 s, 420 of 120 s. Of 30 s and 120 s, 14 h of speech can be
+# composed at most: all 900 recordings of 30 s and 420 of 120 s. Tests and development have 3.5 h: 105 recordings of 120 s,
+# 52 of 240 s.
+options() { case $1 in 5.5) echo --batch 32 --epochs 20 ;; 30) echo --batch 16 --epochs 8 ;; 120) echo --batch 8 --epochs 8 ;; esac; }
 
 mkdir -p "$folder" "$composed"
 for part in ${*:-$every}; do
     IFS=- read -r what kind seconds direction fold <<<"$part"
     case $what in
         compose)
-            $sbench compose "ravdess:$corpus" "$composed/$kind" --kind $kind --fold 1,2 --hours 3.5 \
+            $sbench compose "ravdess:$corpus" "$composed/$kind" --kind $kind --fold 1,2 --hours 14 --test-hours 3.5 \
                 --seconds ${learned// /,} --test-seconds $tests
             ;;
         train)

@@ -17,9 +17,8 @@ _KIND = (
     "change: two emotions of a speaker, one after the other."
 )
 _FOLD = "A fold of the corpus, from 1; several, such as 1,2, or all. Default: its own splits."
-_HOURS = (
-    "Hours of composed speech in each split and length at most; default: a recording for each that carries a label."
-)
+_HOURS = "Hours of speech in train, of each length, at most; default: a recording for each that carries a label."
+_TEST_HOURS = "The same of development and of each test."
 _REPEATS = "Use a recording once in a composed one at most; what cannot be filled so is left out."
 
 
@@ -50,6 +49,7 @@ def compose(
     test_seconds: Annotated[str, typer.Option(help="Lengths of the tests in each corpus.")] = "10,30,60,120,240",
     fold: Annotated[str | None, typer.Option(help=_FOLD, show_default=False)] = None,
     hours: Annotated[float | None, typer.Option(help=_HOURS, show_default=False)] = None,
+    test_hours: Annotated[float | None, typer.Option(help=_TEST_HOURS, show_default=False)] = None,
     label: Annotated[str, typer.Option(help="In change, which emotion is the label: later or earlier.")] = "later",
     neutral: Annotated[str, typer.Option(help="In salient, the neutral classes, comma-separated.")] = "neutral",
     silence: Annotated[float, typer.Option(help="Seconds of silence between recordings.", min=0, max=60)] = 0.25,
@@ -70,8 +70,9 @@ def compose(
 
     chosen_kind = choose("kind", kind, plans.KINDS)
     earlier = choose("label", label, ("later", "earlier")) == "earlier"
-    if hours is not None and not hours > 0:
-        raise UserError(f"--hours {hours:g} is no amount of speech", hint="Give more than 0 hours.")
+    for option, amount in (("--hours", hours), ("--test-hours", test_hours)):
+        if amount is not None and not amount > 0:
+            raise UserError(f"{option} {amount:g} is no amount of speech", hint="Give more than 0 hours.")
     learned, tested = _parse_seconds(seconds, "--seconds"), _parse_seconds(test_seconds, "--test-seconds")
     requests = [
         plans.Request(
@@ -83,6 +84,7 @@ def compose(
             repeats=not without_repeats,
             match_levels=not keep_levels,
             hours=hours,
+            test_hours=test_hours,
             learned=each in learned,
             tested=each in tested,
             seed=seed,

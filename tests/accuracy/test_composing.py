@@ -31,6 +31,7 @@ def request(**changed: object) -> Request:
         "repeats": True,
         "match_levels": True,
         "hours": None,
+        "test_hours": None,
         "learned": True,
         "tested": True,
         "seed": 0,
@@ -201,11 +202,11 @@ def test_folds_share_what_they_compose(sbench: Sbench, tmp_path: Path, short: st
 
 
 def test_options_change_what_is_composed(sbench: Sbench, tmp_path: Path, short: str) -> None:
-    lengths = ("--seconds", "2", "--test-seconds", "2", "--hours", 3 * 2 / 3600)
+    lengths = ("--seconds", "2", "--test-seconds", "2", "--hours", 3 * 2 / 3600, "--test-hours", 2 * 2 / 3600)
     options = (*lengths, "--keep-levels", "--silence", 0, "--kind", "change")
     assert sbench("compose", short, "long", *options, "--label", "earlier")[0] == 0
     found = corpora.load(f"manifest:{tmp_path / 'long' / '2s' / 'manifest.jsonl'}")
-    assert [len(found.split(split)) for split in ("train", "development", "test-2s")] == [3, 3, 3]
+    assert [len(found.split(split)) for split in ("train", "development", "test-2s")] == [3, 2, 2]
     card = json.loads((tmp_path / "long" / "2s" / "card.json").read_text())
     for each in found.utterances:
         pieces = card["recordings"][each.audio.name]
@@ -224,6 +225,7 @@ BAD = {
     "all silent": (["--seconds", "2", "--silence", "1.5"], "silence leave too little of 2 s", "--silence"),
     "no test": (["--test-seconds", "0"], "--test-seconds 0: 0 s cannot be composed", "1 to 3600 s"),
     "no hours": (["--hours", "-1"], "--hours -1 is no amount", "more than 0"),
+    "no test hours": (["--test-hours", "0"], "--test-hours 0 is no amount", "more than 0"),
     "no fold": (["--fold", "1"], "is not a folder", "fold-1.jsonl"),
     "twice": (["--seconds", "2,2.0"], "names a length twice", "once"),
     "too little": (["--seconds", "60", "--without-repeats"], "nothing can be composed in test", "shorter"),

@@ -48,7 +48,8 @@ class Request:
         silence_s: Seconds of silence between recordings.
         repeats: Whether a recording may occur again in one composed recording.
         match_levels: Whether all recordings get the same level.
-        hours: Of composed recordings in each split at most; None for as many as there can be.
+        hours: Of composed recordings in train at most; None for as many as there can be.
+        test_hours: The same of each other split.
         learned, tested: Whether there are recordings of this length in train and development, and in the other splits.
         seed: The same seed gives the same plans.
     """
@@ -61,6 +62,7 @@ class Request:
     repeats: bool
     match_levels: bool
     hours: float | None
+    test_hours: float | None
     learned: bool
     tested: bool
     seed: int
@@ -70,10 +72,10 @@ class Request:
         """The length of each composed recording in samples."""
         return samples_of(self.seconds)
 
-    @property
-    def most(self) -> float:
-        """The number of composed recordings in each split at most, which is 1 or more."""
-        return math.inf if self.hours is None else max(1, self.hours * 3600 // self.seconds)
+    def most(self, split: str) -> float:
+        """Return how many recordings of a split are composed at most, which is 1 or more."""
+        hours = self.hours if split == TRAIN else self.test_hours
+        return math.inf if hours is None else max(1, hours * 3600 // self.seconds)
 
     def wants(self, split: str) -> bool:
         """Tell whether recordings of a split are composed."""
@@ -134,7 +136,7 @@ def make_plans(sources: Sequence[Source], request: Request) -> Plans:
     for number in order:
         first = sources[number]
         splits = tuple(
-            split if request.wants(split) and counts[division, split] < request.most else ""
+            split if request.wants(split) and counts[division, split] < request.most(split) else ""
             for division, split in enumerate(first.splits)
         )
         if not any(splits):
