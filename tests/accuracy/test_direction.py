@@ -113,10 +113,9 @@ def test_a_small_demonstration(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("direction", ["causal", "both"])  # for RetNet, paper is causal and alternating is between them
-def test_the_demonstration_learns(sbench: Sbench, tmp_path: Path, direction: str) -> None:
-    code, _, err = sbench(*DEMONSTRATION, "--direction", direction)
+def test_the_demonstration_learns(sbench: Sbench, tmp_path: Path) -> None:
+    code, _, err = sbench(*DEMONSTRATION, "--direction", "both")  # each block is causal, forward and backward
     assert code == 0, err
-    assert runs.read(tmp_path / "run").direction == direction
+    assert runs.read(tmp_path / "run").direction == "both"
     best = json.loads((tmp_path / "run" / "retnet-0" / "best.json").read_text())
     assert best["development_macro_f"] > 0.25  # chance is one eighth
