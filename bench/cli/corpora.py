@@ -24,7 +24,7 @@ _REPEATS = "Use a recording once in a composed one at most; what cannot be fille
 
 @app.command("corpus", rich_help_panel="Tools")
 def check_corpus(
-    specs: Annotated[list[str], typer.Argument(metavar="CORPUS...", help=CORPUS)],
+    specs: Annotated[list[str], typer.Argument(metavar="CORPUS", help=CORPUS)],
     quiet: Quiet = False,
 ) -> None:
     """Read corpora end to end: durations, classes, missing or unreadable files; exits 1 if something is wrong."""

@@ -79,7 +79,7 @@ def evaluate(
 
 @app.command(rich_help_panel="Train")
 def table(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help=_SCORED)],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help=_SCORED)],
     output: Annotated[
         Path, typer.Option(help="Folder for the table as CSV, Markdown and LaTeX, and its pictures.")
     ] = Path("table"),

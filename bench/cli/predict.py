@@ -34,7 +34,7 @@ _OUTPUT = "A file for the result as CSV, or as JSON with --json; default: print 
 @app.command(rich_help_panel="Train")
 def predict(
     run: Run,
-    audio: Annotated[list[Path], typer.Argument(metavar="AUDIO...", help=_AUDIO)],
+    audio: Annotated[list[Path], typer.Argument(metavar="AUDIO", help=_AUDIO)],
     text: Annotated[str | None, typer.Option(help=_TRANSCRIPT, show_default=False)] = None,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help=_OUTPUT, show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Give the result as JSON.")] = False,

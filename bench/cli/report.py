@@ -122,7 +122,7 @@ def compare(
 
 @app.command("history", rich_help_panel=REPORT)
 def history_command(
-    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Two or more that `sbench sweep` made.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="Two or more that `sbench sweep` made.")],
     output: Annotated[
         Path | None, typer.Option(help="Folder for history.csv, a row for each case and sweep.", show_default=False)
     ] = None,
