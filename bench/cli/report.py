@@ -139,14 +139,14 @@ def history_command(
 
     found = histories.read(folders, by=by)
     if output is not None:
-        write_text(output / history_text.CSV_FILE, history_text.csv(found))
+        _write_text(output / history_text.CSV_FILE, history_text.csv(found))
     if github:
         print(history_text.markdown(found))
     else:
         console_for_tables().print(history_text.render(found))
 
 
-def write_text(path: Path, text: str) -> None:
+def _write_text(path: Path, text: str) -> None:
     """Write a file into a folder, which is made if needed.
 
     Raises:

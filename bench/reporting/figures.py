@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from bench.files import write_atomically
@@ -39,6 +41,26 @@ def save(figure: Figure, stem: Path, *, formats: Sequence[str] = ("png", "pdf"))
         figure.savefig(buffer, format=name, dpi=_DPI, metadata={"CreationDate": None} if name == "pdf" else None)
         write_atomically(stem.with_name(f"{stem.name}.{name}"), buffer.getvalue())
         figure.set_layout_engine("none")  # the layout is done, and the next format must be the same
+
+
+def row_of_panels(
+    count: int, *, panel: tuple[float, float], narrowest: float, around: float
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with panels side by side, which share both axes.
+
+    Args:
+        count: The number of panels.
+        panel: Width and height of each, in inches.
+        narrowest: The least width of the figure, in inches.
+        around: Height for title and legend, in inches.
+    """
+    width, height = panel
+    figure = Figure(
+        figsize=(max(width * count, narrowest), height + around),
+        layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08),
+    )
+    FigureCanvasAgg(figure)
+    return figure, list(figure.subplots(1, count, squeeze=False, sharex=True, sharey=True)[0])
 
 
 def style_of(name: str, names: Sequence[str]) -> tuple[str, str]:

@@ -146,7 +146,7 @@ def scoring_rate(
     second to start, which is little in a large corpus.
     """
     once = sum(map(len, batches))
-    often = [*batches] * math.ceil(max(at_least, once) / once)
+    repeated = [*batches] * math.ceil(max(at_least, once) / once)
     busy: list[int] = []
 
     def read_utilisation(_: int) -> None:
@@ -158,10 +158,10 @@ def scoring_rate(
         predict(learners, feed, batches, accelerator=accelerator, done=done)  # ends with the scores on the host
         return sum(map(len, batches)) / (time.perf_counter() - began)
 
-    first, later = score(batches, lambda _: None), score(often, read_utilisation)
+    first, later = score(batches, lambda _: None), score(repeated, read_utilisation)
     return ScoringRate(
         utterances_per_s=later,
         first_utterances_per_s=first,
-        utterances=sum(map(len, often)),
+        utterances=sum(map(len, repeated)),
         gpu_busy=statistics.fmean(busy) / 100 if busy else None,
     )

@@ -193,8 +193,8 @@ class _Ways:
             yield "rates", TOGETHER, self._rate(run, learners, encoders)
             feed = self._feed(self._corpus.split(DEVELOPMENT), encoders)
             batches = feed.batches()
-            often = _SCORED if accelerator.device.type == "cuda" else 0  # a CPU's rate is no guide
-            yield "scoring", TOGETHER, scoring_rate(learners, feed, batches, at_least=often, accelerator=accelerator)
+            at_least = _SCORED if accelerator.device.type == "cuda" else 0  # a CPU's rate is no guide
+            yield "scoring", TOGETHER, scoring_rate(learners, feed, batches, at_least=at_least, accelerator=accelerator)
             if alone:
                 few = [[index] for index in range(min(_ALONE, len(self._corpus.split(DEVELOPMENT))))]
                 yield (

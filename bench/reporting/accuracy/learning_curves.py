@@ -5,15 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from bench.accuracy.run import METRICS_FILE
 from bench.reporting.accuracy.evaluations import EvaluatedRun, Row
 from bench.reporting.accuracy.styles import colour_of, legend_of_mixers
-from bench.reporting.figures import save
+from bench.reporting.figures import row_of_panels, save
 
 _PANEL = (4.0, 3.4)  # inches
 _NARROWEST = 6.0  # inches, for the title
@@ -47,12 +44,7 @@ def draw_learning_curves(runs: Iterable[EvaluatedRun], rows: Sequence[Row], stem
         return False
     directions = list(dict.fromkeys(row.direction for row in curves))
     directions.sort(key=[*dict.fromkeys(row.direction for row in rows)].index)
-    figure = Figure(
-        figsize=(max(_PANEL[0] * len(directions), _NARROWEST), _PANEL[1] + 1.1),
-        layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08),
-    )
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(directions), squeeze=False, sharex=True, sharey=True)[0]
+    figure, panels = row_of_panels(len(directions), panel=_PANEL, narrowest=_NARROWEST, around=1.1)
     for axes, direction in zip(panels, directions, strict=True):
         _panel(axes, {row.mixer: each for row, each in curves.items() if row.direction == direction}, rows)
         axes.set_title(direction, fontsize="medium")

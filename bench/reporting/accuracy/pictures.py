@@ -51,17 +51,17 @@ def _draw(table: AccuracyTable, output: Path) -> Iterator[Path]:
         by_split = {split: _cells(table, column, split) for split in table.splits}
         tests = {split: cells for split, cells in by_split.items() if cells and split not in (TRAIN, DEVELOPMENT)}
         stem = output / f"{SCORE_AGAINST_LENGTH}-{names[column]}"
-        if lengths := draw_score_against_length([*tests.values()], stem, title=f"{column}{mark}"):
+        if of_several_lengths := draw_score_against_length([*tests.values()], stem, title=f"{column}{mark}"):
             yield stem
         stem = output / f"{SCORE_AGAINST_TIME}-{names[column]}"
-        if lengths and table.costs:
+        if of_several_lengths and table.costs:
             panels = panels_by_length(tests, table.costs, column)
             if draw_score_against_time(panels, table.costs, stem, title=f"{column}, tests of each length{mark}"):
                 yield stem
         for split, cells in by_split.items():
             title = f"{column}, {split_name(split)}{mark}"
             stem = output / f"{SCORE_AGAINST_TIME}-{names[column]}-{split}"
-            if table.costs and not lengths:
+            if table.costs and not of_several_lengths:
                 panels = panels_of_split(cells, table.costs, column)
                 if draw_score_against_time(panels, table.costs, stem, title=title):
                     yield stem

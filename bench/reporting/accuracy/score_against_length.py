@@ -4,16 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from bench.reporting.accuracy.evaluations import NO_DIRECTION, Row
 from bench.reporting.accuracy.styles import colour_of, legend_of_mixers
 from bench.reporting.accuracy.table import Cell
 from bench.reporting.accuracy.words import mixer_name
-from bench.reporting.figures import save
+from bench.reporting.figures import row_of_panels, save
 
 _PANEL = (4.4, 3.6)  # inches
 _NARROWEST = 7.0  # inches, for the title
@@ -48,12 +45,7 @@ def draw_score_against_length(by_split: Sequence[Mapping[Row, Cell]], stem: Path
         return False
     directions = list(dict.fromkeys(str(row.direction) for row in curves))
     directions = [each for each in directions if each != NO_DIRECTION] or [NO_DIRECTION]
-    figure = Figure(
-        figsize=(max(_PANEL[0] * len(directions), _NARROWEST), _PANEL[1] + 1.3),
-        layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08),
-    )
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(directions), squeeze=False, sharex=True, sharey=True)[0]
+    figure, panels = row_of_panels(len(directions), panel=_PANEL, narrowest=_NARROWEST, around=1.3)
     for axes, direction in zip(panels, directions, strict=True):
         _draw(axes, {row: curve for row, curve in curves.items() if row.direction in (direction, NO_DIRECTION)})
         axes.set_title(direction if direction != NO_DIRECTION else "", fontsize="medium")

@@ -29,7 +29,7 @@ def table(records: Sequence[Record]) -> str:
 
 
 def sentence(records: Sequence[Record]) -> str:
-    """Return what the mixer is of the whole at the longest length, behind the encoder that takes the most memory."""
+    """Return the mixer's share of the whole at the longest length, behind the encoder that takes the most memory."""
     label, time = main_time(records)
     largest = max(_blocks(records, time), key=lambda block: max(each.peak_gib for each in _every(block)))
     seconds, wholes = list(_by_length(largest).items())[-1]
