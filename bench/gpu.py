@@ -1,10 +1,12 @@
 """A GPU: its clocks, temperature, throttling, energy, memory and processes by NVML, and when it is done. Never set."""
 
+import multiprocessing
 import os
 import time
 from collections.abc import Callable
 from typing import Any
 
+import psutil
 import pynvml
 import torch
 
@@ -90,8 +92,10 @@ def gpu_clock() -> float:
 
 
 def _of_this_sweep(pid: int) -> bool:
-    """Tell whether a process belongs to the same command as this one."""
+    """Tell whether a process is this one, or another worker of its sweep: the workers of a sweep have one parent."""
+    if multiprocessing.parent_process() is None:
+        return pid == os.getpid()
     try:
-        return os.getpgid(pid) == os.getpgid(0)
-    except ProcessLookupError:
+        return psutil.Process(pid).ppid() == os.getppid()
+    except psutil.NoSuchProcess:
         return False

@@ -116,6 +116,23 @@ def test_random_encoders_can_be_measured(monkeypatch: pytest.MonkeyPatch, name: 
     assert encoder.sizes().fused_attention is True
 
 
+def test_a_graph_captures_what_the_call_runs(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers made a mask while a graph was captured, and with a mask attention runs in a slow kernel."""
+    encoder = MeasuredEncoder(task(tiny))
+    masks: list[Tensor | None] = []
+    attention = torch.nn.functional.scaled_dot_product_attention
+
+    def note(*arguments: Any, **options: Any) -> Tensor:
+        masks.append(options["attn_mask"])
+        return attention(*arguments, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", note)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    encoder.bind(encoder.audio(0.5), 8000)()
+    assert len(masks) > 0
+    assert masks == [None] * len(masks)
+
+
 def test_what_does_not_fit_is_a_row_with_the_longest_that_fits(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     attend = torch.nn.functional.scaled_dot_product_attention
 

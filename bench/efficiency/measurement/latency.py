@@ -7,6 +7,8 @@ launch queue, they measure the device alone. On a CPU there is only the performa
 The device's time is taken from replays of a CUDA graph where the call can be captured. Kernels that are launched one
 by one have gaps between them, even behind a full queue, and these gaps differ between processes. In four processes on
 an H100, calls at 10 s of audio differed by 2.7 to 5.1 %, steady in each process. Their graphs differed by 0.2 to 1.0 %.
+A graph that takes longer than the call has captured other work, since libraries may choose other kernels for a capture.
+Then the call itself is timed.
 """
 
 import dataclasses
@@ -34,7 +36,7 @@ SINGLE_CALLS = Criterion(relative_error=0.01, minimum_samples=10, minimum_second
 GPU_TIME = Criterion(relative_error=0.005, minimum_samples=10, minimum_seconds=0.22, maximum_seconds=0.6)
 
 _WINDOW_S = 0.02  # short, so that a contaminated window costs little
-_ISSUED = 5  # replays, to learn how long the host takes to issue one
+_OTHER_WORK = 1.25  # times what a single call takes; a graph of the same kernels takes at most as long as that
 _HEAD_START = 1.15  # times what the host takes to issue a call and the events around it
 _EVENTS_MS = 0.05
 _GROWTH = 1.5  # of the head start, after one that was too short for most calls
@@ -89,7 +91,7 @@ def measure_latency(
     Args:
         call: What is timed; it must have been warmed up.
         device_type: ``cuda`` or ``cpu``.
-        replay: Replays the call as a CUDA graph; None if it cannot be captured.
+        replay: Replays the call as a CUDA graph; None if it cannot be captured. One that does other work is not used.
         cold_cache: Whether the GPU's L2 cache is overwritten before each call, outside what is timed.
         gpu_time: When to stop timing the device.
         spare_s: As for `measure_single_calls`.
@@ -107,11 +109,17 @@ def measure_latency(
         return Latency(single=single, gpu=None)
     prepare = _Flush() if cold_cache else _nothing
     issue_ms = statistics.median(single.issue_ms)
+    if replay is not None:
+        replayed = _single_on_gpu(replay, prepare)
+        if statistics.median(replayed.samples_ms) > _OTHER_WORK * single.median:
+            replay = None
+        else:
+            issue_ms = statistics.median(replayed.issue_ms)
     if replay is None and issue_ms <= gpu_time.relative_error * single.median:
         series = collect(lambda: _single_on_gpu(call, prepare), criterion=gpu_time, observe=observe, pause=pause)
         single = _checked(series)
         return Latency(single=single, gpu=single, gpu_clock="calls")
-    queue = _Queue(replay or call, prepare, issue_ms=_issue_ms(replay) if replay else issue_ms)
+    queue = _Queue(replay or call, prepare, issue_ms=issue_ms)
     gpu = collect(queue.window, criterion=gpu_time, observe=observe, pause=pause)
     return Latency(single=single, gpu=gpu, gpu_clock="graph" if replay else "queue")
 
@@ -161,17 +169,6 @@ def busy(milliseconds: float) -> None:
     """Occupy the current CUDA stream for about this time, with a kernel that only counts clock cycles."""
     assumed_mhz = 2000  # the highest clock of present cards; at a lower one the kernel takes longer
     torch.cuda._sleep(int(milliseconds * 1e3 * assumed_mhz))  # type: ignore[no-untyped-call]
-
-
-def _issue_ms(call: Callable[[], object]) -> float:
-    """Return the median time that the host takes to issue a call on an idle device, in ms."""
-    times = []
-    for _ in range(_ISSUED):
-        torch.cuda.synchronize()
-        began = time.perf_counter()
-        call()
-        times.append(1e3 * (time.perf_counter() - began))
-    return statistics.median(times)
 
 
 def _checked(series: Series) -> Series:

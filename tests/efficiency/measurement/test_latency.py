@@ -62,6 +62,16 @@ def test_behind_a_gpu_the_host_s_time_is_not_measured(cold_cache: bool) -> None:
 
 
 @pytest.mark.gpu
+def test_a_graph_that_takes_longer_than_the_call_is_not_used() -> None:
+    short, long = (partial(torch.cuda._sleep, cycles) for cycles in (10**6, 10**7))
+    other, same = (measure_latency(short, device_type="cuda", replay=replay) for replay in (long, short))
+    assert (other.gpu_clock, same.gpu_clock) == ("queue", "graph")
+    assert other.gpu is not None
+    assert same.gpu is not None
+    assert 0.8 < other.gpu.median / same.gpu.median < 1.2
+
+
+@pytest.mark.gpu
 def test_a_call_that_waits_for_the_gpu_cannot_be_issued_ahead() -> None:
     x = torch.randn(1000, device="cuda")
 

@@ -1,6 +1,8 @@
 """What a made-up card says, and what the real one does."""
 
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -154,13 +156,32 @@ def test_a_real_card() -> None:
     assert conditions.energy_j is not None
     assert 0 < conditions.energy_j < 100
     assert 0.05 < card.used_gib() < torch.cuda.get_device_properties(0).total_memory / 2**30
-    code = "import torch; x = torch.zeros(1, device='cuda'); print('there', flush=True); input()"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        assert other.stdout
-        assert other.stdout.readline() == b"there\n"
+    code = "import os, time, torch; x = torch.zeros(1, device='cuda'); print(os.getpid(), flush=True); time.sleep(60)"
+    command = ["sh", "-c", '"$0" -c "$1" &', sys.executable, code]  # the shell ends: nobody's child
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as shell:
+        assert shell.stdout
+        pid = int(shell.stdout.readline())
         count = card.other_processes()
-        other.communicate(b"\n")
+        os.kill(pid, signal.SIGKILL)
     assert count is None or count >= 1  # others may work on this card too
     own = card.own_gib()
     assert own is None or own > 0.05
     assert os.getpid() > 0
+
+
+def _others(pids: tuple[int, ...]) -> int | None:
+    """Return how many others a card counts among these processes and the present one."""
+    card = Card.__new__(Card)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Card, "_processes", lambda _: dict.fromkeys((*pids, os.getpid())))
+        return card.other_processes()
+
+
+def test_workers_of_one_sweep_are_no_others() -> None:
+    """A worker leads its own process group, so only the common parent tells that two belong together."""
+    with multiprocessing.get_context("forkserver").Pool(2, initializer=os.setpgid, initargs=(0, 0)) as pool:
+        first, second = (worker.pid for worker in pool._pool)  # type: ignore[attr-defined]
+        assert pool.apply(_others, ((first, second),)) == 0
+        assert pool.apply(_others, ((first, second, os.getpid()),)) == 1
+    assert _others(()) == 0
+    assert _others((os.getppid(),)) == 1
