@@ -1,5 +1,6 @@
 """The notes under the accuracy table: what its figures are, and what a reader must know to compare them."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 from bench.accuracy.corpora.reference import parse_reference
@@ -20,6 +21,7 @@ def notes(
     measured: Sequence[Measured],
     *,
     comparisons: int,
+    speakers: int,
     beside: bool,
 ) -> Iterator[str]:
     """Yield the notes.
@@ -29,6 +31,7 @@ def notes(
         probes: All probes of the table.
         measured: What the table has rows of.
         comparisons: How many pairs were compared.
+        speakers: Of the test with the most of them.
         beside: Whether figures of the paper stand beside ours.
     """
     directions = [each for each in DIRECTIONS if any(one.run.direction == each for one in runs)]
@@ -49,6 +52,7 @@ def notes(
             f"{comparisons} pairs were compared on tests, over speakers and seeds: two mixers in one direction, or one "
             "mixer in two. Holm's method takes that number into account."
         )
+        yield from _too_few(speakers, comparisons)
     elif len({each.row for each in measured}) > 1:
         yield f"No pairs were compared: that needs a test of at least {intervals.FEWEST_SPEAKERS} speakers."
     if beside:
@@ -58,6 +62,19 @@ def notes(
     yield from _tested(measured)
     for one in runs:
         yield from _of_changing_weights(one)
+
+
+def _too_few(speakers: int, comparisons: int) -> Iterator[str]:
+    """Yield how many speakers it takes to tell any of the pairs apart, if the tests have fewer.
+
+    Swapping two mixers in every speaker at random gives each difference a p-value of at least 2 / 2^speakers.
+    """
+    needed = math.ceil(1 + math.log2(comparisons / intervals.ALPHA))
+    if speakers < needed:
+        yield (
+            f"Tests of {speakers} speakers can tell none of {comparisons} pairs apart, however large a difference is: "
+            f"that takes {needed} speakers."
+        )
 
 
 def _beside_the_paper(directions: Sequence[Direction]) -> Iterator[str]:

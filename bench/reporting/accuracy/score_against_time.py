@@ -76,8 +76,8 @@ def draw_score_against_time(panels: Sequence[Panel], costs: Costs, stem: Path, *
     panels = [panel for panel in panels if any(record for _, record in panel.points.values())]
     if not panels:
         return False
-    columns = min(_COLUMNS, len(panels))
-    count = math.ceil(len(panels) / columns)
+    count = math.ceil(len(panels) / _COLUMNS)
+    columns = math.ceil(len(panels) / count)  # as many in each row
     figure = Figure(
         figsize=(max(_PANEL[0] * columns, _NARROWEST), _PANEL[1] * count + 1.4),
         layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08),

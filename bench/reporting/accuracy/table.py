@@ -165,6 +165,7 @@ def read(folders: Sequence[Path], *, sweeps: Sequence[Path] = ()) -> AccuracyTab
     if demo or set(classes) != set(CLASSES.values()):
         cells = {key: replace(cell, paper=None) for key, cell in cells.items()}
     costs = read_costs(sweeps, runs, {key.row for key in cells}, columns=names) if sweeps else None
+    speakers = max((cells[Key(pair.first, pair.column, pair.split)].speakers for pair in pairs), default=0)
     return AccuracyTable(
         cells=cells,
         parameters={key.row.mixer: _parameters(key.row.mixer, runs) for key in cells} | linear.parameters(probes),
@@ -173,7 +174,7 @@ def read(folders: Sequence[Path], *, sweeps: Sequence[Path] = ()) -> AccuracyTab
         demo=demo,
         notes=(
             *missing,
-            *notes(runs, probes, measured, comparisons=len(pairs), beside=_beside(cells)),
+            *notes(runs, probes, measured, comparisons=len(pairs), speakers=speakers, beside=_beside(cells)),
             *linear.notes(probes, paired=any(linear.ROW in (pair.first, pair.second) for pair in pairs)),
             *(costs.notes if costs else ()),
         ),

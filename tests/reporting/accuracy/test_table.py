@@ -414,8 +414,19 @@ def test_all_pairs_of_a_table_are_controlled_together(tmp_path: Path) -> None:
     found = table.read([write_run(tmp_path / "run", results(*names, splits=("test1", "test2")))])
     assert len(found.pairs) == 2 * 6
     assert any("12 pairs were compared on tests, over speakers and seeds" in note for note in found.notes)
+    assert not any("can tell none" in note for note in found.notes)
     smallest = min(found.pairs, key=lambda pair: pair.comparison.p_speakers).comparison
     assert smallest.p == pytest.approx(min(12 * smallest.p_speakers, 1))
+
+
+def test_too_few_speakers_for_so_many_pairs_are_said(tmp_path: Path) -> None:
+    names = ("sa", "retnet", "fox", "kda")
+    drawn = {("test1", each, 0): draw(truth_seed=0, seed=seed, speakers=6) for seed, each in enumerate(names)}
+    found = table.read([write_run(tmp_path / "run", drawn)])
+    assert len(found.pairs) == 6
+    assert "Tests of 6 speakers can tell none of 6 pairs apart" in " ".join(found.notes)
+    assert "takes 8 speakers" in " ".join(found.notes)  # 6 x 2 / 2^8 is the first below 5 %
+    assert {pair.comparison.verdict for pair in found.pairs} == {"no difference told"}
 
 
 @pytest.mark.parametrize(
