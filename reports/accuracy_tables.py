@@ -1,5 +1,6 @@
 """The tables of accuracy and of training on the Markdown pages, from the committed records. Needs no torch."""
 
+import functools
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -76,4 +77,65 @@ def tries() -> str:
     return table(("schedule", "learning rate", "classifier layers", "epochs", "best epoch", "last epoch"), rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {"training": training, "gpus": gpus, "ravdess": ravdess, "tries": tries}
+_LEARNED, _TESTED = ("5.5", "30", "120"), ("10", "30", "60", "120", "240")
+
+
+def lengths(kind: str) -> str:
+    """Return what each mixer scores on recordings of each length, by the length of those it learned from."""
+    columns: dict[str, dict[tuple[str, str], str]] = {}
+    for learned, tested, scores in _lengths(kind):
+        keys = zip(scores["mixer"], scores["direction"], strict=True)
+        figures = [f"{value:.0f}" for value in scores["macro_f_percent"]]
+        columns[f"{learned} s: {tested} s"] = dict(zip(keys, figures, strict=True))
+    keys = dict.fromkeys(key for column in columns.values() for key in column)
+    rows = [(*key, *(column.get(key, "") for column in columns.values())) for key in keys]
+    return table(("mixer", "direction", *columns), rows)
+
+
+def lengths_highest(kind: str) -> str:
+    """Return who scores highest at each length, and how many others have an interval that lies wholly below."""
+    rows = []
+    for learned, tested, scores in _lengths(kind):
+        mixers = scores[scores["direction"] != "-"]
+        first = mixers.loc[mixers["macro_f_percent"].idxmax()]
+        below = int((mixers["high_percent"] < first["low_percent"]).sum())
+        name = f"{first['mixer']}, `{first['direction']}`"
+        linear = scores.loc[scores["direction"] == "-", "macro_f_percent"].item()
+        interval = "{macro_f_percent:.0f} ({low_percent:.0f} to {high_percent:.0f})".format(**first)
+        rows.append((f"{learned} s", f"{tested} s", name, interval, f"{below} of {len(mixers) - 1}", f"{linear:.0f}"))
+    return table(("learned from", "tested at", "highest", "macro-F in % (95 %)", "others wholly below", "linear"), rows)
+
+
+def lengths_sentence() -> str:
+    """Return who scores highest on the longest recordings, learned from 30 s, and what the others score."""
+    parts = []
+    for kind, task in (("change", "telling the later of two emotions"), ("salient", "finding one emotional recording")):
+        (scores,) = (rows for *lengths, rows in _lengths(kind) if lengths == ["30", _TESTED[-1]])
+        mixers = scores[scores["direction"] != "-"].sort_values("macro_f_percent", ascending=False)
+        first, others = mixers.iloc[0], mixers["macro_f_percent"].iloc[1:]
+        parts.append(
+            "{task}: {mixer} in `{direction}` {macro_f_percent:.0f} % ({low_percent:.0f} to {high_percent:.0f}), the "
+            "others {lowest:.0f} to {highest:.0f} %".format(
+                task=task, lowest=others.min(), highest=others.max(), **first.to_dict()
+            )
+        )
+    return f"Macro-F at {_TESTED[-1]} s, learned from 30 s. {'; '.join(parts).capitalize()}."
+
+
+def _lengths(kind: str) -> Iterable[tuple[str, str, pd.DataFrame]]:
+    """Yield the length learned from, the length tested and the rows of the accuracy table."""
+    for learned in _LEARNED:
+        scores = pd.read_csv(_REPORTS / "lengths" / f"table-{kind}-{learned}" / "accuracy.csv")
+        for tested in _TESTED:
+            yield learned, tested, scores[scores["split"] == f"test-{tested}s"]
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "training": training,
+    "gpus": gpus,
+    "ravdess": ravdess,
+    "tries": tries,
+    "longest": lengths_sentence,
+    **{f"lengths {kind}": functools.partial(lengths, kind) for kind in ("salient", "change")},
+    **{f"highest {kind}": functools.partial(lengths_highest, kind) for kind in ("salient", "change")},
+}

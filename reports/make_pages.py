@@ -24,7 +24,7 @@ from bench.reporting.efficiency.quantities import Quantity, gpu_time, known, mem
 from bench.reporting.formats import enumeration
 
 REPORTS = Path(__file__).parent
-_PAGES = ("README.md", "how-it-measures.md", "ravdess.md", "end-to-end.md")
+_PAGES = ("README.md", "how-it-measures.md", "ravdess.md", "lengths.md", "end-to-end.md")
 PAGES = (REPORTS.parent / "README.md", *(REPORTS / name for name in _PAGES))
 
 FASTEST_AT_S = (10, 50, 100, 400)
