@@ -4,6 +4,7 @@ import functools
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tabulate import tabulate
@@ -87,8 +88,8 @@ def lengths(kind: str) -> str:
         keys = zip(scores["mixer"], scores["direction"], strict=True)
         figures = [f"{value:.0f}" for value in scores["macro_f_percent"]]
         columns[f"{learned} s: {tested} s"] = dict(zip(keys, figures, strict=True))
-    keys = dict.fromkeys(key for column in columns.values() for key in column)
-    rows = [(*key, *(column.get(key, "") for column in columns.values())) for key in keys]
+    every = dict.fromkeys(key for column in columns.values() for key in column)
+    rows = [(*key, *(column.get(key, "") for column in columns.values())) for key in every]
     return table(("mixer", "direction", *columns), rows)
 
 
@@ -97,12 +98,12 @@ def lengths_highest(kind: str) -> str:
     rows = []
     for learned, tested, scores in _lengths(kind):
         mixers = scores[scores["direction"] != "-"]
-        first = mixers.loc[mixers["macro_f_percent"].idxmax()]
+        first = mixers.iloc[mixers["macro_f_percent"].argmax()]
         below = int((mixers["high_percent"] < first["low_percent"]).sum())
         name = f"{first['mixer']}, `{first['direction']}`"
         linear = scores.loc[scores["direction"] == "-", "macro_f_percent"].item()
-        interval = "{macro_f_percent:.0f} ({low_percent:.0f} to {high_percent:.0f})".format(**first)
-        rows.append((f"{learned} s", f"{tested} s", name, interval, f"{below} of {len(mixers) - 1}", f"{linear:.0f}"))
+        others = f"{below} of {len(mixers) - 1}"
+        rows.append((f"{learned} s", f"{tested} s", name, _interval(first), others, f"{linear:.0f}"))
     return table(("learned from", "tested at", "highest", "macro-F in % (95 %)", "others wholly below", "linear"), rows)
 
 
@@ -113,13 +114,13 @@ def lengths_sentence() -> str:
         (scores,) = (rows for *lengths, rows in _lengths(kind) if lengths == ["30", _TESTED[-1]])
         mixers = scores[scores["direction"] != "-"].sort_values("macro_f_percent", ascending=False)
         first, others = mixers.iloc[0], mixers["macro_f_percent"].iloc[1:]
-        parts.append(
-            "{task}: {mixer} in `{direction}` {macro_f_percent:.0f} % ({low_percent:.0f} to {high_percent:.0f}), the "
-            "others {lowest:.0f} to {highest:.0f} %".format(
-                task=task, lowest=others.min(), highest=others.max(), **first.to_dict()
-            )
-        )
-    return f"Macro-F at {_TESTED[-1]} s, learned from 30 s. {'; '.join(parts).capitalize()}."
+        name, rest = f"{first['mixer']} in `{first['direction']}`", f"{others.min():.0f} to {others.max():.0f}"
+        parts.append(f"{task}: {name} {_interval(first)}, the others {rest}")
+    return f"Macro-F in % at {_TESTED[-1]} s, learned from 30 s. {'; '.join(parts).capitalize()}."
+
+
+def _interval(row: "pd.Series[Any]") -> str:
+    return f"{row['macro_f_percent']:.0f} ({row['low_percent']:.0f} to {row['high_percent']:.0f})"
 
 
 def _lengths(kind: str) -> Iterable[tuple[str, str, pd.DataFrame]]:
