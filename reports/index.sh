@@ -10,7 +10,9 @@ trap 'rm -rf "$made"' EXIT
 
 (
     cd "$reports/.."
-    $sbench report reports/nvidia-h100/{bfloat16,released} --accuracy reports/nvidia-h100/ravdess/table --output "$made"
+    $sbench report reports/nvidia-h100/{bfloat16,released} --accuracy reports/nvidia-h100/ravdess/table \
+        --accuracy reports/nvidia-h100/lengths/table-change-30 --accuracy reports/nvidia-h100/lengths/table-salient-30 \
+        --output "$made"
 )
 cp "$made/index.html" "$folder/index.html"
 

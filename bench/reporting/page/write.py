@@ -113,7 +113,10 @@ def render(
         whole=end_to_end_page.sentence(records)
         if any(each.name == _WHOLE and len(each.frame) for each in every)
         else "",
-        accuracy=[accuracy.show(each, colours, identifier=f"scores-{number}") for number, each in enumerate(scores)],
+        accuracy=[
+            accuracy.show(each, colours, identifier=f"scores-{number}", named=len(scores) > 1)
+            for number, each in enumerate(scores)
+        ],
         changes=changes.show(history.only(names_of(records)), colours) if history else None,
         grids=_grids(every, records),
         claims=_claims(mixers),

@@ -11,6 +11,7 @@ from tests.reporting.efficiency.conftest import COSTS, LENGTHS, gpu_times, make_
 from tests.reporting.efficiency.dated import made_up_times, write_dated
 
 TABLE = Path(__file__).parents[3] / "reports" / "nvidia-h100" / "ravdess" / "table"
+LONG = TABLE.parents[1] / "lengths"
 
 
 def make_up(name: str, seconds: float) -> Record:

@@ -25,7 +25,7 @@ from bench.reporting.page.grids import of_frame
 from bench.reporting.page.write import render
 from mixers.support.errors import UserError
 from tests.reporting.efficiency.conftest import make_up_record
-from tests.reporting.page.conftest import TABLE, make_up
+from tests.reporting.page.conftest import LONG, TABLE, make_up
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)"> & \'"'
 
@@ -145,6 +145,22 @@ def test_the_most_accurate_is_said_with_its_certainty(page: Page) -> None:
     assert "75.13 % (95 %: 70.52 to 79.68)" in page.text
     assert "Not certain: lightnet (both) cannot be told apart from any of the 8 rows" in page.text
     assert len(page.tables["All scores"]) == 1 + len(pd.read_csv(TABLE / "accuracy.csv"))
+
+
+def test_tests_of_several_lengths_have_one_chart_of_length_and_one_of_time(records: Sequence[Record]) -> None:
+    scores = [read(LONG / f"table-{task}-30") for task in ("change", "salient")]
+    page = Page(render(records[:2], folders=(), scores=scores))
+    for task in ("change", "salient"):
+        of = f"manifest (whisper-base-encoder, no text, table-{task}-30)"
+        titles = [
+            f"Most accurate, by macro-F on {of}",
+            f"Macro-F against length: {of}",
+            f"Macro-F against GPU time: {of}",
+        ]
+        assert [page.text.count(title) for title in titles] == [1, 1, 1]
+        assert f"All scores, table-{task}-30" in page.tables
+    assert page.text.count("240 s of audio") == 2  # a choice of each chart of time
+    assert "test-240s lightnet (alternating) 77.95 %" in page.text
 
 
 def test_a_history_has_its_changes_and_sweeps(records: Sequence[Record], history: History) -> None:
