@@ -43,7 +43,7 @@ def check(model: nn.Module, setting: Setting, *, shortest_s: float) -> Conformit
     if not math.isfinite(error):
         return Conformity(conforms=False, conformity_note="a result is not finite")
     tolerance = TOLERANCES[setting.precision]
-    allowed = tolerance.output if setting.pass_ == "inference" else 2 * tolerance.output
+    allowed = tolerance.output if setting.pass_ == "inference" else tolerance.gradients
     return Conformity(conforms=error <= allowed, conformity_error=error)
 
 

@@ -28,7 +28,9 @@ def test_help_of_every_command(sbench: Sbench) -> None:
         assert "Usage: sbench" in out
 
 
-@pytest.mark.parametrize("command", ["sweep", "doctor", "tune", "check", "train", "probe", "evaluate", "corpus", "throughput"])
+@pytest.mark.parametrize(
+    "command", ["sweep", "doctor", "tune", "check", "train", "probe", "evaluate", "corpus", "throughput"]
+)
 def test_what_shows_progress_can_be_quiet(sbench: Sbench, command: str) -> None:
     assert "--quiet" in sbench(command, "--help")[1]
 
