@@ -1,20 +1,70 @@
-"""What is measured: one file a mixer, found by its file name. Importing this package imports no torch."""
+"""What is measured: one file a mixer, found by its file name, and plug-ins. Importing this package imports no torch."""
 
 import importlib
 import pkgutil
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
-from mixers.support.errors import unknown_name
+from mixers.support import plugins
+from mixers.support.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from mixers.base import Mixer
 
 _CONTRACT = ("base", "stack")  # the modules of this folder that are no mixers
 
+_files: dict[str, Path] = {}  # the plug-ins of this process that are single files
+
 
 def names() -> list[str]:
     """Return the names of all mixers, in alphabetical order, without importing any."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg and m.name not in _CONTRACT)
+    return sorted({*_ours(), *plugins.installed(), *_files})
+
+
+def use_files(paths: Iterable[Path]) -> None:
+    """Let these files be mixers in this process, each by its name without the ending, and no files named before.
+
+    Raises:
+        UserError: A file is missing, its name is no name for a mixer, or another mixer has this name.
+    """
+    _files.clear()
+    for path in paths:
+        add_file(path)
+
+
+def add_file(path: Path) -> None:
+    """Let one more file be a mixer in this process.
+
+    Raises:
+        UserError: As `use_files`.
+    """
+    name = path.stem
+    if not path.is_file():
+        raise UserError(f"no such plug-in: {path}", hint="Give a Python file with one mixer: --plugin my_mixer.py")
+    if path.suffix != ".py" or not name.isidentifier():
+        raise UserError(f"{path.name} gives no name for a mixer", hint="Name it in letters, digits and _: my_mixer.py")
+    holder = "sbench itself" if name in _ours() else ""
+    holder = holder or " and ".join(map(plugins.distribution, plugins.installed().get(name, [])))
+    holder = holder or (str(_files[name]) if name in _files else "")
+    if holder:
+        raise UserError(f"{path}: {holder} has a mixer {name} already", hint="Give the file another name.")
+    _files[name] = path.absolute()
+
+
+def files() -> tuple[Path, ...]:
+    """Return the files that are mixers in this process, for `use_files` in another one."""
+    return tuple(_files.values())
+
+
+def plugin(name: str) -> plugins.Plugin | None:
+    """Return where a third party's mixer comes from; None for our own."""
+    if name in _files:
+        return plugins.Plugin(mixer=name, origin=plugins.origin_of(_files[name]), file=str(_files[name]))
+    if name in _ours() or name not in plugins.installed():
+        return None
+    return plugins.Plugin(mixer=name, origin=" and ".join(map(plugins.distribution, plugins.installed()[name])))
 
 
 def load(name: str) -> "type[Mixer]":
@@ -26,25 +76,31 @@ def load(name: str) -> "type[Mixer]":
     """
     if name not in names():
         raise unknown_name("mixer", name, names())
-    from mixers.base import Mixer
-
     try:
-        module = importlib.import_module(f"mixers.{name}")
+        found = _import(name)
     except ImportError:
         raise
-    except Exception as error:  # a file in this folder may raise anything, and must break no other mixer
+    except Exception as error:  # somebody's file may raise anything, and must break no other mixer
         raise ImportError(f"{type(error).__name__}: {error}") from error
-    found = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Mixer) and value.__module__ == module.__name__
-    ]
-    if len(found) != 1:
-        raise ImportError(f"its file defines {len(found)} subclasses of Mixer, not one")
-    (mixer,) = found
+    mixer = _the_mixer_of(found)
     if missing := mixer.missing():
         raise ImportError(f"{mixer.__name__} lacks {', '.join(missing)}")
+    mixer.registered_as = name
     return mixer
+
+
+def require(name: str) -> "type[Mixer]":
+    """Return the class of a mixer that a user asks for.
+
+    Raises:
+        UserError: No mixer has this name, or it is unavailable.
+    """
+    try:
+        return load(name)
+    except ImportError as error:
+        of = plugin(name)
+        place = f"mixers/{name}.py" if of is None else of.file or of.origin
+        raise UserError(f"{name} is unavailable: {error}", hint=f"Install what it needs, or mend {place}.") from None
 
 
 def unavailable() -> dict[str, str]:
@@ -55,4 +111,48 @@ def unavailable() -> dict[str, str]:
             load(name)
         except ImportError as error:
             reasons[name] = str(error)
+    for name in plugins.installed().keys() & set(_ours()):
+        for entry in plugins.installed()[name]:
+            reasons[f"{name} of {plugins.distribution(entry)}"] = f"sbench itself has a mixer {name}"
     return reasons
+
+
+def _ours() -> list[str]:
+    return [each.name for each in pkgutil.iter_modules(__path__) if not each.ispkg and each.name not in _CONTRACT]
+
+
+def _import(name: str) -> object:
+    """Return the module or the class of a mixer."""
+    if name in _files:
+        return plugins.load_file(_files[name])
+    if name in _ours():
+        return importlib.import_module(f"mixers.{name}")
+    entry, *others = plugins.installed()[name]
+    if others:
+        owners = " and ".join(map(plugins.distribution, (entry, *others)))
+        raise ImportError(f"{owners} both have a mixer of this name; uninstall one")
+    if not name.isidentifier():
+        raise ImportError("its entry point needs a name of letters, digits and _")
+    return entry.load()
+
+
+def _the_mixer_of(found: object) -> "type[Mixer]":
+    """Return the mixer that a module defines, or the class itself.
+
+    Raises:
+        ImportError: There is not exactly one.
+    """
+    from mixers.base import Mixer
+
+    if not isinstance(found, ModuleType):
+        if not (isinstance(found, type) and issubclass(found, Mixer)):
+            raise ImportError(f"its entry point names {found!r}, which is no subclass of Mixer")
+        return found
+    defined = [
+        value
+        for value in vars(found).values()
+        if isinstance(value, type) and issubclass(value, Mixer) and value.__module__ == found.__name__
+    ]
+    if len(defined) != 1:
+        raise ImportError(f"its file defines {len(defined)} subclasses of Mixer, not one")
+    return defined[0]

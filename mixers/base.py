@@ -156,6 +156,7 @@ class Mixer(SequenceModel):
         by_default: Whether a sweep measures it when no mixer is named.
         reach: How far back a frame sees in one pass, in a few words, at the number of heads of the presets.
         presets: Its sizes in the presets ``matched`` and ``released``.
+        registered_as: The name that it was loaded by, which the registry sets.
         config: Its sizes.
         implementation: The name of the implementation that it was built for.
         layer: The parameters, under the same names in every implementation; None if the mixer itself holds them.
@@ -171,6 +172,7 @@ class Mixer(SequenceModel):
     reach: ClassVar[str] = "not stated"
     implementations: ClassVar[Mapping[str, Implementation]]
     presets: ClassVar[Mapping[str, MixerConfig]]
+    registered_as: ClassVar[str] = ""
 
     config: MixerConfig
     implementation: str
@@ -218,8 +220,8 @@ class Mixer(SequenceModel):
 
     @classmethod
     def name(cls) -> str:
-        """Return the name of the mixer, which is that of its file."""
-        return cls.__module__.rpartition(".")[2]
+        """Return the name of the mixer: that of its file, or of a plug-in's entry point."""
+        return vars(cls).get("registered_as") or cls.__module__.rpartition(".")[2]
 
     @classmethod
     def missing(cls) -> list[str]:

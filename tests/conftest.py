@@ -1,7 +1,11 @@
 """Checks array shapes while tests run, keeps benchmarks and tests apart, and skips what the machine cannot run."""
 
+import contextlib
 import os
+import shutil
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -10,6 +14,7 @@ import torch
 from jaxtyping import install_import_hook
 
 import mixers
+from mixers.support import plugins
 
 CHECKED = [
     *(f"mixers.{name}" for name in (*mixers.names(), "base", "stack", "support.precision", "kernels.fla")),
@@ -17,6 +22,8 @@ CHECKED = [
     *("bench.audio", "bench.encoders", "bench.whisper", "bench.efficiency.inputs"),
 ]
 install_import_hook(CHECKED, "beartype.beartype")
+
+EXAMPLE_PLUGIN = Path(__file__).parent / "example_plugin"
 
 REAL = Path(__file__).parents[2] / "shared" / "real"  # real speech and a real encoder, never part of the project
 
@@ -52,6 +59,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="times the GPU, which it must not share: run it with -n 0"))
         if item.get_closest_marker("real") and not REAL.is_dir():
             item.add_marker(pytest.mark.skip(reason="needs RAVDESS and Whisper base's encoder in ../shared/real"))
+
+
+@pytest.fixture(scope="session")
+def installed_example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the example of a plug-in is installed, without a network."""
+    folder = tmp_path_factory.mktemp("installed")
+    source = shutil.copytree(EXAMPLE_PLUGIN, folder / "source")
+    offline = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--no-compile")
+    command = [sys.executable, "-m", "pip", "install", *offline, "--target", str(folder / "site"), str(source)]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder / "site"
+
+
+@contextlib.contextmanager
+def example_plugin(site: Path) -> Iterator[str]:
+    """Let the example be installed in the block, and return its mixer's name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(site)
+        plugins.installed.cache_clear()
+        yield "running_mean"
+    plugins.installed.cache_clear()
 
 
 class Sbench:

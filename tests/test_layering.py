@@ -82,6 +82,7 @@ def test_the_rules_see_imports() -> None:
             (
                 *("bench.efficiency.records", "bench.efficiency.settings", "bench.efficiency.store"),
                 *(
+                    "bench.efficiency.samples",
                     "bench.efficiency.noise",
                     "bench.efficiency.progress",
                     "bench.efficiency.correlation",
@@ -112,7 +113,13 @@ def test_the_rules_see_imports() -> None:
         ),
         ("bench.accuracy.corpora", ("bench.audio", "bench.files", "bench.speech", "mixers.support.errors")),
         ("bench.accuracy.parts", ("mixers.support.errors",)),
-        ("bench.accuracy.run", ("bench.accuracy.parts", "bench.files", "bench.validation", "mixers.support.errors")),
+        (
+            "bench.accuracy.run",
+            (
+                *("bench.accuracy.parts", "bench.files", "bench.validation"),
+                *("mixers.support.errors", "mixers.support.plugins"),
+            ),
+        ),
         ("bench.accuracy.probe.record", ("bench.validation", "mixers.support.errors")),
         (
             "bench.accuracy.inputs",
@@ -138,6 +145,7 @@ def test_the_rules_see_imports() -> None:
                         "bench.gpu",
                         "bench.head",
                         "bench.locking",
+                        "bench.plugins",
                         "bench.speech",
                     ),
                     *("bench.validation", "mixers"),

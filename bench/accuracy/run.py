@@ -20,6 +20,7 @@ from bench.accuracy.parts import FORMER_PARTS, Layer
 from bench.files import make
 from bench.validation import STRICT, check_counts, check_distinct, check_positive, first_fault, parse
 from mixers.support.errors import UserError, choose
+from mixers.support.plugins import Plugin
 
 RUN_FILE = "run.json"
 METRICS_FILE = "metrics.jsonl"
@@ -122,6 +123,7 @@ class Run:
         utterances: A digest of the training and development utterances, which must stay the same.
         parameters: The number of trainable parameters of each mixer's model.
         demo: Whether this is a demonstration; every output then says so.
+        plugins: Where the mixers of third parties came from.
     """
 
     __pydantic_config__ = STRICT
@@ -153,6 +155,7 @@ class Run:
     utterances: str
     parameters: dict[str, int]
     demo: bool
+    plugins: tuple[Plugin, ...] = ()
 
     def __post_init__(self) -> None:
         check_counts(self, "epochs", "batch", "width", "speech_layers", "classifier_layers")

@@ -23,6 +23,7 @@ from bench.accuracy.training.implementations import choose_implementation
 from bench.accuracy.training.learner import BEST_FILE, Learner, read_tensors
 from bench.accuracy.training.steps import build_learners
 from bench.files import resume_command
+from bench.plugins import find_again
 from mixers import autotuning
 from mixers.support.errors import UserError
 
@@ -49,9 +50,10 @@ def open_run(folder: Path, *, device: str) -> Trained:
         device: ``cuda`` or ``cpu``.
 
     Raises:
-        UserError: The folder is no run, the run has no best weights yet, or a file is damaged.
+        UserError: The folder is no run, the run has no best weights yet, a file is damaged, or a plug-in is not there.
     """
     run = runs.read(folder)
+    find_again(run.plugins, needed_by=folder)  # a newer one is used as it is, like a newer sbench
     _check_weights(folder, run)
     run = replace(run, mixers=tuple(_runnable(name, run, device=device) for name in run.mixers))
     choose_precision(run.precision, device=device)

@@ -1,6 +1,7 @@
 """What all commands share: the application, its help, its exit codes and its progress bar."""
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables, with unrounded numbers.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show only the result and errors, no progress and no notes.")]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="FILE", help="A mixer of your own: a Python file. Can be given several times."),
+]
 _TABLE_WIDTH = 72
 
 PANELS = MEASURE, REPORT, TRAIN, TOOLS = ("Measure", "Report", "Train", "Tools")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import mixers
 from bench.cli.accuracy_options import CORPUS, DEMONSTRATION, WORKERS, Device, Fold, MissingText, Run, Workers
-from bench.cli.app import Quiet, app, new_progress
+from bench.cli.app import Plugins, Quiet, app, new_progress
 from bench.cli.parsing import split_names
 from bench.cli.scores import (
     OVERLAP,
@@ -50,9 +51,11 @@ def evaluate(
     missing_text: MissingText = "error",
     workers: Workers = WORKERS,
     device: Device = "auto",
+    plugin: Plugins = None,
     quiet: Quiet = False,
 ) -> None:
     """Score a run on whole files: macro-F and other scores with intervals, and the prediction of every utterance."""
+    mixers.use_files(plugin or ())
     from rich.console import Console
 
     from bench.accuracy import corpora

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import mixers
 from bench.cli.accuracy_options import DEMONSTRATION, WORKERS, Device, Run, Workers
-from bench.cli.app import app, new_progress
+from bench.cli.app import Plugins, app, new_progress
 from bench.cli.scores import describe_models, show_done, warn, warn_if_unfinished
 from bench.files import make_folder_for, write_atomically
 from mixers.support.errors import UserError
@@ -40,11 +41,13 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Give the result as JSON.")] = False,
     workers: Workers = WORKERS,
     device: Device = "auto",
+    plugin: Plugins = None,
 ) -> None:
     """Print the probability of each emotion in recordings, for every mixer and seed of a run.
 
     A recording that cannot be used is named, and the others are predicted; the exit code is then 1.
     """
+    mixers.use_files(plugin or ())
     from rich.console import Console
 
     from bench.accuracy import run as runs

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+import mixers
 from bench import signals
 from bench.cli import sweep_options as options
-from bench.cli.app import MEASURE, Quiet, app, check_alone, new_progress
+from bench.cli.app import MEASURE, Plugins, Quiet, app, check_alone, new_progress
 from bench.cli.parsing import split_names
 from bench.cli.report import print_records
 from bench.files import resume_command
@@ -53,6 +54,7 @@ def sweep(
     encoder_window: options.EncoderWindow = None,
     seed: options.Seed = 0,
     time_budget: options.TimeBudget = None,
+    plugin: Plugins = None,
     output: options.Output = None,
     resume: options.Resume = None,
     allow_mixed: options.AllowMixed = False,
@@ -64,6 +66,7 @@ def sweep(
     measures the plain PyTorch references, at lengths that take about two minutes. It exits with code 1 if no case gave
     a figure.
     """
+    mixers.use_files(plugin or ())
     from bench.efficiency import isolation
 
     isolation.start_server()  # imports PyTorch while this process does
@@ -94,9 +97,9 @@ def sweep(
     selection.check_frames(chosen, settings)
     encoders = options.parse_encoders(with_encoder)
     windows = options.parse_windows(encoder_window, encoders=encoders)
-    mixers = selection.choose_contestants(names or [], settings=settings, device_type=device_type)
+    chosen_mixers = selection.choose_contestants(names or [], settings=settings, device_type=device_type)
     plan = Plan(
-        contestants=(*mixers, *whole_system.choose_parts(encoders, windows, settings=settings)),
+        contestants=(*chosen_mixers, *whole_system.choose_parts(encoders, windows, settings=settings)),
         seconds=chosen,
         device_type=device_type,
         seed=seed,
@@ -111,7 +114,7 @@ def sweep(
 def _continue(context: typer.Context, folder: Path, *, allow_mixed: bool, quiet: bool) -> None:
     from bench.efficiency.sweep import read_interrupted
 
-    check_alone(context, "resume", "continues the sweep as it was", beside=["allow_mixed"])
+    check_alone(context, "resume", "continues the sweep as it was", beside=["allow_mixed", "plugin"])
     with writing(folder):
         interrupted = read_interrupted(folder, allow_mixed=allow_mixed)
         if interrupted.lost and not quiet:
@@ -236,7 +239,6 @@ class Display:
 
     def _announce(self) -> None:
         """Say which mixers are missing, and what the figures of a CPU are not good for."""
-        import mixers
         from bench.reporting.efficiency.overview import CPU_NOTICE
 
         for name, reason in mixers.unavailable().items():

@@ -23,7 +23,7 @@ from bench.cli.accuracy_options import (
     Speech,
     Workers,
 )
-from bench.cli.app import Quiet, app, check_alone, is_given, new_progress
+from bench.cli.app import Plugins, Quiet, app, check_alone, is_given, new_progress
 from bench.cli.parsing import parse_number, split_names
 from bench.cli.scores import warn
 from bench.files import resume_command
@@ -82,6 +82,7 @@ def train(
     workers: Workers = WORKERS,
     checkpoint_steps: Annotated[int, typer.Option(help="Steps between checkpoints.", min=1, max=10**9)] = 500,
     device: Device = "auto",
+    plugin: Plugins = None,
     output: Output = None,
     resume: Resume = None,
     evaluate: Annotated[str | None, typer.Option(help=_EVALUATE, show_default=False)] = None,
@@ -90,9 +91,11 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train the full model with every mixer and seed; all mixers of a seed share one pass of the frozen encoders."""
+    import mixers as registry
     from bench.accuracy.parts import choose_layer
     from bench.accuracy.run import choose_direction, choose_preset
 
+    registry.use_files(plugin or ())
     chosen_preset, chosen_layer = choose_preset(preset), choose_layer(layer)
     chosen_direction = choose_direction(direction, chosen_preset)
     if explain:
@@ -218,7 +221,7 @@ def _follow(events: "Iterator[Event]", console: "Console") -> "Finished":
 
 def _check_alone(context: typer.Context, *, corpus: str | None, resume: Path | None, demo: bool, no_text: bool) -> None:
     """Refuse options that --resume, --demo or --no-text would ignore, and a missing corpus."""
-    computing = ["workers", "checkpoint_steps", "device", "evaluate"]
+    computing = ["workers", "checkpoint_steps", "device", "plugin", "evaluate"]
     if resume is not None:
         check_alone(context, "resume", "continues the run as it was begun", beside=computing)
     elif demo:

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from bench.efficiency import subjects
+from bench.efficiency import conformity, subjects
 from bench.efficiency.failures import is_out_of_memory
 from bench.efficiency.fitting import longest_fitting
 from bench.efficiency.forecast import Forecast
@@ -25,7 +25,8 @@ from bench.efficiency.measurement.memory import GIB, measure_memory, peak_bytes
 from bench.efficiency.measurement.telemetry import Conditions, Monitor, Occupancy
 from bench.efficiency.measurement.windows import Series
 from bench.efficiency.recording import Figures, Recorder, now, with_figures, with_single_calls
-from bench.efficiency.records import Measurement, Record
+from bench.efficiency.records import Record
+from bench.efficiency.samples import Measurement
 from bench.efficiency.task import Task
 from bench.environment import available_memory_gib, gpu_uuid
 from bench.gpu import Card
@@ -73,6 +74,19 @@ class ModelUnderTest:
         """Call the model once at each length. A length for which other processes leave no memory is passed over."""
         for seconds in lengths:
             self._fits(seconds)
+        if self._card:
+            torch.cuda.empty_cache()
+
+    def check(self, *, shortest_s: float) -> None:
+        """Compare it with its reference, once. All records of this process say what came of it.
+
+        Args:
+            shortest_s: The shortest length of the sweep.
+        """
+        if self._setting.part != "mixer" or self._process > 1:
+            return
+        found = conformity.check(self._subject.model, self._setting, shortest_s=shortest_s)
+        self._recorder = dataclasses.replace(self._recorder, conformity=found)
         if self._card:
             torch.cuda.empty_cache()
 

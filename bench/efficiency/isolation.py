@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import mixers
 from mixers.support.errors import UserError
 
 Item = TypeVar("Item")
@@ -58,7 +60,8 @@ class Child(Generic[Item, Result]):
         context = multiprocessing.get_context("forkserver")
         self._connection, theirs = context.Pipe()
         self._items = items
-        self._process = context.Process(target=_serve, args=(theirs, os.getcwd(), work, items), daemon=True)
+        here = os.getcwd(), mixers.files()
+        self._process = context.Process(target=_serve, args=(theirs, *here, work, items), daemon=True)
         self._process.start()
         theirs.close()
 
@@ -202,9 +205,12 @@ def _once(function: Callable[..., Result], arguments: Sequence[Any], _: object) 
     yield function(*arguments)
 
 
-def _serve(connection: Connection, folder: str, work: Work[Item, Result], items: Sequence[Item]) -> None:
+def _serve(
+    connection: Connection, folder: str, plugins: Sequence[Path], work: Work[Item, Result], items: Sequence[Item]
+) -> None:
     """Run in the child: send every result the moment it exists."""
     os.chdir(folder)  # the server stays where it was started
+    mixers.use_files(plugins)
     os.setpgid(0, 0)  # Ctrl-C in a terminal must reach the parent alone: it would kill a compiler started here
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # if the server dies, which dies with the parent
     assigned: tuple[Work[Item, Result], Sequence[Item]] | None = (work, items)

@@ -25,6 +25,7 @@ class Mechanism:
         feed_forward_width: Inner width of the feed-forward; None without one.
         state_numbers: How many numbers a layer keeps of the past; None if that grows.
         reach: How far back a frame sees, in words.
+        plugin: Where a third party's mixer comes from; empty for our own.
     """
 
     mixer: str
@@ -33,6 +34,7 @@ class Mechanism:
     feed_forward_width: int | None
     state_numbers: int | None
     reach: str
+    plugin: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +82,7 @@ def examine(*, preset: str) -> Listing:
 
 
 def _mechanism(name: str, preset: str) -> Mechanism:
-    mixer = mixers.load(name)
+    mixer, plugin = mixers.load(name), mixers.plugin(name)
     return Mechanism(
         mixer=name,
         arxiv=mixer.arxiv,
@@ -88,6 +90,7 @@ def _mechanism(name: str, preset: str) -> Mechanism:
         feed_forward_width=stack.matched_feed_forward_width(name) if preset == "matched" else None,
         state_numbers=mixer.state_numbers(stack.sizes(mixer, preset)),
         reach=mixer.reach,
+        plugin=plugin.origin if plugin else "",
     )
 
 
@@ -127,7 +130,9 @@ def _mechanism_table(listing: Listing) -> Table:
             "grows" if each.state_numbers is None else f"{each.state_numbers:,}",
             each.reach,
         )
-    table.caption = "feed-forward: its inner width, which brings each stack to its size. state: numbers kept"
+    notes = ["feed-forward: its inner width, which brings each stack to its size. state: numbers kept"]
+    notes += [f"{each.mixer}: plug-in of {each.plugin}" for each in listing.mixers if each.plugin]
+    table.caption = "\n".join(notes)
     return table
 
 

@@ -6,7 +6,8 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 
-from bench.efficiency.records import Record, Samples
+from bench.efficiency.records import Record
+from bench.efficiency.samples import Samples
 from bench.efficiency.settings import Case
 
 # The standard error of a median is this times that of a mean, for many normally distributed values.

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 
 from bench.efficiency import isolation, worker
-from bench.efficiency.records import Measurement
+from bench.efficiency.samples import Measurement
 from bench.efficiency.task import Task
 
 ContestantProcess = isolation.Child[float, Measurement]

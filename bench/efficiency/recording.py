@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import mixers
+from bench.efficiency.conformity import UNCHECKED, Conformity
 from bench.efficiency.failures import describe, is_out_of_memory, requested_gib
 from bench.efficiency.measurement.latency import Latency
 from bench.efficiency.measurement.limits import Limits
@@ -14,7 +15,8 @@ from bench.efficiency.measurement.memory import GIB, SOURCES, Memory
 from bench.efficiency.measurement.sizes import Sizes
 from bench.efficiency.measurement.telemetry import Conditions, Occupancy
 from bench.efficiency.measurement.windows import Series
-from bench.efficiency.records import Measurement, Record, Samples, Status
+from bench.efficiency.records import Record, Status
+from bench.efficiency.samples import Measurement, Samples
 from bench.efficiency.settings import Contestant
 from bench.efficiency.task import Task
 from bench.environment import versions
@@ -55,10 +57,12 @@ class Recorder:
     Attributes:
         task: The contestant and its sweep.
         device: The processor's name.
+        conformity: Whether the implementation agrees with its reference.
     """
 
     task: Task
     device: str
+    conformity: Conformity = UNCHECKED
 
     def record(
         self,
@@ -93,6 +97,7 @@ class Recorder:
             error=error,
             window_s=contestant.window_s,
             **_mechanism(contestant),
+            **dataclasses.asdict(self.conformity),
             input=self.task.source.description,
             seed=plan.seed,
             device=self.device,
@@ -133,8 +138,9 @@ def _mechanism(contestant: Contestant) -> dict[str, Any]:
     if setting.part != "mixer":
         window_s = contestant.window_s
         return {"causal": False, "reach": f"its window of {window_s:g} s" if window_s else "the whole clip"}
-    mixer = mixers.load(contestant.mixer)
+    mixer, plugin = mixers.load(contestant.mixer), mixers.plugin(contestant.mixer)
     return {
+        "plugin": plugin.origin if plugin else "",
         "causal": stack.is_causal(mixer, setting.direction, preset=setting.preset),
         "reach": mixer.reach,
         "state_numbers": mixer.state_numbers(stack.sizes(mixer, setting.preset, width=setting.width)),

@@ -1,4 +1,4 @@
-"""One flat record for each case measured, failures included, and the raw samples behind it. Imports no torch."""
+"""One flat record for each case measured, failures included. Imports no torch."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from typing import Any, Literal
 from bench.efficiency.settings import WIDTH, Case, Part, Setting
 from bench.validation import STRICT
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 # 3 lacks gpu_clock: its gpu_ms is of calls behind a full queue. 3 and 4 are of 1 process, 3 to 5 of the presets' width,
-# 3 to 6 of mixers alone.
-READABLE_VERSIONS = (3, 4, 5, 6, 7)
+# 3 to 6 of mixers alone, 3 to 7 of our own mixers and not checked.
+READABLE_VERSIONS = (3, 4, 5, 6, 7, 8)
 
 
 def _column(field: str) -> str:
@@ -52,6 +52,16 @@ class Record:
         samples: Number of single calls timed.
         peak_memory_gib: Peak of the allocator above what was allocated before the call. Weights and input are excluded.
         error: Why there is no figure; empty if there is one.
+        conforms: Whether the implementation gives what its reference gives. It is checked once, before it is timed, on
+            one mixer of the model, in this precision and direction, at 2 s of audio, or at the shortest length of the
+            sweep if that is shorter. At most, ``conformity_error`` is 1e-5 in ``float32``, 3e-3 in ``tf32`` and
+            ``native`` and 1.5e-2 in ``bfloat16``; in training 3e-4, 6e-3 and 3e-2. Empty if it was not checked, as
+            ``conformity_note`` says, for encoders and the head, and before schema version 8.
+        conformity_error: Norm of the difference from the reference in float64, over the norm of the reference. In
+            training the larger of the output's and the input's gradient.
+        conformity_note: Why there is no ``conformity_error`` although a mixer was measured.
+        plugin: Where a third party's mixer comes from: distribution and version, or a file's name and the digest of its
+            text. Empty for our own mixers.
         gpu_ms: Median time of a call on the GPU alone; ``gpu_clock`` says how it was taken. Empty on a CPU, or if the
             call waits for the GPU.
         gpu_ms_p05: 5th percentile of the same times.
@@ -161,6 +171,10 @@ class Record:
     samples: int = 0
     peak_memory_gib: float | None = None
     error: str = ""
+    conforms: bool | None = None
+    conformity_error: float | None = None
+    conformity_note: str = ""
+    plugin: str = ""
     gpu_ms: float | None = None
     gpu_ms_p05: float | None = None
     gpu_ms_p95: float | None = None
@@ -257,41 +271,3 @@ class Record:
 _FIELD_OF_COLUMN = {_column(field.name): field.name for field in dataclasses.fields(Record)}
 
 COLUMNS = tuple(_FIELD_OF_COLUMN)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Samples:
-    """The raw samples of one case, each series in the order in which it was taken.
-
-    Attributes:
-        name: Mixer and implementation: ``sa/sdpa``.
-        setting: The value of the case on each axis.
-        seconds: Length of the audio.
-        process: Which process took them, counted from 1. The first one measures everything, the others single calls.
-        latency_ms: Times of single calls.
-        issue_ms: The time the host took to issue each single call; empty on a CPU.
-        gpu_ms: Times of the GPU alone; empty on a CPU, and in all processes but the first.
-    """
-
-    __pydantic_config__ = STRICT
-
-    name: str
-    setting: Setting
-    seconds: float
-    process: int = 1
-    latency_ms: list[float]
-    issue_ms: list[float] = dataclasses.field(default_factory=list)
-    gpu_ms: list[float] = dataclasses.field(default_factory=list)
-
-    @property
-    def case(self) -> Case:
-        """The case, which identifies the record of these samples."""
-        return Case(name=self.name, setting=self.setting, seconds=self.seconds)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
-    """What measuring one case gave: its record, and the samples behind it where there are any."""
-
-    record: Record
-    samples: Samples | None = None

@@ -13,7 +13,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.efficiency.records import Record, Samples
+from bench.efficiency.records import Record
+from bench.efficiency.samples import Samples
 from bench.efficiency.settings import Case
 from bench.efficiency.store import RECORDS_FILE, SAMPLES_FILE, parse_record, parse_samples, whole_row
 from bench.files import remedy, write_atomically

@@ -200,12 +200,7 @@ def choose_contestants(
     chosen: dict[Contestant, None] = {}
     for setting, name in itertools.product(settings, names or _by_default()):
         mixer_name, slash, implementation = name.partition("/")
-        try:
-            mixer = mixers.load(mixer_name)
-        except ImportError as error:
-            raise UserError(
-                f"{mixer_name} is unavailable: {error}", hint=f"Install what it needs, or mend mixers/{mixer_name}.py."
-            ) from None
+        mixer = mixers.require(mixer_name)
         if slash and implementation not in mixer.implementations:
             raise unknown_name(f"implementation of {mixer_name}", implementation, mixer.implementations)
         by_default = measured(mixer, preset=setting.preset, width=setting.width, device_type=device_type)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.validation import STRICT
+from mixers.support.plugins import Plugin
 
 RANDOM_INPUT = "random features"
 
@@ -138,6 +139,7 @@ class Plan:
         audio: Folder of recordings; None for random features.
         encoder: What makes features of the recordings; None for random features.
         processes: In how many fresh processes single calls are timed. The first one measures everything else too.
+        plugins: Where the mixers of third parties came from. A new sweep fills it in when it starts.
     """
 
     __pydantic_config__ = STRICT
@@ -150,6 +152,12 @@ class Plan:
     audio: str | None = None
     encoder: str | None = None
     processes: int = 1
+    plugins: tuple[Plugin, ...] = ()
+
+    @property
+    def mixers(self) -> tuple[str, ...]:
+        """The mixers that are measured, each once."""
+        return tuple(dict.fromkeys(each.mixer for each in self.contestants if each.setting.part == "mixer"))
 
     @property
     def widths(self) -> tuple[int, ...]:

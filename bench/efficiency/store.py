@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.efficiency.pooling import pooled
-from bench.efficiency.records import READABLE_VERSIONS, Record, Samples
+from bench.efficiency.records import READABLE_VERSIONS, Record
+from bench.efficiency.samples import Samples
 from bench.efficiency.settings import Case, Plan
 from bench.files import check_new, make, resume_command
 from bench.validation import STRICT, first_fault, parse

@@ -20,14 +20,16 @@ from pathlib import Path
 from bench.efficiency import inputs, isolation, worker
 from bench.efficiency.processes import ContestantProcess, Processes
 from bench.efficiency.recording import Recorder
-from bench.efficiency.records import Measurement, Record
+from bench.efficiency.records import Record
 from bench.efficiency.repair import repair
+from bench.efficiency.samples import Measurement
 from bench.efficiency.settings import Case, Plan, Setting
 from bench.efficiency.store import Header, append_record, append_samples, read_header, start
 from bench.efficiency.task import Source, Task
 from bench.environment import choose_device, environment, processor_name
 from bench.files import check_new, remedy, resume_command
 from bench.locking import writing
+from bench.plugins import find_again, used
 from mixers import autotuning
 from mixers.support.errors import UserError
 
@@ -109,12 +111,13 @@ def read_interrupted(folder: Path, *, allow_mixed: bool = False) -> Interrupted:
             except for the driver and the code.
 
     Raises:
-        UserError: The folder is not a sweep's or cannot be written. Or the machine, a library or the code differs from
-            what it began with.
+        UserError: The folder is not a sweep's or cannot be written, a plug-in is not there, or the machine, a library,
+            a plug-in or the code differs from what it began with.
     """
     header = read_header(folder)
     choose_device(header.plan.device_type)
-    changed = header.changes(isolation.call(environment, header.plan.device_type))
+    changed = find_again(header.plan.plugins, needed_by=folder)
+    changed += header.changes(isolation.call(environment, header.plan.device_type))
     if changed and not allow_mixed:
         raise UserError(
             f"{folder} was measured under other conditions: {'; '.join(changed)}",
@@ -141,6 +144,7 @@ def run(plan: Plan, folder: Path, *, interrupted: Interrupted | None = None) -> 
     """
     if interrupted is None:
         check_new(folder)
+        plan = dataclasses.replace(plan, plugins=used(plan.mixers))
     header = interrupted.header if interrupted else None
     progress = _Progress(interrupted)
     rounds = range(1, plan.processes + 1)

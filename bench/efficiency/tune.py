@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+import mixers
 from bench.efficiency.measurement.execution import PASSES, bind
 from bench.efficiency.selection import GPU_SECONDS, choose_contestants
 from bench.efficiency.settings import Contestant, Setting
@@ -123,8 +124,12 @@ def tune(
     }
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
-        min(len(chosen), len(os.sched_getaffinity(0))), mp_context=context, max_tasks_per_child=1
-    ) as pool:  # a process cannot change its precision
+        min(len(chosen), len(os.sched_getaffinity(0))),
+        mp_context=context,
+        max_tasks_per_child=1,  # a process cannot change its precision
+        initializer=mixers.use_files,
+        initargs=(mixers.files(),),
+    ) as pool:
         searches = [
             Search(
                 contestant=each,

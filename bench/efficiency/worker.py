@@ -10,7 +10,7 @@ from bench.efficiency import subjects
 from bench.efficiency.case import ModelUnderTest
 from bench.efficiency.isolation import Ready
 from bench.efficiency.recording import Recorder
-from bench.efficiency.records import Measurement
+from bench.efficiency.samples import Measurement
 from bench.efficiency.task import Task
 from bench.environment import processor_name
 from mixers import autotuning
@@ -50,9 +50,12 @@ def measure(
         try:
             with autotuning.compiling_side_by_side():
                 model.warm_up(lengths)
+                model.check(shortest_s=task.plan.seconds[0])
         except Exception:  # libraries raise every kind; in a fresh process the case at fault will report it
             return
         yield Ready(note=autotuning.chosen_configurations())
+    else:
+        model.check(shortest_s=task.plan.seconds[0])
     gc.collect()
     gc.freeze()  # later collections need not look at the libraries again
     for position, length in enumerate(lengths, start=1):

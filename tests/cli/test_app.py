@@ -16,7 +16,7 @@ def test_wrong_flags(sbench: Sbench) -> None:
 
 
 COMMANDS = (
-    *("sweep", "doctor", "tune", "list", "report", "compare", "history", "runs"),
+    *("sweep", "doctor", "tune", "list", "check", "report", "compare", "history", "runs"),
     *("train", "probe", "evaluate", "predict", "table", "corpus", "compose", "demo-corpus", "throughput"),
 )
 
@@ -28,7 +28,9 @@ def test_help_of_every_command(sbench: Sbench) -> None:
         assert "Usage: sbench" in out
 
 
-@pytest.mark.parametrize("command", ["sweep", "doctor", "tune", "train", "probe", "evaluate", "corpus", "throughput"])
+@pytest.mark.parametrize(
+    "command", ["sweep", "doctor", "tune", "check", "train", "probe", "evaluate", "corpus", "throughput"]
+)
 def test_what_shows_progress_can_be_quiet(sbench: Sbench, command: str) -> None:
     assert "--quiet" in sbench(command, "--help")[1]
 
@@ -51,7 +53,7 @@ def test_help_lists_every_command_in_groups_the_main_one_first(sbench: Sbench) -
     assert headings[0] in lines
     listed = [line for line in lines if line in COMMANDS]
     assert sorted(listed) == sorted(COMMANDS)
-    assert listed[: listed.index("runs") + 1] == list(COMMANDS[:8])
+    assert listed[: listed.index("runs") + 1] == list(COMMANDS[:9])
 
 
 def test_version(sbench: Sbench) -> None:

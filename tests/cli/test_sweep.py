@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.efficiency.records import Samples
+from bench.efficiency.samples import Samples
 from bench.efficiency.settings import Setting
 from bench.efficiency.store import read_records, read_samples
 from mixers import stack

@@ -13,7 +13,7 @@ import pytest
 from bench.efficiency import sweep, worker
 from bench.efficiency.isolation import Ready
 from bench.efficiency.recording import Recorder
-from bench.efficiency.records import Measurement
+from bench.efficiency.samples import Measurement
 from bench.efficiency.settings import Contestant, Plan, Setting
 from bench.efficiency.store import Header, read_records, start
 from bench.efficiency.sweep import Event, Interrupted, Measured, Prepared, SettingStarted

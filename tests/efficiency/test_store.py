@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.efficiency.records import READABLE_VERSIONS, SCHEMA_VERSION, Record, Samples, Status
+from bench.efficiency.records import READABLE_VERSIONS, SCHEMA_VERSION, Record, Status
 from bench.efficiency.repair import repair
+from bench.efficiency.samples import Samples
 from bench.efficiency.settings import WIDTH, Contestant, Plan
 from bench.efficiency.store import (
     RECORDS_FILE,
@@ -197,7 +198,7 @@ def test_damaged_json_names_the_line(record: Record, line: str, refused: Callabl
 
 def test_another_schema_names_both_versions(record: Record, refused: Callable[[str], str]) -> None:
     row = record.to_row() | {"schema_version": 999}
-    assert f"line 1: schema version 999, this sbench reads 3, 4, 5, 6, {SCHEMA_VERSION}" in refused(
+    assert f"line 1: schema version 999, this sbench reads 3, 4, 5, 6, 7, {SCHEMA_VERSION}" in refused(
         json.dumps(row) + "\n"
     )
 

@@ -16,6 +16,8 @@ import mixers
 from bench.efficiency import isolation
 from mixers import stack
 from mixers.base import Mixer
+from mixers.contract.agreement import exact, output_and_gradients
+from mixers.contract.agreement import relative_error as error
 from mixers.kernels import fla
 from mixers.sa import SoftmaxAttention
 from mixers.support.precision import DTYPES, use_precision
@@ -95,29 +97,12 @@ def build(name: str, implementation: str, precision: str, *, turned: bool = Fals
     return built
 
 
-def error(value: Tensor, expected: Tensor) -> float:
-    return float((value.double() - expected).norm() / expected.norm())
-
-
-def results(
-    mixer: Mixer, forward: Callable[[Tensor], Tensor], x: Tensor, upstream: Tensor
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """The output, and the gradients of input and parameters by name."""
-    mixer.zero_grad()
-    x = x.clone().requires_grad_()
-    y = forward(x)
-    y.backward(upstream)
-    assert x.grad is not None
-    gradients = {name: parameter.grad for name, parameter in mixer.named_parameters() if parameter.grad is not None}
-    return y.detach(), {"x": x.grad, **gradients}
-
-
 def exact_results(
     name: str, implementation: str, precision: str, x: Tensor, upstream: Tensor, *, turned: bool = False
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The same in float64 by the reference."""
-    exact = build(name, implementation, precision, turned=turned).double()
-    return results(exact, exact.reference, x.double(), upstream.double())
+    reference = exact(build(name, implementation, precision, turned=turned))
+    return output_and_gradients(reference, reference, x.double(), upstream.double())
 
 
 @on_gpu
@@ -134,7 +119,7 @@ def test_output_and_gradients(name: str, implementation: str, precision: str, fr
     with torch.inference_mode():
         inferred = mixer(x)
     poison()
-    y, gradients = results(mixer, mixer, x, upstream)
+    y, gradients = output_and_gradients(mixer, mixer, x, upstream)
     gradients = {key: value.clone() for key, value in gradients.items()}
 
     expected, expected_gradients = exact_results(name, implementation, precision, x, upstream, turned=turned)
@@ -226,7 +211,7 @@ def errors_in(precision: str, name: str, implementation: str) -> tuple[float, fl
     with few_candidates():
         mixer = build(name, implementation, precision)
         x, upstream = (torch.randn(1, 499, mixer.width, device="cuda") for _ in range(2))
-        y, gradients = results(mixer, mixer, x, upstream)
+        y, gradients = output_and_gradients(mixer, mixer, x, upstream)
         gradients = {key: value.clone() for key, value in gradients.items()}
     use_precision("float32")
     expected, expected_gradients = exact_results(name, implementation, precision, x, upstream)

@@ -7,6 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import mixers
 from bench.efficiency.measurement.sizes import TRAINING_FLOPS
 from mixers import stack
+from mixers.contract import promises
 from mixers.support.errors import UserError
 
 # the paper's code, in millions of parameters (mixers/stack.py builds the same bare layers)
@@ -15,7 +16,8 @@ RELEASED = {"sa": 4.20, "retnet": 8.39, "lightnet": 3.41, "gsa": 5.24, "fox": 2.
 
 @pytest.mark.parametrize("name", mixers.names())
 def test_matched_size(name: str) -> None:
-    assert stack.count_parameters(name, preset="matched") == pytest.approx(20e6, rel=0.01)
+    found = promises.size(stack.count_parameters(name, preset="matched"), target=20_000_000)
+    assert found.kept, found
 
 
 @pytest.mark.parametrize("width", [256, 512, 768])
@@ -78,11 +80,8 @@ def test_arithmetic_of_the_stack_is_that_of_its_matrices_and_its_mixers() -> Non
 def test_arithmetic_of_projections_is_what_pytorch_counts(name: str, preset: str) -> None:
     """Batched products are the mixing, whose arithmetic depends on the form. All others are projections."""
     model = stack.build(name, implementation="reference", preset=preset)
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        model(torch.randn(2, 8, 1024))
-    counted = counter.get_flop_counts()["Global"]
-    projections = sum(flops for operation, flops in counted.items() if operation != torch.ops.aten.bmm)
-    assert model.flops(batch=2, frames=8) - model.mixing_flops(batch=2, frames=8) == projections
+    found = promises.arithmetic(model, torch.randn(2, 8, 1024))
+    assert found.kept, found
 
 
 def test_training_multiplies_three_times_as_much() -> None:

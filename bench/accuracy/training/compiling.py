@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import torch
 
+import mixers
 from bench.accuracy.run import ModelConfig
 from bench.accuracy.training.model import build
 from mixers import autotuning
@@ -58,7 +59,13 @@ def compiling_ahead(
     context = multiprocessing.get_context("spawn")
     room = torch.cuda.mem_get_info(device)[0] // _BYTES_EACH
     workers = max(1, min(len(work), len(os.sched_getaffinity(0)), room))
-    with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(
+        workers,
+        mp_context=context,
+        max_tasks_per_child=1,
+        initializer=mixers.use_files,
+        initargs=(mixers.files(),),
+    ) as pool:
         size = batch, frames, _TOKENS if text else 0
         futures = [
             pool.submit(step_once, *each, products=products, size=size, whole=whole, device=str(device))

@@ -51,12 +51,7 @@ def choose_implementation(name: str, preset: Preset, *, device: str, width: int 
         UserError: The mixer or implementation is unknown, or cannot be trained here.
     """
     mixer_name, slash, implementation = name.partition("/")
-    try:
-        mixer = mixers.load(mixer_name)
-    except ImportError as error:
-        raise UserError(
-            f"{mixer_name} is unavailable: {error}", hint=f"Install what it needs, or mend mixers/{mixer_name}.py."
-        ) from None
+    mixer = mixers.require(mixer_name)
     configs = [stack.sizes(mixer, preset, width=each) for each in ((width,) if width else _ANY_WIDTH)]
     device_type = device.partition(":")[0]
     known = tuple(mixer.implementations)

@@ -23,6 +23,7 @@ from bench.accuracy.training.schedule import Schedule
 from bench.audio import check_recordings
 from bench.encoders import SpeechEncoder
 from bench.files import absolute_folder
+from bench.plugins import find_again, used
 from bench.speech import check_crop
 from mixers.support.errors import UserError
 from mixers.support.precision import DTYPES
@@ -109,6 +110,7 @@ def prepare(
             "scale": scale,
             "utterances": digest((*train, *development)),
             "parameters": {},
+            "plugins": used(name.partition("/")[0] for name in chosen),
         }
     )
     run = dataclasses.replace(run, parameters={config.mixer: _count_parameters(config) for config, _ in run.models()})
@@ -119,10 +121,12 @@ def reopen(folder: Path, *, device: str) -> tuple[Run, Corpus]:
     """Return an interrupted run and its corpus, and compute in the run's precision from now on.
 
     Raises:
-        UserError: The folder is no run or its state is damaged, the run cannot be trained here, or its corpus is
-            incomplete or has changed.
+        UserError: The folder is no run or its state is damaged, the run cannot be trained here, its corpus is
+            incomplete, or the corpus or a plug-in has changed.
     """
     run = runs.read(folder)
+    if changed := find_again(run.plugins, needed_by=folder):
+        raise UserError(f"{folder} was begun with other code: {'; '.join(changed)}", hint="Begin a new run.")
     last_place(folder)  # so that a damaged state is named at once
     choose_implementations(run.mixers, run.preset, device=device, width=run.width)
     choose_precision(run.precision, device=device)

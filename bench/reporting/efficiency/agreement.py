@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.efficiency.pooling import by_case
-from bench.efficiency.records import Record, Samples
+from bench.efficiency.records import Record
+from bench.efficiency.samples import Samples
 from bench.efficiency.settings import Case, Setting
 from bench.efficiency.store import BINDING, Header
 from mixers.support.errors import UserError

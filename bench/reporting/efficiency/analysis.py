@@ -61,6 +61,7 @@ def costs(records: Sequence[Record]) -> pd.DataFrame:
                 "GPU time (ms)": longest.gpu_ms,
                 "real-time factor": ms / 1e3 / (longest.seconds * longest.batch) if ms else None,
                 "converged": yes_or_no(longest.converged),
+                "conforms": yes_or_no(longest.conforms),
                 "latency (ms)": longest.latency_ms,
                 "lowest (ms)": longest.latency_ms_low,
                 "highest (ms)": longest.latency_ms_high,

@@ -22,8 +22,10 @@ from bench.reporting.efficiency.figure2_panels import (
     GPU_TIME,
     HOLLOW,
     MEMORY,
+    NONCONFORMING,
     RING,
     UNCONVERGED,
+    WARNING,
     Quantity,
     Series,
     draw_panel,
@@ -135,6 +137,8 @@ def _legend(figure: Figure, series: Sequence[Series], time: Quantity) -> None:
         entries.append((Line2D([], [], color="gray", marker="o", **HOLLOW), "launch-bound"))
     if time.rings and any((one.unconverged & one.rows[time.column].notna()).any() for one in series):
         entries.append((Line2D([], [], **RING), UNCONVERGED))
+    if any((one.nonconforming & (one.rows["status"] == "ok")).any() for one in series):
+        entries.append((Line2D([], [], **WARNING), NONCONFORMING))
     crossed = pd.concat([one.crossed(quantity)["status"] for one in series for quantity in (time, MEMORY)])
     if len(crossed):
         reasons = ", ".join(text for status, text in CROSSED.items() if status in set(crossed))

@@ -24,6 +24,7 @@ _CROSSES = 0.5
 _HEADROOM = 1.25
 
 UNCONVERGED = "less precise than asked for"
+NONCONFORMING = "differs from its reference"
 
 HOLLOW: dict[str, Any] = {"linestyle": "none", "markersize": 5, "markerfacecolor": "white"}
 RING: dict[str, Any] = {
@@ -34,6 +35,8 @@ RING: dict[str, Any] = {
     "markeredgecolor": "dimgray",
     "markeredgewidth": 1.1,
 }
+
+WARNING: dict[str, Any] = RING | {"marker": "D", "markeredgecolor": "red", "markeredgewidth": 1.5}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +138,11 @@ class Series:
         """Which rows are known to be less precise than the stopping rule asks for."""
         return ~self.rows["converged"].fillna(True).astype(bool)
 
+    @property
+    def nonconforming(self) -> "pd.Series[bool]":
+        """Which rows are known to differ from the reference."""
+        return ~self.rows["conforms"].fillna(True).astype(bool)
+
     def curve(self, quantity: Quantity) -> dict[float, float]:
         """Return its figures by length."""
         figures = self.rows.dropna(subset=[quantity.column])
@@ -157,6 +165,8 @@ def draw_panel(axes: Axes, series: Sequence[Series], quantity: Quantity, *, titl
             _other_times(axes, one, quantity)
         if quantity.rings and one.unconverged.any():
             axes.plot(seconds[one.unconverged], values[one.unconverged], **RING)
+        if one.nonconforming.any():
+            axes.plot(seconds[one.nonconforming], values[one.nonconforming], **WARNING)
     covered = _crosses(axes, series, quantity)
 
     axes.set_title(title)

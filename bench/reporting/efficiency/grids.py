@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from bench.efficiency.records import Record
-from bench.reporting.efficiency.figure2_panels import RING, UNCONVERGED
+from bench.reporting.efficiency.figure2_panels import NONCONFORMING, RING, UNCONVERGED, WARNING
 from bench.reporting.efficiency.overview import CPU_NOTICE, by_setting, distinguish, names_of
 from bench.reporting.efficiency.quantities import Quantity, known, main_time, measured, memory, over_the_floor
 from bench.reporting.figures import save, set_logarithmic_ticks, sizes_of, style_of
@@ -72,6 +72,7 @@ def _draw(records: Sequence[Record], quantities: Mapping[str, Quantity], stem: P
         for (colour, marker), name in zip(styles, names, strict=True)
     ]
     entries += [(Line2D([], [], **RING), UNCONVERGED)] if any(each.converged is False for each in records) else []
+    entries += [(Line2D([], [], **WARNING), NONCONFORMING)] if any(each.conforms is False for each in records) else []
     figure.suptitle(_title(records, letters=int(_LETTERS * width)), weight="bold")
     handles, texts = zip(*entries, strict=True)
     figure.legend(handles=handles, labels=texts, loc="outside lower center", ncols=min(2 * columns, len(texts)))
@@ -94,6 +95,9 @@ def _curves(axes: Axes, records: Sequence[Record], names: Sequence[str], quantit
     rings = [(each.seconds, value) for each in records if each.converged is False and (value := quantity(each))]
     if rings and quantity is not memory:
         axes.plot(*zip(*rings, strict=True), **RING)
+    warnings = [(each.seconds, value) for each in records if each.conforms is False and (value := quantity(each))]
+    if warnings:
+        axes.plot(*zip(*warnings, strict=True), **WARNING)
     axes.set_xscale("log")
     axes.set_yscale("log")
     if not any(curves):

@@ -1,5 +1,6 @@
 """What figures and tables show of a record, and which of its times conclusions rest on."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 
 from bench.efficiency.noise import PROCESSES_NEEDED, launch_gaps
 from bench.efficiency.records import Record
+from bench.reporting.formats import enumeration
 
 Quantity = Callable[[Record], float | None]
 
@@ -98,6 +100,17 @@ def unconverged(records: Sequence[Record]) -> str:
     count = sum(each.converged is False for each in known)
     verb = "is" if count == 1 else "are"
     return f"{count} of {len(known)} cases {verb} less precise than asked for" if count else ""
+
+
+def nonconforming(records: Sequence[Record]) -> str:
+    """Return which implementations differ from their references, and by how much; empty if none is known to."""
+    errors: dict[str, list[float]] = {}
+    for each in records:
+        if each.conforms is False:
+            error = math.inf if each.conformity_error is None else each.conformity_error
+            errors.setdefault(each.name, []).append(error)
+    parts = (f"{name} (error {max(found):.2g})" for name, found in errors.items())
+    return f"differs from its reference: {enumeration(parts)}" if errors else ""
 
 
 def measured(records: Sequence[Record], name: str, quantity: Quantity) -> list[Record]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.efficiency.pooling import by_case, process_medians
-from bench.efficiency.records import Record, Samples
+from bench.efficiency.records import Record
+from bench.efficiency.samples import Samples
 from bench.efficiency.settings import Case, Setting
 from bench.efficiency.store import read_header, read_records, read_samples
 from bench.reporting.efficiency.agreement import Sweep, check_repeats

@@ -19,6 +19,7 @@ from bench.reporting.efficiency.quantities import (
     has_gpu_time,
     latency,
     memory,
+    nonconforming,
     refusal,
     unconverged,
 )
@@ -28,7 +29,7 @@ from bench.reporting.formats import NOTHING, enumeration, millions, rounded_down
 _BYTES = re.compile(r"[.:,]?\s*(?:you )?tried to allocate", re.IGNORECASE)
 
 
-_LESS_PRECISE, _LAUNCH_BOUND = "~", "*"
+_LESS_PRECISE, _LAUNCH_BOUND, _DIFFERS = "~", "*", "!"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +61,9 @@ def summary(records: Sequence[Record]) -> Table:
 
     The time is the GPU's if any is known. Then one more column shows single calls at the shortest length, where the
     host matters most; an asterisk marks those that are launch-bound. Several processes show their spread. A tilde marks
-    what did not converge. If the sweep has a baseline, more columns compare with it at the longest length. A case
-    without a figure shows its status; a case that was not measured shows a dash.
+    what did not converge, an exclamation mark what differs from its reference. If the sweep has a baseline, more
+    columns compare with it at the longest length. A case without a figure shows its status; a case that was not
+    measured shows a dash.
     """
     cases = {(record.name, record.seconds): record for record in records}
     layout = _layout(records)
@@ -70,8 +72,9 @@ def summary(records: Sequence[Record]) -> Table:
         first = next(record for record in records if record.name == name)
         shown = [cases.get((name, seconds)) for seconds in layout.ends]
         longest, reference = shown[-1], cases.get((layout.baseline or "", layout.ends[-1]))
+        differs = any(record.conforms is False for record in records if record.name == name)
         table.add_row(
-            name,
+            f"{name} {_DIFFERS}" if differs else name,
             "yes" if first.causal else "no",
             millions(first.parameters),
             *(_time(case, layout) for case in shown),
@@ -104,6 +107,8 @@ def _layout(records: Sequence[Record]) -> _Layout:
     captions += [] if time else [refusal(records)]
     less_precise = unconverged(records)
     captions += [f"{_LESS_PRECISE}: {less_precise}"] if less_precise else []
+    differing = nonconforming(records)
+    captions += [f"{_DIFFERS}: {differing}"] if differing else []
     return _Layout(
         ends=tuple(dict.fromkeys((lengths[0], lengths[-1]))),
         baseline=baseline,

@@ -15,6 +15,7 @@ from bench.reporting.efficiency.quantities import (
     has_gpu_time,
     latency,
     memory,
+    nonconforming,
     unconverged,
 )
 from bench.reporting.figures import ticks_of
@@ -55,6 +56,8 @@ def chart(records: Sequence[Record], colours: Mapping[str, str], *, identifier: 
     notes = []
     if count := unconverged(records):
         notes.append(f"A hollow mark: {count}.")
+    if differing := nonconforming(records):
+        notes.append(f"A hollow mark with a dot: {differing}.")
     if any(record.status != "ok" for record in records):
         notes.append("A cross at the top: no figure. Point at it for the reason.")
     what = ", ".join(each.label for each in shown)
@@ -100,7 +103,7 @@ def _traces(
         own = sorted((record for record in records if record.name == curve.name), key=lambda record: record.seconds)
         with_figure = [record for record in own if shown.value(record)]
         common = {"meta": {"curve": curve.name, "choice": shown.label}, "visible": visible, "hoverinfo": "text"}
-        symbols = [f"{curve.symbol}{'-open' if _hollow(record, shown) else ''}" for record in with_figure]
+        symbols = [f"{curve.symbol}{_mark(record, shown)}" for record in with_figure]
         yield go.Scatter(
             x=[record.seconds for record in with_figure],
             y=[shown.value(record) for record in with_figure],
@@ -127,14 +130,20 @@ def _traces(
             )
 
 
-def _hollow(record: Record, shown: _Shown) -> bool:
-    return shown.value is not memory and record.converged is False
+def _mark(record: Record, shown: _Shown) -> str:
+    """Return what a symbol's name ends in where the case needs a mark."""
+    if record.conforms is False:
+        return "-open-dot"
+    return "-open" if shown.value is not memory and record.converged is False else ""
 
 
 def _hover(record: Record, shown: _Shown) -> str:
     """Return the record behind a point: median, interval, samples, implementation, and whether it converged."""
     figure = f"{shown.label}: {four_digits(shown.value(record))} {shown.unit}"
-    head = (record.case.label, f"{record.mixer}, implementation {record.implementation}")
+    conforms = f"conforms: {yes_or_no(record.conforms) or 'not recorded'}"
+    if record.conformity_error is not None:
+        conforms += f", error {record.conformity_error:.2g}"
+    head = (record.case.label, f"{record.mixer}, implementation {record.implementation}", conforms)
     if shown.value is memory:
         return lines(*head, figure, "the allocator's exact count")
     converged = f"converged: {yes_or_no(record.converged) or 'not recorded'}"

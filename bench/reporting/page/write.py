@@ -18,7 +18,7 @@ from bench.reporting.efficiency.choices import left_out
 from bench.reporting.efficiency.frame import to_frame
 from bench.reporting.efficiency.history import History
 from bench.reporting.efficiency.overview import CPU_NOTICE, by_setting, distinguish, mixers_of, names_of
-from bench.reporting.efficiency.quantities import on_gpu, unconverged
+from bench.reporting.efficiency.quantities import nonconforming, on_gpu, unconverged
 from bench.reporting.efficiency.tables import Table, tables
 from bench.reporting.formats import enumeration, span
 from bench.reporting.page import accuracy, changes, curves
@@ -39,8 +39,8 @@ _UNFOLDED = ("costs", "choices", _WHOLE)  # the tables that most readers need
 
 # What the page shows of each case; `results.csv` has all columns.
 _COLUMNS = (
-    *("seconds", "status", "gpu_ms", "gpu_ms_p05", "gpu_ms_p95", "gpu_samples", "converged", "latency_ms"),
-    *("latency_ms_low", "latency_ms_high", "processes", "samples", "peak_memory_gib", "error"),
+    *("seconds", "status", "gpu_ms", "gpu_ms_p05", "gpu_ms_p95", "gpu_samples", "converged", "conforms"),
+    *("latency_ms", "latency_ms_low", "latency_ms_high", "processes", "samples", "peak_memory_gib", "error"),
 )
 
 
@@ -51,7 +51,7 @@ class Part:
     Attributes:
         label: The setting in words.
         questions: Who is fastest and who is smallest.
-        remarks: What the questions leave out, what did not converge, and what takes KDA's advantage away.
+        remarks: What the questions leave out, what did not converge or conform, and what takes KDA's advantage away.
         chart: Its curves.
     """
 
@@ -151,11 +151,16 @@ def _code(text: str) -> Markup:
 def _parts(records: Sequence[Record], colours: Mapping[str, str]) -> list[Part]:
     parts = []
     for number, (setting, alike) in enumerate(by_setting(records).items()):
-        remarks = (claims_page.what_takes_the_advantage(alike), left_out(alike), unconverged(alike))
+        remarks = (
+            claims_page.what_takes_the_advantage(alike),
+            left_out(alike),
+            unconverged(alike),
+            nonconforming(alike),
+        )
         part = Part(
             label=setting.label,
             questions=tuple(questions(alike)),
-            remarks=tuple(f"{each.rstrip('.')}." for each in remarks if each),
+            remarks=tuple(f"{each[:1].upper()}{each[1:].rstrip('.')}." for each in remarks if each),
             chart=curves.chart(alike, colours, identifier=f"curves-{number}", title=setting.label),
         )
         parts.append(part)

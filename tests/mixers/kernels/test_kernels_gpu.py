@@ -14,10 +14,11 @@ from torch.nn import functional as F
 from bench.efficiency import isolation
 from bench.efficiency.measurement.execution import bind, callable_model, capture
 from mixers import stack
+from mixers.contract.agreement import relative_error as error
 from mixers.kernels import operator
 from mixers.support.precision import use_precision
 from tests.mixers.kernels.test_kernels import attend, decay
-from tests.mixers.test_gpu import error, few_candidates, poison
+from tests.mixers.test_gpu import few_candidates, poison
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 

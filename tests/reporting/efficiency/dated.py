@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.efficiency.records import Samples
+from bench.efficiency.samples import Samples
 from bench.efficiency.settings import Contestant, Plan
 from bench.efficiency.store import Header, append_record, start
 from tests.reporting.efficiency.conftest import make_up_record

@@ -6,7 +6,8 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.efficiency.records import Record, Samples
+from bench.efficiency.records import Record
+from bench.efficiency.samples import Samples
 from bench.efficiency.store import SWEEP_FILE, append_record, append_samples
 
 ENVIRONMENT = {"device": "NVIDIA H200", "driver": "575.57", "torch": "2.11.0", "host_cores": 16}

@@ -1,0 +1,57 @@
+"""Whether the implementation that is about to be timed gives what its reference gives."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from bench.efficiency.failures import describe
+from bench.efficiency.settings import Setting
+from bench.speech import frames_of, samples_of
+from mixers.base import Mixer
+from mixers.contract.agreement import TOLERANCES, output_error, training_error
+from mixers.support.precision import DTYPES
+
+LONGEST_S = 2.0  # of audio: a moment for the reference, and more than one chunk of the kernels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conformity:
+    """Columns of a record, as `bench.efficiency.records.Record` explains them."""
+
+    conforms: bool | None = None
+    conformity_error: float | None = None
+    conformity_note: str = ""
+
+
+UNCHECKED = Conformity()
+
+
+def check(model: nn.Module, setting: Setting, *, shortest_s: float) -> Conformity:
+    """Compare the first mixer of a model with its reference in float64. An error is a note, not a failure.
+
+    Args:
+        model: On its device, in its precision.
+        setting: Its value on each axis.
+        shortest_s: The shortest length of the sweep.
+    """
+    try:
+        error = _error(model, setting, frames=frames_of(samples_of(min(LONGEST_S, shortest_s))))
+    except Exception as raised:  # libraries raise every kind
+        return Conformity(conformity_note=describe(raised.with_traceback(None)))
+    if not math.isfinite(error):
+        return Conformity(conforms=False, conformity_note="a result is not finite")
+    tolerance = TOLERANCES[setting.precision]
+    allowed = tolerance.output if setting.pass_ == "inference" else tolerance.gradients
+    return Conformity(conforms=error <= allowed, conformity_error=error)
+
+
+def _error(model: nn.Module, setting: Setting, *, frames: int) -> float:
+    mixer = next(module for module in model.modules() if isinstance(module, Mixer))
+    device = next(mixer.parameters()).device
+    generator = torch.Generator().manual_seed(0)
+    x, upstream = (
+        torch.randn(1, frames, mixer.width, generator=generator).to(device, DTYPES[setting.precision]) for _ in range(2)
+    )
+    return output_error(mixer, x) if setting.pass_ == "inference" else training_error(mixer, x, upstream)

@@ -1,0 +1,122 @@
+"""Before an implementation is timed it is compared with its reference; that costs no timing."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.efficiency import conformity, worker
+from bench.efficiency.inputs import RandomFeatures
+from bench.efficiency.isolation import Ready
+from bench.efficiency.records import Record
+from bench.efficiency.settings import Contestant, Plan, Setting
+from bench.efficiency.task import Task
+from bench.reporting.efficiency.columns import document
+from mixers.contract.agreement import TOLERANCES
+from tests.cli.commands import measure_quickly
+
+
+def record_of(*, process: int = 1, prepare: bool = False, **axes: Any) -> Record | None:
+    setting = Setting(**({"preset": "layer", "precision": "float32"} | axes))
+    contestant = Contestant(mixer="sa", implementation="sdpa", setting=setting)
+    plan = Plan(contestants=(contestant,), seconds=(0.1,), device_type="cpu", seed=0, time_budget_s=None)
+    source = RandomFeatures(width=1024, seed=0)
+    task = Task(contestant=contestant, plan=plan, source=source, shared=Path(), process=process)
+    results = worker.measure(plan.seconds, task=task, prepare=prepare)
+    (record,) = (each.record for each in results if not isinstance(each, Ready))
+    return record
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    measure_quickly(monkeypatch, samples=4)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("pass_", ["inference", "training"])
+@pytest.mark.parametrize("direction", ["causal", "both"])
+def test_a_sound_implementation_conforms(precision: str, pass_: str, direction: str) -> None:
+    record = record_of(precision=precision, pass_=pass_, direction=direction)
+    assert record
+    assert (record.status, record.conforms, record.conformity_note) == ("ok", True, "")
+    assert record.conformity_error is not None
+    assert 0 < record.conformity_error < TOLERANCES[precision].output
+
+
+def disturbed(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[..., torch.Tensor]:
+    attend = torch.nn.functional.scaled_dot_product_attention
+    return lambda *inputs, **options: change(attend(*inputs, **options))
+
+
+@pytest.mark.parametrize("prepare", [False, True])
+def test_another_result_does_not_conform_and_is_timed(monkeypatch: pytest.MonkeyPatch, prepare: bool) -> None:
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", disturbed(lambda y: 1.01 * y))
+    record = record_of(prepare=prepare)
+    assert record
+    assert (record.status, record.conforms) == ("ok", False)
+    assert record.conformity_error == pytest.approx(0.01, rel=0.1)
+    assert record.latency_ms
+
+
+def test_a_gradient_that_is_wrong_does_not_conform(monkeypatch: pytest.MonkeyPatch) -> None:
+    halved = disturbed(lambda y: (y + y.detach()) / 2)
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", halved)
+    conforms = [each.conforms for pass_ in ("inference", "training") if (each := record_of(pass_=pass_))]
+    assert conforms == [True, False]
+
+
+def test_what_is_not_finite_does_not_conform(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", disturbed(lambda y: y / 0))
+    record = record_of()
+    assert record
+    assert (record.status, record.conforms, record.conformity_error) == ("ok", False, None)
+    assert record.conformity_note == "a result is not finite"
+
+
+def test_a_check_that_fails_loses_no_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> float:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(conformity, "output_error", fail)
+    record = record_of()
+    assert record
+    assert (record.status, record.conforms, record.conformity_error) == ("ok", None, None)
+    assert record.conformity_note.startswith("OutOfMemoryError: CUDA out of memory")
+
+
+def test_only_mixers_are_checked_and_only_once() -> None:
+    records = [record_of(process=2), record_of(preset="head")]
+    assert [(each.conforms, each.conformity_note) for each in records if each] == [(None, "")] * 2
+
+
+def test_the_columns_state_the_tolerances() -> None:
+    text = document(Record)["conforms"]
+    stated = {
+        name: float(number)
+        for number, names in re.findall(r"([\d.]+e-\d) in ((?:``\w+``(?: and )?)+)", text)
+        for name in re.findall(r"\w+", names.replace("and", ""))
+    }
+    assert stated == {name: each.output for name, each in TOLERANCES.items() if name != "float64"}
+    in_training = [TOLERANCES[name].gradients for name in ("float32", "tf32", "bfloat16")]
+    assert [float(each) for each in re.findall(r"[\d.]+e-\d", text.partition("in training")[2])] == in_training
+    assert TOLERANCES["native"] == TOLERANCES["tf32"]
+    assert f"{conformity.LONGEST_S:g} s of audio" in text
+
+
+def test_the_frames_checked_are_at_most_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mixers import stack
+
+    frames: list[int] = []
+
+    def remember(_: object, x: torch.Tensor) -> float:
+        frames.append(x.shape[1])
+        return 0.0
+
+    monkeypatch.setattr(conformity, "output_error", remember)
+    model = stack.build("sa", implementation="sdpa", preset="layer", width=32)
+    for shortest_s in (0.5, 400.0):
+        conformity.check(model, Setting(preset="layer", precision="float32"), shortest_s=shortest_s)
+    assert frames == [24, 99]
