@@ -73,8 +73,12 @@ class SequenceModel(nn.Module, ABC):
         """Return the floating-point operations between frames in one pass, without those of the projections."""
 
     def flops(self, *, batch: int, frames: int) -> int:
-        """Return the floating-point operations of one forward pass: a multiply-add counts two."""
-        matrices = sum(parameter.numel() for parameter in self.parameters() if parameter.ndim > 1)
+        """Return the floating-point operations of one forward pass: a multiply-add counts two.
+
+        They are those of linear layers and convolutions, and of the mixing.
+        """
+        layers = (module for module in self.modules() if isinstance(module, nn.Linear | nn.Conv1d))
+        matrices = sum(layer.weight.numel() for layer in layers)
         return 2 * batch * frames * matrices + self.passes * self.mixing_flops(batch=batch, frames=frames)
 
     def minimum_bytes(self, *, batch: int, frames: int) -> int:
