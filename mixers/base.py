@@ -158,6 +158,7 @@ class Mixer(SequenceModel):
             future hidden where `sees` is ``past``, as attention does with a mask.
         implementations: The ways to compute it by name, ``reference`` first, the fastest last.
         by_default: Whether a sweep measures it when no mixer is named.
+        groups: Of `mixers.GROUPS`, those that it is in besides ``all``.
         reach: How far back a frame sees in one pass, in a few words, at the number of heads of the presets.
         presets: Its sizes in the presets ``matched`` and ``released``.
         config: Its sizes.
@@ -172,6 +173,7 @@ class Mixer(SequenceModel):
     causal: ClassVar[bool]
     can_be_causal: ClassVar[bool] = False
     by_default: ClassVar[bool] = True
+    groups: ClassVar[tuple[str, ...]] = ()
     reach: ClassVar[str] = "not stated"
     implementations: ClassVar[Mapping[str, Implementation]]
     presets: ClassVar[Mapping[str, MixerConfig]]

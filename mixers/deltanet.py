@@ -100,6 +100,7 @@ class DeltaNet(Mixer):
     arxiv = "2406.06484"
     causal = True
     by_default = False
+    groups = ("linear",)
     reach = "the past, until its keys are written again"
     presets = {"matched": DeltaConfig(), "released": DeltaConfig()}
     implementations = {

@@ -104,6 +104,7 @@ class ForgettingAttention(Mixer):
 
     arxiv = "2503.02130"
     causal = True
+    groups = ("paper", "attention")
     reach = reach_of_gates()
     presets = {"matched": ForgettingConfig(), "released": ForgettingConfig(num_heads=32, num_kv_heads=4)}
     implementations = {

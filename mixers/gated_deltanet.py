@@ -118,6 +118,7 @@ class GatedDeltaNet(Mixer):
     arxiv = "2412.06464"
     causal = True
     by_default = False
+    groups = ("linear",)
     reach = learned_reach(least_kept=-_RATES[1] * _STEPS[1], most_kept=-_SLOW_RATE * _STEPS[0])
     presets = {"matched": GatedDeltaConfig(), "released": GatedDeltaConfig(key_width=128)}
     implementations = {

@@ -89,6 +89,7 @@ class GatedLinearAttention(Mixer):
     arxiv = "2312.06635"
     causal = True
     by_default = False
+    groups = ("linear",)
     reach = reach_of_gates(normalizer=_GATE_LOGIT_NORMALIZER)
     presets = {"matched": GatedLinearConfig(), "released": GatedLinearConfig()}
     implementations = {

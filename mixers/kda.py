@@ -113,6 +113,7 @@ class KimiDeltaAttention(Mixer):
 
     arxiv = "2510.26692"
     causal = True
+    groups = ("paper", "linear")
     reach = learned_reach(least_kept=-_RATES[1] * _STEPS[1], most_kept=-_RATES[0] * _STEPS[0])
     presets = {"matched": KimiDeltaConfig(), "released": KimiDeltaConfig(key_width=128)}
     implementations = {

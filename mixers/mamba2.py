@@ -110,6 +110,7 @@ class Mamba2(Mixer):
     arxiv = "2405.21060"
     causal = True
     by_default = False
+    groups = ("linear",)
     reach = learned_reach(least_kept=-_RATES[1] * _STEPS[1], most_kept=-_RATES[0] * _STEPS[0])
     presets = {"matched": Mamba2Config(), "released": Mamba2Config()}
     implementations = {

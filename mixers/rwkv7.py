@@ -106,6 +106,7 @@ class RWKV7(Mixer):
     arxiv = "2503.14456"
     causal = True
     by_default = False
+    groups = ("linear",)
     reach = learned_reach(
         least_kept=-_MOST_FORGOTTEN / (1 + math.exp(-_DECAY_BIASES[1])),
         most_kept=-_MOST_FORGOTTEN / (1 + math.exp(-_DECAY_BIASES[0])),

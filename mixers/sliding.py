@@ -42,6 +42,7 @@ class SlidingWindowAttention(SoftmaxAttention):
 
     arxiv = "2004.05150"
     by_default = False
+    groups = ("attention",)
     reach = f"{SlidingConfig().window_seconds:g} s: of the past, or half on either side"
     presets = {"matched": SlidingConfig(), "released": SlidingConfig()}
     config: SlidingConfig

@@ -50,6 +50,7 @@ class SummaryMixing(Mixer):
     causal = False
     can_be_causal = True
     by_default = False
+    groups = ("linear",)
     reach = "the whole clip, as a mean"
     presets = {"matched": MixerConfig(), "released": MixerConfig()}
     implementations = {

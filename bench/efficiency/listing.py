@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 
 import mixers
-from bench.efficiency.selection import available, measured
+from bench.efficiency.selection import measured
 from bench.environment import choose_device
 from mixers import stack
 from mixers.support.errors import unknown_name
@@ -74,7 +74,7 @@ def examine(*, preset: str) -> Listing:
     return Listing(
         preset=preset,
         device_type=device_type,
-        mixers=tuple(_mechanism(name, preset) for name in available()),
+        mixers=tuple(_mechanism(name, preset) for name in mixers.available()),
         implementations=tuple(_implementations(preset, device_type)),
     )
 
@@ -93,7 +93,7 @@ def _mechanism(name: str, preset: str) -> Mechanism:
 
 def _implementations(preset: str, device_type: str) -> Iterator[Implementation]:
     """Yield every implementation, then every mixer that is unavailable."""
-    for name in available():
+    for name in mixers.available():
         mixer = mixers.load(name)
         default = measured(mixer, preset=preset, device_type=device_type)
         for implementation in mixer.implementations:

@@ -181,8 +181,6 @@ def test_only_the_warning_of_rwkv_is_ignored() -> None:
     with warnings.catch_warnings(record=True) as shown:
         warnings.resetwarnings()
         with patches.rwkv_warning_ignored():
-            warnings.warn(
-                "According to Bo, you are using a potentially buggy implementation of RWKV.", stacklevel=1
-            )
+            warnings.warn("According to Bo, you are using a potentially buggy implementation of RWKV.", stacklevel=1)
             warnings.warn("another", stacklevel=1)
     assert [str(each.message) for each in shown] == ["another"]
