@@ -13,6 +13,8 @@ from mixers.support.errors import UserError, unknown_name
 if TYPE_CHECKING:
     from mixers.base import Mixer
 
+GROUPS = ("all", "paper", "linear", "attention")  # names for several mixers, which `expand` takes
+
 _CONTRACT = ("base", "stack")  # the modules of this folder that are no mixers
 
 _files: dict[str, Path] = {}  # the plug-ins of this process that are single files
@@ -115,6 +117,32 @@ def unavailable() -> dict[str, str]:
         for entry in plugins.installed()[name]:
             reasons[f"{name} of {plugins.distribution(entry)}"] = f"sbench itself has a mixer {name}"
     return reasons
+
+
+def available() -> list[str]:
+    """Return the mixers whose libraries are installed, in the order of publication, as in the paper."""
+    missing = unavailable()
+    return sorted((name for name in names() if name not in missing), key=lambda name: load(name).arxiv)
+
+
+def expand(chosen: Iterable[str]) -> list[str]:
+    """Return names of mixers, each once: those chosen, and for a name of `GROUPS` the available mixers in it.
+
+    Args:
+        chosen: Mixers, perhaps with an implementation, such as ``kda/reference``, and groups.
+
+    Raises:
+        UserError: A name is neither a mixer nor a group.
+    """
+    found: dict[str, None] = {}
+    for name in chosen:
+        if name in GROUPS:
+            found |= dict.fromkeys(each for each in available() if name == "all" or name in load(each).groups)
+        elif (mixer := name.partition("/")[0]) in names():
+            found[name] = None
+        else:
+            raise unknown_name("mixer", mixer, [*names(), *GROUPS])
+    return list(found)
 
 
 def _ours() -> list[str]:

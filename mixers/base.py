@@ -73,8 +73,12 @@ class SequenceModel(nn.Module, ABC):
         """Return the floating-point operations between frames in one pass, without those of the projections."""
 
     def flops(self, *, batch: int, frames: int) -> int:
-        """Return the floating-point operations of one forward pass: a multiply-add counts two."""
-        matrices = sum(parameter.numel() for parameter in self.parameters() if parameter.ndim > 1)
+        """Return the floating-point operations of one forward pass: a multiply-add counts two.
+
+        They are those of linear layers and convolutions, and of the mixing.
+        """
+        layers = (module for module in self.modules() if isinstance(module, nn.Linear | nn.Conv1d))
+        matrices = sum(layer.weight.numel() for layer in layers)
         return 2 * batch * frames * matrices + self.passes * self.mixing_flops(batch=batch, frames=frames)
 
     def minimum_bytes(self, *, batch: int, frames: int) -> int:
@@ -154,6 +158,7 @@ class Mixer(SequenceModel):
             future hidden where `sees` is ``past``, as attention does with a mask.
         implementations: The ways to compute it by name, ``reference`` first, the fastest last.
         by_default: Whether a sweep measures it when no mixer is named.
+        groups: Of `mixers.GROUPS`, those that it is in besides ``all``.
         reach: How far back a frame sees in one pass, in a few words, at the number of heads of the presets.
         presets: Its sizes in the presets ``matched`` and ``released``.
         registered_as: The name that it was loaded by, which the registry sets.
@@ -169,6 +174,7 @@ class Mixer(SequenceModel):
     causal: ClassVar[bool]
     can_be_causal: ClassVar[bool] = False
     by_default: ClassVar[bool] = True
+    groups: ClassVar[tuple[str, ...]] = ()
     reach: ClassVar[str] = "not stated"
     implementations: ClassVar[Mapping[str, Implementation]]
     presets: ClassVar[Mapping[str, MixerConfig]]

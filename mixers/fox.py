@@ -9,11 +9,10 @@ does not launch on any current GPU. `triton` is our own kernel. It multiplies fl
 cores.
 """
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -22,13 +21,9 @@ from torch.nn import functional as F
 
 from mixers import kernels
 from mixers.base import Implementation, Mixer, MixerConfig, split_heads
-from mixers.kernels import fla
-from mixers.support import patches
+from mixers.kernels import fla, flex
 from mixers.support.forgetting import reach_of_gates
 from mixers.support.reversal import average, mix_both_ways
-
-if TYPE_CHECKING:
-    from torch.nn.attention.flex_attention import BlockMask
 
 # At 256 a head in bfloat16 the library's kernel needs 263,168 bytes of shared memory; an H200 has 232,448.
 _FLA_WIDEST_HEAD = 128
@@ -79,10 +74,6 @@ def _fla_unavailable(config: ForgettingConfig, device_type: str) -> str:
     return fla.unavailable(config, device_type) or too_wide
 
 
-def _flex_unavailable(_: ForgettingConfig, device_type: str) -> str:
-    return "" if device_type == "cuda" else "needs a CUDA GPU"
-
-
 def _triton_unavailable(config: ForgettingConfig, device_type: str) -> str:
     too_wide = "" if config.head_width <= kernels.WIDEST else f"supports no heads of width {config.head_width}"
     return kernels.unavailable(device_type) or too_wide
@@ -113,6 +104,7 @@ class ForgettingAttention(Mixer):
 
     arxiv = "2503.02130"
     causal = True
+    groups = ("paper", "attention")
     reach = reach_of_gates()
     presets = {"matched": ForgettingConfig(), "released": ForgettingConfig(num_heads=32, num_kv_heads=4)}
     implementations = {
@@ -122,7 +114,7 @@ class ForgettingAttention(Mixer):
             operator=lambda: _flex,
             run=_run,
             run_both_ways=_run,
-            unavailable=_flex_unavailable,
+            unavailable=flex.unavailable,
             default=lambda config: not _fla_fits(config) and bool(_triton_unavailable(config, "cuda")),
         ),
         "fla": Implementation(
@@ -179,29 +171,11 @@ def _flex(q: Tensor, k: Tensor, v: Tensor, log_forget: Tensor, mask: Tensor | No
     if mask is not None:
         kept_by_key = kept_by_key.masked_fill(~mask[:, None], float("inf"))  # a score of -inf
 
-    o = _compiled_flex_attention()(
+    o: Tensor = flex.attention()(
         *(each.transpose(1, 2) for each in (q, k, v)),  # (B, H, L, K)
         score_mod=lambda score, b, h, i, j: score + kept_by_query[b, h, i] - kept_by_key[b, h, j],
-        block_mask=_causal_blocks(q.shape[1], q.device),
+        block_mask=flex.blocks(q.shape[1], q.device),
         enable_gqa=k.shape[2] != q.shape[2],
-        kernel_options={"BACKEND": "TRITON"},  # otherwise a kernel that compiles for minutes, below 128 frames
+        kernel_options=flex.OPTIONS,
     )
     return o.transpose(1, 2)  # (B, L, H, K)
-
-
-@functools.cache
-def _compiled_flex_attention() -> Callable[..., Tensor]:
-    # imported here, since its compiler takes seconds to import
-    from torch.nn.attention.flex_attention import flex_attention
-
-    patches.compile_in_this_process()
-    return torch.compile(flex_attention)
-
-
-@functools.lru_cache(maxsize=16)
-def _causal_blocks(frames: int, device: torch.device) -> "BlockMask":
-    """Return which blocks of the L x L scores the past reaches, cached for each length."""
-    from torch.nn.attention.flex_attention import create_block_mask
-
-    with torch.inference_mode(False):  # tensors made in inference mode cannot be used in training
-        return create_block_mask(lambda b, h, i, j: i >= j, None, None, frames, frames, device=str(device))  # noqa: ARG005

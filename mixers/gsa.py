@@ -95,6 +95,7 @@ class GatedSlotAttention(Mixer):
 
     arxiv = "2409.07146"
     causal = True
+    groups = ("paper", "linear")
     reach = reach_of_gates(normalizer=_GATE_LOGIT_NORMALIZER)
     presets = {"matched": GatedSlotConfig(), "released": GatedSlotConfig(always_masked=True)}
     implementations = {

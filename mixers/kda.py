@@ -19,6 +19,7 @@ from mixers.kernels import fla
 from mixers.support import patches
 from mixers.support.forgetting import learned_reach
 from mixers.support.precision import is_full_float32
+from mixers.support.recurrences import convolve, delta_rule, unit_length
 from mixers.support.reversal import average, mix_both_ways
 
 _RATES, _STEPS = (1.0, 16.0), (0.001, 0.1)  # the ranges of exp(A_log) and of the step in a new layer
@@ -70,7 +71,7 @@ def _fla_layer(config: KimiDeltaConfig) -> nn.Module:
         layer_idx=0,
     )
     if is_full_float32():
-        patches.compute_kda_in_full_float32()
+        patches.compute_delta_rules_in_full_float32()
     return layer
 
 
@@ -112,6 +113,7 @@ class KimiDeltaAttention(Mixer):
 
     arxiv = "2510.26692"
     causal = True
+    groups = ("paper", "linear")
     reach = learned_reach(least_kept=-_RATES[1] * _STEPS[1], most_kept=-_RATES[0] * _STEPS[0])
     presets = {"matched": KimiDeltaConfig(), "released": KimiDeltaConfig(key_width=128)}
     implementations = {
@@ -136,40 +138,22 @@ class KimiDeltaAttention(Mixer):
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         layer, num_heads = self.layer, self.config.num_heads
         q, k, v = (
-            split_heads(F.silu(_convolve(proj(x), conv.weight)), num_heads)  # (B, L, H, K), V for the values
+            split_heads(F.silu(convolve(proj(x), conv.weight)), num_heads)  # (B, L, H, K), V for the values
             for proj, conv in (
                 (layer.q_proj, layer.q_conv1d),
                 (layer.k_proj, layer.k_conv1d),
                 (layer.v_proj, layer.v_conv1d),
             )
         )
-        q, k = _unit_length(q) / q.shape[-1] ** 0.5, _unit_length(k)
+        q, k = unit_length(q) / q.shape[-1] ** 0.5, unit_length(k)
         step = F.softplus(split_heads(layer.f_proj(x) + layer.dt_bias, num_heads))  # (B, L, H, K)
         keep = torch.exp(-layer.A_log.to(q.dtype).exp()[:, None] * step)
         beta = layer.b_proj(x).to(q.dtype).sigmoid()[..., None]  # (B, L, H, 1)
 
-        state = q.new_zeros(x.shape[0], num_heads, q.shape[-1], v.shape[-1])  # (B, H, K, V)
-        out = []
-        for t in range(x.shape[1]):
-            state = keep[:, t, :, :, None] * state
-            held = torch.einsum("bhk,bhkv->bhv", k[:, t], state)
-            state = state + torch.einsum("bhk,bhv->bhkv", k[:, t], beta[:, t] * (v[:, t] - held))
-            out.append(torch.einsum("bhk,bhkv->bhv", q[:, t], state))
-        o = torch.stack(out, dim=1)  # (B, L, H, V)
-
+        o = delta_rule(q, k, v, keep, beta)  # (B, L, H, V)
         o = rms_norm(o, layer.o_norm.weight, eps=1e-5) * split_heads(layer.g_proj(x), num_heads).sigmoid()
         return layer.o_proj(o.flatten(2).to(x.dtype))  # type: ignore[no-any-return]
 
     def mixing_flops(self, *, batch: int, frames: int) -> int:
         """Those of the recurrence: decay, read-out by key, outer product and read-out by query, each K x V a head."""
         return 7 * batch * frames * self.state_numbers(self.config)
-
-
-def _convolve(x: Float[Tensor, "B L C"], weight: Float[Tensor, "C 1 taps"]) -> Float[Tensor, "B L C"]:
-    """Convolve each channel over the frame itself and the ones before it."""
-    past = F.pad(x.transpose(1, 2), (weight.shape[-1] - 1, 0))  # (B, C, taps - 1 + L)
-    return F.conv1d(past, weight, groups=weight.shape[0]).transpose(1, 2)
-
-
-def _unit_length(x: Float[Tensor, "B L H K"]) -> Float[Tensor, "B L H K"]:
-    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6)

@@ -10,7 +10,7 @@ works on all of time at once; the library's steps from the first frame to the la
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -130,6 +130,7 @@ class LightNet(Mixer):
 
     arxiv = "2405.21022"
     causal = True
+    groups: ClassVar[tuple[str, ...]] = ("paper", "linear")
     reach = "the whole past, as a mean with learned weights"
     presets = {"matched": LightNetConfig(), "released": _RELEASED}
     implementations = {

@@ -23,6 +23,7 @@ class LightNetGlobal(LightNet):
     causal = False
     can_be_causal = True
     by_default = False
+    groups = ("linear",)
     reach = "the whole clip, as a mean with learned weights"
 
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:

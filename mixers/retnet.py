@@ -103,6 +103,7 @@ class RetNet(Mixer):
 
     arxiv = "2307.08621"
     causal = True
+    groups = ("paper", "linear")
     reach = f"fixed half-lives of {_half_lives(MixerConfig().num_heads)} s by head"
     presets = {"matched": RetNetConfig(), "released": RetNetConfig()}
     implementations = {

@@ -8,7 +8,7 @@ the same with PyTorch's fused kernels. With a causal mask these skip the future;
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -61,6 +61,7 @@ class SoftmaxAttention(Mixer):
     arxiv = "1706.03762"
     causal = False
     can_be_causal = True
+    groups: ClassVar[tuple[str, ...]] = ("paper", "attention")
     reach = "the whole clip"
     presets = {"matched": MixerConfig(), "released": MixerConfig()}
     implementations = {

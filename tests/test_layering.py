@@ -74,8 +74,9 @@ def test_the_rules_see_imports() -> None:
         *(
             (f"mixers.{name}", ("mixers.base", "mixers.kernels", "mixers.support", "mixers.autotuning"))
             for name in mixers.names()
-            if name != "lightnet_global"
+            if name not in ("lightnet_global", "sliding")
         ),
+        ("mixers.sliding", ("mixers.base", "mixers.kernels", "mixers.sa", "mixers.support")),
         ("mixers.lightnet_global", ("mixers.base", "mixers.lightnet")),
         (
             "bench.reporting",

@@ -10,6 +10,8 @@ from bench.accuracy import corpora
 
 MIXERS = "sa,retnet,lightnet,gsa,fox,kda"
 
+GROUPS = "Groups: all, paper, linear, attention."
+
 DEMONSTRATION = "A demonstration: a synthetic corpus, and encoders that were never trained"
 
 CORPUS = f"NAME:PATH, for instance msp-podcast:/data/MSP-Podcast-2.0. Names: {', '.join(corpora.names())}."

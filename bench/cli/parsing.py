@@ -1,5 +1,6 @@
 """Lists on the command line."""
 
+import mixers
 from mixers.support.errors import UserError
 
 
@@ -13,6 +14,15 @@ def split_names(text: str) -> tuple[str, ...]:
     if not all(names):
         raise UserError(f"a name is missing in {text!r}", hint="Separate the names by single commas: a,b")
     return names
+
+
+def split_mixers(text: str) -> tuple[str, ...]:
+    """Return the mixers in a list separated by commas, each once, with those of the groups that it names.
+
+    Raises:
+        UserError: A name is empty, or neither a mixer nor a group.
+    """
+    return tuple(mixers.expand(split_names(text)))
 
 
 def parse_number(text: str, option: str, *, or_else: str) -> float:

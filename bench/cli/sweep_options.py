@@ -14,9 +14,11 @@ _MOST_PROCESSES = 100
 
 PRESETS = "matched: stacks of 20 M parameters; layer: one of their mixers alone; released: the paper's bare layers."
 
+_NAMES = "For instance kda or sa/sdpa, or a group: all, paper, linear, attention. See `sbench list`; default: paper."
+
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="MIXER", help="For instance kda or sa/sdpa; see `sbench list`; default: all."),
+    typer.Argument(metavar="MIXER", help=_NAMES),
 ]
 MaxSeconds = Annotated[
     float | None, typer.Option(help="Longest audio; default: 400 on a GPU, 5 on a CPU.", show_default=False)

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.accuracy_options import DIRECTION, MIXERS, WORKERS, Device, Seeds, Workers
+from bench.cli.accuracy_options import DIRECTION, GROUPS, MIXERS, WORKERS, Device, Seeds, Workers
 from bench.cli.app import Quiet, app
-from bench.cli.parsing import split_names
+from bench.cli.parsing import split_mixers
 from bench.files import make_folder_for
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ Utterances = Annotated[
 def throughput(
     speech: Annotated[str, typer.Option(help="A speech encoder; xlsr-random needs no download.")] = "xlsr-random",
     text: Annotated[str, typer.Option(help=_TEXT)] = "bert-large-random",
-    mixers: Annotated[str, typer.Option(help="Comma-separated.")] = MIXERS,
+    mixers: Annotated[str, typer.Option(help=f"Comma-separated. {GROUPS}")] = MIXERS,
     seeds: Seeds = 1,
     direction: Annotated[str, typer.Option(help=_DIRECTION)] = "alternating",
     steps: Annotated[int, typer.Option(help="Timed steps of each way of training.", min=1, max=1_000_000)] = 40,
@@ -57,7 +57,7 @@ def throughput(
     events = measure(
         speech=speech,
         text=text,
-        mixers=split_names(mixers),
+        mixers=split_mixers(mixers),
         seeds=seeds,
         direction=choose_direction(direction, "matched"),
         batch=batch,

@@ -13,6 +13,7 @@ from bench.cli.accuracy_options import (
     CORPUS,
     DEMONSTRATION,
     DIRECTION,
+    GROUPS,
     MIXERS,
     WORKERS,
     Device,
@@ -24,7 +25,7 @@ from bench.cli.accuracy_options import (
     Workers,
 )
 from bench.cli.app import Plugins, Quiet, app, check_alone, is_given, new_progress
-from bench.cli.parsing import parse_number, split_names
+from bench.cli.parsing import parse_number, split_mixers, split_names
 from bench.cli.scores import warn
 from bench.files import resume_command
 from mixers.support.errors import UserError
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 _DEMO_MIXERS = "sa,retnet"
 
 _LAYER = "The speech encoder's layer: its number, last, or weighted, a trained sum of all."
+_MIXERS = f"Comma-separated; kda/reference chooses an implementation. {GROUPS}"
 _PRESET = "matched: the paper's text, and its code where it is silent; released: its code; see --explain."
 _DIRECTION = f"{DIRECTION}; default: alternating in matched, paper in released; see --explain."
 _EVALUATE = "Score these splits in the end, comma-separated, as `sbench evaluate` does."
@@ -64,7 +66,7 @@ def train(
     speech: Speech = "wavlm-large",
     text: Annotated[str, typer.Option(help="The text encoder: an id or a folder.")] = "bert-large-uncased",
     no_text: Annotated[bool, typer.Option("--no-text", help="Use speech only.")] = False,
-    mixers: Annotated[str, typer.Option(help="Comma-separated; kda/reference chooses an implementation.")] = MIXERS,
+    mixers: Annotated[str, typer.Option(help=_MIXERS)] = MIXERS,
     seeds: Seeds = 1,
     preset: Annotated[str, typer.Option(help=_PRESET)] = "matched",
     direction: Direction = None,
@@ -113,7 +115,7 @@ def train(
     if resume is not None:
         events = training.resume(folder, resources=resources, splits=splits)
     elif corpus is None:  # a demonstration
-        names = split_names(mixers if is_given(context, "mixers") else _DEMO_MIXERS)
+        names = split_mixers(mixers if is_given(context, "mixers") else _DEMO_MIXERS)
         events = training.train_demonstration(
             folder, names, seeds=seeds, direction=chosen_direction, precision=precision, resources=resources
         )
@@ -122,7 +124,7 @@ def train(
             corpus=with_fold(corpus, fold),
             speech=speech,
             text=None if no_text else text,
-            mixers=split_names(mixers),
+            mixers=split_mixers(mixers),
             seeds=seeds,
             preset=chosen_preset,
             direction=chosen_direction,

@@ -11,7 +11,6 @@ from rich.table import Table
 
 import mixers
 from bench.efficiency import isolation
-from bench.efficiency.selection import available
 from mixers import stack
 from mixers.contract.examination import Examined, Verdict, examine
 from mixers.support.errors import UserError, unknown_name
@@ -56,7 +55,7 @@ def choose(names: Sequence[str], *, precision: str, device_type: str) -> list[Ex
     if precision == "tf32" and device_type != "cuda":
         raise UserError("--precision tf32 needs a GPU: a CPU has no TF32 products", hint="Use float32 or bfloat16.")
     chosen: dict[Examined, None] = {}
-    for name in names or available():
+    for name in names or mixers.available():
         mixer_name, slash, asked = name.partition("/")
         mixer = mixers.require(mixer_name)
         if slash and asked not in mixer.implementations:

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 
 import mixers
-from bench.efficiency.selection import available, measured
+from bench.efficiency.selection import measured
 from bench.environment import choose_device
 from mixers import stack
 from mixers.support.errors import unknown_name
@@ -76,7 +76,7 @@ def examine(*, preset: str) -> Listing:
     return Listing(
         preset=preset,
         device_type=device_type,
-        mixers=tuple(_mechanism(name, preset) for name in available()),
+        mixers=tuple(_mechanism(name, preset) for name in mixers.available()),
         implementations=tuple(_implementations(preset, device_type)),
     )
 
@@ -96,7 +96,7 @@ def _mechanism(name: str, preset: str) -> Mechanism:
 
 def _implementations(preset: str, device_type: str) -> Iterator[Implementation]:
     """Yield every implementation, then every mixer that is unavailable."""
-    for name in available():
+    for name in mixers.available():
         mixer = mixers.load(name)
         default = measured(mixer, preset=preset, device_type=device_type)
         for implementation in mixer.implementations:
@@ -104,7 +104,7 @@ def _implementations(preset: str, device_type: str) -> Iterator[Implementation]:
             yield Implementation(
                 name=f"{name}/{implementation}",
                 runs_here=not reason,
-                by_default=not reason and implementation in default,
+                by_default=not reason and mixer.by_default and implementation in default,
                 reason=reason or "",
             )
     for name, reason in mixers.unavailable().items():

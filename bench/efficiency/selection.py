@@ -190,15 +190,15 @@ def choose_contestants(
     """Return the contestants of the names: ``sa/sdpa`` is one implementation, ``sa`` all that are measured by default.
 
     Args:
-        names: As on the command line; none for every mixer that is measured by default.
+        names: As on the command line, groups of mixers too; none for every mixer that is measured by default.
         settings: Each mixer is measured in each of them.
         device_type: ``cuda`` or ``cpu``. On a CPU the default implementation is ``reference``.
 
     Raises:
-        UserError: There is no such mixer or implementation, or a library that a mixer needs is missing.
+        UserError: There is no such mixer, group or implementation, or a library that a mixer needs is missing.
     """
     chosen: dict[Contestant, None] = {}
-    for setting, name in itertools.product(settings, names or _by_default()):
+    for setting, name in itertools.product(settings, mixers.expand(names) or _by_default()):
         mixer_name, slash, implementation = name.partition("/")
         mixer = mixers.require(mixer_name)
         if slash and implementation not in mixer.implementations:
@@ -210,13 +210,7 @@ def choose_contestants(
 
 
 def _by_default() -> list[str]:
-    return [name for name in available() if mixers.load(name).by_default]
-
-
-def available() -> list[str]:
-    """Return the mixers whose libraries are installed, in the order of publication, as in the paper."""
-    missing = mixers.unavailable()
-    return sorted((name for name in mixers.names() if name not in missing), key=lambda name: mixers.load(name).arxiv)
+    return [name for name in mixers.available() if mixers.load(name).by_default]
 
 
 def measured(mixer: type[Mixer], *, preset: str, width: int | None = None, device_type: str) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ _FEWEST_TICKS = 3
 
 # Eleven markers and seven colours give 77 different pairs. No crosses: they mark cases without a figure.
 _MARKERS = ("o", "s", "^", "D", "v", "P", "<", "*", ">", "h", "p")
+_LINES = ("-", "--", ":")
 
 
 def save(figure: Figure, stem: Path, *, formats: Sequence[str] = ("png", "pdf")) -> None:
@@ -76,10 +77,14 @@ def row_of_panels(
     return figure, list(figure.subplots(1, count, squeeze=False, sharex=True, sharey=True)[0])
 
 
-def style_of(name: str, names: Sequence[str]) -> tuple[str, str]:
-    """Return the colour and the marker of one of several mixers."""
+def style_of(name: str, names: Sequence[str]) -> dict[str, Any]:
+    """Return colour, marker and line of one of several mixers. Where colours come again, lines are dashed."""
     index = names.index(name)
-    return _COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)]
+    return {
+        "color": _COLOURS[index % len(_COLOURS)],
+        "marker": _MARKERS[index % len(_MARKERS)],
+        "linestyle": _LINES[min(index // len(_COLOURS), len(_LINES) - 1)],
+    }
 
 
 def sizes_of(curves: Sequence[Mapping[float, float]], *, marker: float) -> list[dict[str, Any]]:

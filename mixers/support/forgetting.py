@@ -2,12 +2,12 @@
 
 import math
 
-_FRAMES_PER_SECOND = 50  # of the usual encoders of speech
+FRAMES_PER_SECOND = 50  # of the usual encoders of speech
 
 
 def half_life(log_keep: float) -> str:
     """Return the seconds until half is forgotten, if each frame keeps exp(log_keep) of what is held: two digits."""
-    return f"{math.log(0.5) / log_keep / _FRAMES_PER_SECOND:.2g}"
+    return f"{math.log(0.5) / log_keep / FRAMES_PER_SECOND:.2g}"
 
 
 def learned_reach(*, least_kept: float, most_kept: float) -> str:

@@ -56,15 +56,16 @@ def compiling_deferred() -> Iterator[None]:
         torch.compile = compile_now
 
 
-def compute_kda_in_full_float32() -> None:
-    """Let two products of flash-linear-attention's KDA follow Triton's default precision.
+def compute_delta_rules_in_full_float32() -> None:
+    """Let products of flash-linear-attention's KDA and gated delta rule follow Triton's default precision.
 
     Reason: Its kernels name TF32 and bf16x3 for these products. `mixers.support.precision` sets the default, which
     Triton uses where a kernel asks for IEEE.
     """
-    kernels: Any = importlib.import_module("fla.ops.kda.chunk_intra")
+    kda: Any = importlib.import_module("fla.ops.kda.chunk_intra")
+    gated: Any = importlib.import_module("fla.ops.gated_delta_rule.chunk_fwd")
     constant = importlib.import_module("triton.language").constexpr
-    kernels.SOLVE_TRIL_DOT_PRECISION = kernels.SAFE_GATE_DOT_PRECISION = constant("ieee")
+    kda.SOLVE_TRIL_DOT_PRECISION = kda.SAFE_GATE_DOT_PRECISION = gated.SOLVE_TRIL_DOT_PRECISION = constant("ieee")
 
 
 def compile_in_this_process() -> None:
@@ -114,6 +115,17 @@ def cublas_warning_ignored() -> None:
     warnings.filterwarnings("ignore", message="Attempting to run cuBLAS, but there was no current CUDA context")
 
 
+@contextlib.contextmanager
+def rwkv_warning_ignored() -> Iterator[None]:
+    """Within the context, ignore flash-linear-attention's warning that its RWKV may differ from the authors' code.
+
+    Reason: It is shown in every process that measures. The tests compare the layer with the paper's equations.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="According to Bo")
+        yield
+
+
 @dataclass(frozen=True, kw_only=True)
 class Patch:
     """A change to a library.
@@ -134,8 +146,9 @@ _FLA, _TORCH, _TRITON = ">=0.6,<0.7", ">=2.11,<2.14", ">=3.6,<3.10"
 PATCHES = (
     Patch(change=fla_models_hidden, library="flash-linear-attention", versions=_FLA),
     Patch(change=compiling_deferred, library="torch", versions=_TORCH),
-    Patch(change=compute_kda_in_full_float32, library="flash-linear-attention", versions=_FLA),
+    Patch(change=compute_delta_rules_in_full_float32, library="flash-linear-attention", versions=_FLA),
     Patch(change=compile_in_this_process, library="torch", versions=_TORCH),
     Patch(change=autotuner_methods, library="triton", versions=_TRITON),
     Patch(change=cublas_warning_ignored, library="torch", versions=_TORCH),
+    Patch(change=rwkv_warning_ignored, library="flash-linear-attention", versions=_FLA),
 )

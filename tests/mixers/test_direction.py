@@ -22,10 +22,12 @@ from mixers.support.errors import UserError
 from mixers.support.reversal import mix_both_ways, reversal
 from tests.mixers.test_contract import EXACT, PAPER, every_mixer, features, on_cpu, small
 from tests.mixers.test_equations import SECOND_FORMS, heads, merged
+from tests.mixers.test_more_equations import MORE_FORMS
 from tests.mixers.test_registry import MEAN
 
 WIDTH = 32
 WHOLE_CLIP = {"alternating", "both"}
+ALL_FORMS = SECOND_FORMS | MORE_FORMS
 every_direction = pytest.mark.parametrize("direction", stack.DIRECTIONS)
 
 
@@ -50,10 +52,12 @@ def attention_to_the_past(mixer: Any, x: Tensor) -> Tensor:
 
 
 def second_form(name: str, view: View, mixer: Mixer, x: Tensor) -> Tensor:
-    if name == "sa":
-        return (attention_to_the_past if view == "past" else SECOND_FORMS[name])(mixer, x)
-    forward = SECOND_FORMS[name](mixer, x)
-    return forward if view == "past" else (forward + SECOND_FORMS[name](mixer, x.flip(1)).flip(1)) / 2
+    if name == "sa" and view == "past":
+        return attention_to_the_past(mixer, x)
+    form = ALL_FORMS[name]
+    if view == "past" or not mixer.causal:
+        return form(mixer, x)
+    return (form(mixer, x) + form(mixer, x.flip(1)).flip(1)) / 2
 
 
 @on_cpu
@@ -61,7 +65,7 @@ def second_form(name: str, view: View, mixer: Mixer, x: Tensor) -> Tensor:
 @given(frames=st.integers(1, 20))
 @settings(max_examples=5, deadline=None)
 def test_a_mixer_equals_its_second_form(name: str, implementation: str, view: View, frames: int) -> None:
-    if name not in PAPER:
+    if name not in ALL_FORMS:
         pytest.skip("has no second form here")
     mixer, x = small(name, implementation=implementation), features(2, frames, seed=frames)
     mixer.see(view)
@@ -297,10 +301,14 @@ def test_a_run_of_its_own_in_both_directions_is_used() -> None:
 
 
 STATES = {"sa": None, "fox": None, "retnet": 524_288, "gsa": 524_288, "lightnet": 262_144, "kda": 262_144}
+STATES |= {"gated_deltanet": 262_144, "deltanet": 262_144, "gla": 131_072, "mamba2": 262_144, "rwkv7": 65_536}
+STATES |= {"sliding": 2 * 250 * 1024, "summary": 1024}
 FEED_FORWARDS = {"retnet": 512, "gsa": 1536, "kda": 1536, "lightnet": 1792, "sa": 1888, "fox": 1888}
+FEED_FORWARDS |= {"gated_deltanet": 1536, "deltanet": 1888, "gla": 1888, "mamba2": 1120, "rwkv7": 1696}
+FEED_FORWARDS |= {"sliding": 1888, "summary": 1888}
 
 
-@pytest.mark.parametrize("name", sorted(PAPER))
+@pytest.mark.parametrize("name", sorted(STATES))
 def test_how_much_a_mixer_can_keep(name: str) -> None:
     mixer = mixers.load(name)
     assert mixer.state_numbers(mixer.presets["matched"]) == STATES[name]

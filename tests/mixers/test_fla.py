@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import mixers
-from mixers.kda import _convolve, _unit_length
 from mixers.retnet import _rotate
+from mixers.support.recurrences import convolve, unit_length
 from tests.mixers.test_contract import NUM_HEADS, features, small
 from tests.mixers.test_equations import normalised
 
@@ -63,19 +63,57 @@ def forgetting(layer: Any, x: Tensor) -> Tensor:
 
 
 def delta_rule(layer: Any, x: Tensor, *, form: str) -> Tensor:
-    q, k, v = (
-        heads(F.silu(_convolve(proj(x), conv.weight)))
-        for proj, conv in (
-            (layer.q_proj, layer.q_conv1d),
-            (layer.k_proj, layer.k_conv1d),
-            (layer.v_proj, layer.v_conv1d),
-        )
-    )
+    q, k, v = convolved(layer, x)
     log_keep = library("ops.kda.gate").naive_kda_gate(heads(layer.f_proj(x)), layer.A_log, layer.dt_bias)
     naive = getattr(library("ops.kda.naive"), f"naive_{form}_kda")
-    o, _ = naive(_unit_length(q), _unit_length(k), v, log_keep, layer.b_proj(x).sigmoid())
+    o, _ = naive(unit_length(q), unit_length(k), v, log_keep, layer.b_proj(x).sigmoid())
     o = normalised(o, layer.o_norm.weight, 1e-5) * heads(layer.g_proj(x)).sigmoid()
     return layer.o_proj(o.flatten(2))
+
+
+def convolved(layer: Any, x: Tensor) -> list[Tensor]:
+    projections = ((layer.q_proj, layer.q_conv1d), (layer.k_proj, layer.k_conv1d), (layer.v_proj, layer.v_conv1d))
+    return [heads(F.silu(convolve(proj(x), conv.weight))) for proj, conv in projections]
+
+
+def gated_delta_rule(layer: Any, x: Tensor) -> Tensor:
+    q, k, v = convolved(layer, x)
+    log_keep = library("ops.gated_delta_rule.gate").naive_gdn_gate(layer.a_proj(x), layer.A_log, layer.dt_bias)
+    naive = library("ops.gated_delta_rule.naive").naive_recurrent_gated_delta_rule
+    o, _ = naive(unit_length(q), unit_length(k), v, layer.b_proj(x).sigmoid(), log_keep)
+    return layer.o_proj((normalised(o, layer.o_norm.weight, 1e-5) * F.silu(heads(layer.g_proj(x)))).flatten(2))
+
+
+def plain_delta_rule(layer: Any, x: Tensor) -> Tensor:
+    q, k, v = convolved(layer, x)
+    naive = library("ops.delta_rule.naive").delta_rule_recurrence
+    inputs = (z.transpose(1, 2) for z in (unit_length(q), unit_length(k), v, layer.b_proj(x).sigmoid()))
+    o = naive(*inputs)[0].transpose(1, 2)
+    return layer.o_proj(normalised(o, layer.o_norm.weight, 1e-5).flatten(2))
+
+
+def gated_linear(layer: Any, x: Tensor) -> Tensor:
+    naive = library("ops.gla.naive").naive_recurrent_gla
+    q, k, v = (heads(p(x)) for p in (layer.q_proj, layer.k_proj, layer.v_proj))
+    o, _ = naive(q, k, v, F.logsigmoid(heads(layer.gk_proj(x))) / 16)
+    o = normalised(o, layer.g_norm_swish_gate.weight, 1e-5) * F.silu(heads(layer.g_proj(x)))
+    return layer.o_proj(o.flatten(2))
+
+
+def state_space(layer: Any, x: Tensor) -> Tensor:
+    """The library's own layer in plain PyTorch, which it runs where mamba-ssm is missing."""
+    theirs = library("layers").Mamba2(hidden_size=x.shape[-1], head_dim=2 * x.shape[-1] // NUM_HEADS, chunk_size=16)
+    theirs.act = F.silu  # the library's has a kernel
+    theirs.norm = GatedNorm(layer.norm.weight.numel())
+    theirs.load_state_dict(layer.state_dict())
+    return theirs.torch_forward(x)[0]
+
+
+class GatedNorm(torch.nn.RMSNorm):
+    """The library's, without its kernel."""
+
+    def forward(self, x: Tensor, gate: Tensor) -> Tensor:  # type: ignore[override]
+        return normalised(x * F.silu(gate), self.weight, 1e-5)
 
 
 NAIVE = {
@@ -85,6 +123,10 @@ NAIVE = {
     "fox": forgetting,
     "kda-recurrent": lambda layer, x: delta_rule(layer, x, form="recurrent"),
     "kda-chunk": lambda layer, x: delta_rule(layer, x, form="chunk"),
+    "gated_deltanet": gated_delta_rule,
+    "deltanet": plain_delta_rule,
+    "gla": gated_linear,
+    "mamba2": state_space,
 }
 
 

@@ -14,6 +14,7 @@ from bench.efficiency.settings import Contestant
 from mixers import stack
 from mixers.base import MixerConfig
 from mixers.support.errors import UserError
+from tests.mixers.test_contract import PAPER
 
 MEAN = """
 from mixers.base import Implementation, Mixer, MixerConfig
@@ -100,7 +101,7 @@ def test_a_broken_file_makes_only_itself_unavailable(folder: Path, case: str) ->
     assert "broken" in listed()
     settings = choose_settings(device_type="cpu")
     chosen = {each.mixer for each in choose_contestants([], settings=settings, device_type="cpu")}
-    assert chosen == {*mixers.names()} - {"broken", "lightnet_global"}
+    assert chosen == PAPER
     with pytest.raises(UserError, match="broken is unavailable") as refusal:
         choose_contestants(["broken"], settings=settings, device_type="cpu")
     assert "mend mixers/broken.py" in refusal.value.hint
@@ -119,3 +120,27 @@ def test_the_list_says_what_runs_here_and_why_not() -> None:
     for name, width in (("retnet", "512"), ("kda", "1,536"), ("lightnet", "1,792"), ("sa", "1,888")):
         (row,) = (line for line in text.splitlines() if line.startswith(f"{name} "))
         assert width in row
+
+
+def test_a_group_is_a_name_for_its_mixers() -> None:
+    assert set(mixers.expand(["paper"])) == PAPER
+    assert set(mixers.expand(["all"])) == set(mixers.names())
+    linear, attention = mixers.expand(["linear"]), mixers.expand(["attention"])
+    assert attention == ["sa", "sliding", "fox"]
+    assert {"kda", "mamba2", "summary"} < set(linear)
+    assert set(linear) | set(attention) == set(mixers.names())
+    assert not set(linear) & set(attention)
+    assert mixers.expand(["kda/reference", "attention", "sa"]) == ["kda/reference", *attention]
+
+
+def test_an_unknown_name_lists_groups_too() -> None:
+    with pytest.raises(UserError, match="unknown mixer 'liner'") as refusal:
+        mixers.expand(["sa", "liner"])
+    assert "Did you mean 'linear'?" in refusal.value.hint
+    assert "attention" in refusal.value.hint
+
+
+def test_a_sweep_takes_groups() -> None:
+    settings = choose_settings(device_type="cpu")
+    chosen = choose_contestants(["attention", "sa"], settings=settings, device_type="cpu")
+    assert [each.mixer for each in chosen] == ["sa", "sliding", "fox"]

@@ -12,7 +12,7 @@ _MARKERS = {"causal": "<", "alternating": "D", "both": "s", "paper": "o"}
 
 def colour_of(mixer: str, mixers: Iterable[str]) -> str:
     """Return the colour of a mixer, one of those of a table: the paper's have theirs, others those that are left."""
-    return style_of(mixer, list(dict.fromkeys([*published.MIXERS, *mixers])))[0]
+    return str(style_of(mixer, list(dict.fromkeys([*published.MIXERS, *mixers])))["color"])
 
 
 def marker_of(direction: object) -> str:

@@ -59,7 +59,7 @@ def draw_directions(records: Sequence[Record], stem: Path) -> None:
     for axes in grid[-1]:
         axes.set_xlabel("Length of audio (s)")
     styles = [style_of(name, every) for name in names]
-    handles = [Line2D([], [], color=colour, marker=marker) for colour, marker in styles]
+    handles = [Line2D([], [], **style) for style in styles]
     first = records[0]
     notice = f"\n{CPU_NOTICE}" if first.device_type == "cpu" else ""
     width = "" if first.width == WIDTH else f", width {first.width}"
@@ -71,6 +71,5 @@ def draw_directions(records: Sequence[Record], stem: Path) -> None:
 def _panel(axes: Axes, records: Sequence[Record], names: Sequence[str], every: Sequence[str], time: Quantity) -> None:
     curves = [{each.seconds: known(each, time) for each in measured(records, name, time)} for name in names]
     for name, curve, size in zip(names, curves, sizes_of(curves, marker=4), strict=True):
-        colour, marker = style_of(name, every)
-        axes.plot(list(curve), list(curve.values()), color=colour, marker=marker, **size)
+        axes.plot(list(curve), list(curve.values()), **style_of(name, every), **size)
     axes.grid(alpha=0.3)

@@ -62,7 +62,7 @@ def draw_end_to_end(mixers: Sequence[Record], parts: Sequence[Record], stem: Pat
     shown = [name for name in names if any(block.wholes.get(name) for _, block in found)]
     styles = [style_of(name, names) for name in shown]
     handles = [Line2D([], [], **_ENCODER), Line2D([], [], **_HEAD)]
-    handles += [Line2D([], [], color=colour, marker=marker) for colour, marker in styles]
+    handles += [Line2D([], [], **style) for style in styles]
     figure.legend(
         handles=handles,
         labels=["encoder", "pooling and classifier", *shown],
@@ -100,5 +100,4 @@ def _curves(axes: Axes, block: Block, names: Sequence[str], value: Callable[[Who
         {seconds: value(whole) for seconds, whole in block.wholes.get(name, {}).items()} for name in names
     ]
     for name, curve, size in zip(names, curves, sizes_of(curves, marker=4), strict=True):
-        colour, marker = style_of(name, names)
-        axes.plot(list(curve), list(curve.values()), color=colour, marker=marker, **size)
+        axes.plot(list(curve), list(curve.values()), **style_of(name, names), **size)

@@ -114,8 +114,7 @@ def _series(records: Sequence[Record]) -> list[Series]:
         Series(
             name=name,
             rows=frame[names == name],
-            colour=style_of(name, every)[0],
-            marker=style_of(name, every)[1],
+            style=style_of(name, every),
         )
         for name in every
     ]
@@ -123,9 +122,7 @@ def _series(records: Sequence[Record]) -> list[Series]:
 
 def _legend(figure: Figure, series: Sequence[Series], time: Quantity) -> None:
     """Put one legend below all panels. It explains the band, the lines and the marks if there are any."""
-    entries: list[tuple[Artist, str]] = [
-        (Line2D([], [], color=one.colour, marker=one.marker), one.label(time)) for one in series
-    ]
+    entries: list[tuple[Artist, str]] = [(Line2D([], [], **one.style), one.label(time)) for one in series]
     if time.spread and any(one.rows[time.spread[0]].notna().any() for one in series):
         entries.append((Patch(color="gray", alpha=0.3, linewidth=0), time.spread_label))
     entries += [

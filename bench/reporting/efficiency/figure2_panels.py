@@ -1,7 +1,7 @@
 """What one panel of Figure 2 shows: a quantity over the length, with its spread, its marks and its gaps."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,8 +113,12 @@ class Series:
 
     name: str
     rows: pd.DataFrame
-    colour: str
-    marker: str
+    style: Mapping[str, Any]
+
+    @property
+    def colour(self) -> str:
+        """The colour of its curve."""
+        return str(self.style["color"])
 
     @property
     def available(self) -> bool:
@@ -158,7 +162,7 @@ def draw_panel(axes: Axes, series: Sequence[Series], quantity: Quantity, *, titl
     sizes = sizes_of([one.curve(quantity) for one in series], marker=5)
     for one, size in zip(series, sizes, strict=True):
         seconds, values = one.rows["seconds"], one.rows[quantity.column]
-        axes.plot(seconds, values, color=one.colour, marker=one.marker, **size)
+        axes.plot(seconds, values, **one.style, **size)
         if quantity.spread:
             _spread(axes, one, *quantity.spread, banded=quantity.banded)
         if quantity.beside:
@@ -215,7 +219,7 @@ def _spread(axes: Axes, one: Series, low: str, high: str, *, banded: bool) -> No
 def _other_times(axes: Axes, one: Series, quantity: Quantity) -> None:
     """Draw the other times of the same calls, and make the markers of launch-bound calls hollow."""
     rows, bound = one.rows, one.rows[one.launch_bound]
-    axes.plot(bound["seconds"], bound[quantity.column], color=one.colour, marker=one.marker, **HOLLOW)
+    axes.plot(bound["seconds"], bound[quantity.column], **{**one.style, **HOLLOW})
     marker = "_" if len(rows) == 1 else ""
     for line in quantity.beside:
         axes.plot(

@@ -67,10 +67,7 @@ def _draw(records: Sequence[Record], quantities: Mapping[str, Quantity], stem: P
         for axes in panels:
             set_logarithmic_ticks(axes, {each.seconds for each in records})
     styles = [style_of(name, names) for name in names]
-    entries = [
-        (Line2D([], [], color=colour, marker=marker), name)
-        for (colour, marker), name in zip(styles, names, strict=True)
-    ]
+    entries = [(Line2D([], [], **style), name) for style, name in zip(styles, names, strict=True)]
     entries += [(Line2D([], [], **RING), UNCONVERGED)] if any(each.converged is False for each in records) else []
     entries += [(Line2D([], [], **WARNING), NONCONFORMING)] if any(each.conforms is False for each in records) else []
     figure.suptitle(_title(records, letters=int(_LETTERS * width)), weight="bold")
@@ -90,8 +87,7 @@ def _title(records: Sequence[Record], *, letters: int) -> str:
 def _curves(axes: Axes, records: Sequence[Record], names: Sequence[str], quantity: Quantity) -> None:
     curves = [{each.seconds: known(each, quantity) for each in measured(records, name, quantity)} for name in names]
     for name, curve, size in zip(names, curves, sizes_of(curves, marker=4), strict=True):
-        colour, marker = style_of(name, names)
-        axes.plot(list(curve), list(curve.values()), color=colour, marker=marker, **size)
+        axes.plot(list(curve), list(curve.values()), **style_of(name, names), **size)
     rings = [(each.seconds, value) for each in records if each.converged is False and (value := quantity(each))]
     if rings and quantity is not memory:
         axes.plot(*zip(*rings, strict=True), **RING)

@@ -139,17 +139,19 @@ def test_a_decorated_function_is_compiled_when_it_is_called() -> None:
     assert torch.compile.__module__ == "torch"
 
 
-def test_products_of_kda_follow_the_default_precision() -> None:
+def test_products_of_delta_rules_follow_the_default_precision() -> None:
     code = """
 from mixers.kernels import fla
 from mixers.support import patches
 fla.layers()
-patches.compute_kda_in_full_float32()
+patches.compute_delta_rules_in_full_float32()
+from fla.ops.gated_delta_rule import chunk_fwd
 from fla.ops.kda import chunk_intra
 print(chunk_intra.SOLVE_TRIL_DOT_PRECISION.value, chunk_intra.SAFE_GATE_DOT_PRECISION.value)
+print(chunk_fwd.SOLVE_TRIL_DOT_PRECISION.value)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "ieee ieee\n"
+    assert done.stdout.split() == ["ieee"] * 3
 
 
 def test_the_methods_of_the_autotuner_are_put_back() -> None:
@@ -172,4 +174,13 @@ def test_only_the_warning_of_cublas_is_ignored() -> None:
         patches.cublas_warning_ignored()
         warnings.warn("Attempting to run cuBLAS, but there was no current CUDA context! x", stacklevel=1)
         warnings.warn("another", stacklevel=1)
+    assert [str(each.message) for each in shown] == ["another"]
+
+
+def test_only_the_warning_of_rwkv_is_ignored() -> None:
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.resetwarnings()
+        with patches.rwkv_warning_ignored():
+            warnings.warn("According to Bo, you are using a potentially buggy implementation of RWKV.", stacklevel=1)
+            warnings.warn("another", stacklevel=1)
     assert [str(each.message) for each in shown] == ["another"]

@@ -1,0 +1,71 @@
+"""The recurrences and short convolutions that several linear mixers share, frame by frame in plain PyTorch.
+
+The state of a head, (K, V), holds values under keys. Each frame first decays what is held. In the delta rule it then
+replaces a part of what is held under its key by its value, otherwise it adds its value. Its query reads the result.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def additive(
+    q: Float[Tensor, "B L H K"],
+    k: Float[Tensor, "B L H K"],
+    v: Float[Tensor, "B L H V"],
+    keep: Float[Tensor, "B L H K1"],
+) -> Float[Tensor, "B L H V"]:
+    """Add each frame's value under its key to a state that decays.
+
+    Args:
+        q: Queries.
+        k: Keys.
+        v: Values.
+        keep: What the frame keeps of the state, for each key channel or for all of a head.
+    """
+    state = q.new_zeros(q.shape[0], *q.shape[2:], v.shape[-1])  # (B, H, K, V)
+    out = []
+    for t in range(q.shape[1]):
+        state = keep[:, t, :, :, None] * state + torch.einsum("bhk,bhv->bhkv", k[:, t], v[:, t])
+        out.append(torch.einsum("bhk,bhkv->bhv", q[:, t], state))
+    return torch.stack(out, dim=1)
+
+
+def delta_rule(
+    q: Float[Tensor, "B L H K"],
+    k: Float[Tensor, "B L H K"],
+    v: Float[Tensor, "B L H V"],
+    keep: Float[Tensor, "B L H K1"],
+    beta: Float[Tensor, "B L H 1"],
+) -> Float[Tensor, "B L H V"]:
+    """Replace beta of what a decayed state holds under each frame's key by the frame's value.
+
+    Args:
+        q: Queries.
+        k: Keys of unit length.
+        v: Values.
+        keep: What the frame keeps of the state, for each key channel or for all of a head.
+        beta: The share that is replaced.
+    """
+    state = q.new_zeros(q.shape[0], *q.shape[2:], v.shape[-1])  # (B, H, K, V)
+    out = []
+    for t in range(q.shape[1]):
+        state = keep[:, t, :, :, None] * state
+        held = torch.einsum("bhk,bhkv->bhv", k[:, t], state)
+        state = state + torch.einsum("bhk,bhv->bhkv", k[:, t], beta[:, t] * (v[:, t] - held))
+        out.append(torch.einsum("bhk,bhkv->bhv", q[:, t], state))
+    return torch.stack(out, dim=1)
+
+
+def convolve(
+    x: Float[Tensor, "B L C"], weight: Float[Tensor, "C 1 taps"], bias: Float[Tensor, " C"] | None = None
+) -> Float[Tensor, "B L C"]:
+    """Convolve each channel over the frame itself and the ones before it."""
+    past = F.pad(x.transpose(1, 2), (weight.shape[-1] - 1, 0))  # (B, C, taps - 1 + L)
+    return F.conv1d(past, weight, bias, groups=weight.shape[0]).transpose(1, 2)
+
+
+def unit_length(x: Float[Tensor, "B L H K"]) -> Float[Tensor, "B L H K"]:
+    """Divide each vector by its length."""
+    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6)
