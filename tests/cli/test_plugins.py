@@ -14,6 +14,7 @@ from bench.efficiency.listing import examine
 from bench.efficiency.store import read_header, read_records
 from mixers.support import plugins
 from tests.cli.commands import FAST, measure_quickly
+from tests.cli.test_json import documented, keys
 from tests.conftest import EXAMPLE_PLUGIN, Sbench, example_plugin
 
 SHORT = ("--lengths", "0.1", *FAST[4:])
@@ -142,6 +143,7 @@ def test_what_breaks_the_contract_is_named_and_marked(sbench: Sbench, tmp_path: 
     code, out, _ = sbench("check", "wrong/cumsum", "--device", "cpu", "--json", "--plugin", wrong)
     found = json.loads(out)
     assert (code, found["passed"]) == (1, False)
+    assert set(keys(found)) == documented("check")
     broken = {(each["name"], each["promise"]) for each in found["verdicts"] if not each["kept"]}
     assert {name for name, _ in broken} == {"wrong/cumsum"}
     assert {promise for _, promise in broken} >= {
