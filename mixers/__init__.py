@@ -47,11 +47,11 @@ def add_file(path: Path) -> None:
         raise UserError(f"no such plug-in: {path}", hint="Give a Python file with one mixer: --plugin my_mixer.py")
     if path.suffix != ".py" or not name.isidentifier():
         raise UserError(f"{path.name} gives no name for a mixer", hint="Name it in letters, digits and _: my_mixer.py")
-    holder = "sbench itself" if name in _ours() else ""
+    holder = "sbench itself" if name in _ours() else "a group of sbench" if name in GROUPS else ""
     holder = holder or " and ".join(map(plugins.distribution, plugins.installed().get(name, [])))
     holder = holder or (str(_files[name]) if name in _files else "")
     if holder:
-        raise UserError(f"{path}: {holder} has a mixer {name} already", hint="Give the file another name.")
+        raise UserError(f"{path}: {holder} has the name {name} already", hint="Give the file another name.")
     _files[name] = path.absolute()
 
 
@@ -159,8 +159,8 @@ def _import(name: str) -> object:
     if others:
         owners = " and ".join(map(plugins.distribution, (entry, *others)))
         raise ImportError(f"{owners} both have a mixer of this name; uninstall one")
-    if not name.isidentifier():
-        raise ImportError("its entry point needs a name of letters, digits and _")
+    if not name.isidentifier() or name in GROUPS:
+        raise ImportError("its entry point needs a name of letters, digits and _ that is no group's")
     return entry.load()
 
 

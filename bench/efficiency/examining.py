@@ -11,7 +11,7 @@ from rich.table import Table
 
 import mixers
 from bench.efficiency import isolation
-from mixers import stack
+from mixers import autotuning, stack
 from mixers.contract.examination import Examined, Verdict, examine
 from mixers.support.errors import UserError, unknown_name
 from mixers.support.precision import DTYPES
@@ -86,7 +86,8 @@ def _examine(chosen: Iterable[Examined], *, device_type: str) -> Iterator[list[V
     if device_type == "cpu":
         torch.set_num_threads(1)  # the products are small, and threads would wait for each other
     for what in chosen:
-        verdicts = examine(what, device_type=device_type)
+        with autotuning.compiling_side_by_side(settling=True):  # once the first one has imported the kernels
+            verdicts = examine(what, device_type=device_type)
         yield verdicts
         if device_type == "cuda" and not all(each.kept for each in verdicts):
             return  # an error may have left the GPU's context unusable, so a fresh process does the rest

@@ -58,7 +58,8 @@ def training_error(mixer: Mixer, x: Float[Tensor, "B L D"], upstream: Float[Tens
         leaf = x.detach().to(dtype).requires_grad_()
         y = each(leaf)
         pairs.append((y.detach(), *torch.autograd.grad(y, leaf, upstream.to(dtype))))
-    return max(relative_error(value, expected) for value, expected in zip(*pairs, strict=True))
+    errors = [relative_error(value, expected) for value, expected in zip(*pairs, strict=True)]
+    return float(torch.tensor(errors, dtype=torch.float64).max())  # NaN if one is, unlike Python's
 
 
 def output_and_gradients(

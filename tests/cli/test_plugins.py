@@ -14,6 +14,7 @@ from bench.efficiency.listing import examine
 from bench.efficiency.store import read_header, read_records
 from mixers.support import plugins
 from tests.cli.commands import FAST, measure_quickly
+from tests.cli.test_json import documented, keys
 from tests.conftest import EXAMPLE_PLUGIN, Sbench, example_plugin
 
 SHORT = ("--lengths", "0.1", *FAST[4:])
@@ -142,6 +143,7 @@ def test_what_breaks_the_contract_is_named_and_marked(sbench: Sbench, tmp_path: 
     code, out, _ = sbench("check", "wrong/cumsum", "--device", "cpu", "--json", "--plugin", wrong)
     found = json.loads(out)
     assert (code, found["passed"]) == (1, False)
+    assert set(keys(found)) == documented("check")
     broken = {(each["name"], each["promise"]) for each in found["verdicts"] if not each["kept"]}
     assert {name for name, _ in broken} == {"wrong/cumsum"}
     assert {promise for _, promise in broken} >= {
@@ -161,12 +163,13 @@ def test_what_breaks_the_contract_is_named_and_marked(sbench: Sbench, tmp_path: 
 def test_a_file_that_cannot_be_a_mixer_is_refused_in_one_line(sbench: Sbench, tmp_path: Path, file: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    for path in ("kda.py", "running_mean.py", "my-mixer.py", "mixer.txt", "other/mean_so_far.py"):
+    for path in ("kda.py", "paper.py", "running_mean.py", "my-mixer.py", "mixer.txt", "other/mean_so_far.py"):
         (tmp_path / path).write_text("")
     for options, said in {
-        ("kda.py",): "sbench itself has a mixer kda already",
-        ("running_mean.py",): "sbench-running-mean 0.3.1 has a mixer running_mean already",
-        (file, "other/mean_so_far.py"): f"{file} has a mixer mean_so_far already",
+        ("paper.py",): "a group of sbench has the name paper already",
+        ("kda.py",): "sbench itself has the name kda already",
+        ("running_mean.py",): "sbench-running-mean 0.3.1 has the name running_mean already",
+        (file, "other/mean_so_far.py"): f"{file} has the name mean_so_far already",
         ("my-mixer.py",): "my-mixer.py gives no name for a mixer",
         ("mixer.txt",): "mixer.txt gives no name for a mixer",
         ("gone.py",): "no such plug-in: gone.py",

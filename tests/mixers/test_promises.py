@@ -1,0 +1,170 @@
+"""Each check of the contract finds the mistake that it is there for."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mixers.base import Implementation, Mixer, MixerConfig
+from mixers.contract import promises
+from mixers.contract.agreement import TOLERANCES, output_error, relative_error, training_error
+from mixers.contract.examination import Examined, examine
+
+EXACT = TOLERANCES["float64"]
+WIDTH = 8
+
+
+class Sums(Mixer):
+    """The sum of the past, projected."""
+
+    arxiv = "0000.00000"
+    causal = True
+    presets = {"matched": MixerConfig(), "released": MixerConfig()}
+    implementations = {
+        "reference": Implementation(),
+        "padded": Implementation(run=lambda mixer, x, _: mixer.equations(x)),
+        "early": Implementation(run=lambda mixer, x, _: mixer.equations(x.roll(-1, dims=1))),
+        "frozen": Implementation(run=lambda mixer, x, _: mixer.equations(x.detach()) + 0 * x),
+        "endless": Implementation(run=lambda mixer, x, _: mixer.equations(x) / torch.zeros_like(x)),
+    }
+
+    def __init__(self, config: MixerConfig, *, implementation: str = "reference") -> None:
+        super().__init__(config, implementation=implementation)
+        self.o_proj = nn.Linear(config.width, config.width)
+
+    def equations(self, x: Tensor) -> Tensor:
+        y: Tensor = self.o_proj(x.cumsum(1))
+        return y
+
+    def mixing_flops(self, *, batch: int, frames: int) -> int:
+        return batch * frames * self.width
+
+
+def built(kind: type[Sums] = Sums, *, implementation: str = "reference") -> Sums:
+    torch.manual_seed(0)
+    return kind(MixerConfig(width=WIDTH, num_heads=2), implementation=implementation).double()
+
+
+def frames(batch: int = 1, *, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(batch, 6, WIDTH, dtype=torch.float64, generator=generator)
+
+
+def agreement(mixer: Mixer) -> promises.Finding:
+    return promises.agreement(mixer, frames(), tolerance=EXACT.output)
+
+
+def gradients(mixer: Mixer) -> promises.Finding:
+    return promises.gradients(mixer, frames(), frames(seed=1), tolerance=EXACT.gradients)
+
+
+def padding(mixer: Mixer) -> promises.Finding:
+    mask = torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
+    return promises.padding(mixer, frames(2), mask, tolerance=EXACT.output)
+
+
+def causality(mixer: Mixer, *, causal: bool = True) -> promises.Finding:
+    return promises.causality(mixer, frames(), at=3, causal=causal)
+
+
+def test_a_sound_mixer_keeps_all() -> None:
+    mixer = built()
+    for found in (agreement(mixer), gradients(mixer), padding(mixer), causality(mixer)):
+        assert found.kept, found
+    assert promises.shape(mixer, frames()).kept
+    assert promises.derivatives(mixer, frames()).kept
+
+
+@pytest.mark.parametrize(
+    ("implementation", "broken"),
+    [
+        ("padded", {padding}),
+        ("early", {agreement, gradients, padding, causality}),
+        ("frozen", {gradients, padding}),
+        ("endless", {agreement, gradients, padding, causality}),
+    ],
+)
+def test_a_wrong_implementation_breaks_what_it_does_wrong(implementation: str, broken: set[Any]) -> None:
+    mixer = built(implementation=implementation)
+    found = {check: check(mixer) for check in (agreement, gradients, padding, causality)}
+    assert {check for check, each in found.items() if not each.kept} == broken, found
+    assert promises.shape(mixer, frames()).kept is (implementation != "endless")
+
+
+def test_a_mixer_that_should_see_the_whole_clip_must() -> None:
+    mixer = built()
+    assert not causality(mixer, causal=False).kept
+    mixer.see("clip")
+    assert causality(mixer, causal=False).kept
+    assert not causality(mixer).kept
+
+
+def test_an_unused_parameter_is_named() -> None:
+    class Unused(Sums):
+        def __init__(self, config: MixerConfig, *, implementation: str = "reference") -> None:
+            super().__init__(config, implementation=implementation)
+            self.other = nn.Parameter(torch.ones(3))
+
+        def equations(self, x: Tensor) -> Tensor:
+            return super().equations(x) + 0 * self.other.sum()
+
+    found = gradients(built(Unused))
+    assert (found.kept, found.measured) == (False, "no gradient of other")
+    assert not promises.same_parameters({"one": built(), "two": built(Unused)}).kept
+    assert promises.same_parameters({"one": built(), "two": built()}).kept
+
+
+def test_a_gradient_that_is_no_derivative_is_found() -> None:
+    class Halved(Sums):
+        def equations(self, x: Tensor) -> Tensor:
+            y = super().equations(x)
+            return (y + y.detach()) / 2
+
+    assert not promises.derivatives(built(Halved), frames()).kept
+
+
+def test_sizes_and_arithmetic() -> None:
+    assert [promises.size(count, target=1000).kept for count in (980, 991, 1009, 1020)] == [False, True, True, False]
+    assert promises.arithmetic(built(), frames()).kept
+
+    class Twice(Sums):
+        def equations(self, x: Tensor) -> Tensor:
+            y: Tensor = self.o_proj(super().equations(x))
+            return y
+
+    assert not promises.arithmetic(built(Twice), frames()).kept
+
+
+@pytest.mark.parametrize(("power", "kept"), [(0, False), (1, True), (1.5, True), (2, True), (3, False)])
+def test_growth(power: float, kept: bool) -> None:
+    class Growing(Sums):
+        def mixing_flops(self, *, batch: int, frames: int) -> int:
+            return batch * round(1000 * frames**power)
+
+    assert promises.growth(built(Growing)).kept is kept
+
+
+def test_errors_are_relative_and_by_norm() -> None:
+    assert relative_error(torch.tensor([3.0, 4.5]), torch.tensor([3.0, 4.0])) == pytest.approx(0.1)
+    assert output_error(built(), frames()) == 0
+    assert not math.isfinite(output_error(built(implementation="endless"), frames()))
+    assert training_error(built(), frames(), frames(seed=1)) == 0
+    assert output_error(built(implementation="frozen"), frames()) == 0
+    assert training_error(built(implementation="frozen"), frames(), frames(seed=1)) == pytest.approx(1)
+    assert math.isnan(training_error(built(), frames(), torch.full_like(frames(), float("nan"))))
+
+
+def test_an_error_in_a_check_is_a_broken_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    import mixers
+
+    class Raising(Sums):
+        implementations = {"reference": Implementation(run=lambda *_: 1 / 0)}  # type: ignore[arg-type]
+
+    monkeypatch.setattr(mixers, "load", lambda _: Raising)
+    verdicts = examine(Examined(mixer="raising", implementation="reference", precision="float32"), device_type="cpu")
+    assert {each.kept for each in verdicts} == {False}
+    assert {each.measured for each in verdicts} == {"ZeroDivisionError: division by zero"}
+    exact = examine(Examined(mixer="raising", implementation="reference", precision="float64"), device_type="cpu")
+    assert {(each.kept, each.measured) for each in exact} == {(None, "takes no float64 (ZeroDivisionError)")}
