@@ -101,7 +101,7 @@ def _implementations(preset: str, device_type: str) -> Iterator[Implementation]:
             yield Implementation(
                 name=f"{name}/{implementation}",
                 runs_here=not reason,
-                by_default=not reason and implementation in default,
+                by_default=not reason and mixer.by_default and implementation in default,
                 reason=reason or "",
             )
     for name, reason in mixers.unavailable().items():
