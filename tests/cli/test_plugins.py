@@ -92,7 +92,7 @@ def test_records_and_reports_name_them(sbench: Sbench, run: Path, file: Path) ->
 
 
 def test_child_processes_know_the_file(sbench: Sbench, tmp_path: Path, file: Path) -> None:
-    code, _, err = sbench("sweep", file.stem, *SHORT, "--time-budget", 1, "--plugin", file, "--output", "run")
+    code, _, err = sbench("sweep", file.stem, *SHORT, "--time-budget", 60, "--plugin", file, "--output", "run")
     assert code == 0, err
     (record,) = read_records(tmp_path / "run")
     assert (record.status, record.plugin) == ("ok", plugins.origin_of(file))

@@ -20,7 +20,7 @@ from mixers.contract import promises
 from mixers.sa import SoftmaxAttention
 from mixers.support.errors import UserError
 from mixers.support.reversal import mix_both_ways, reversal
-from tests.mixers.test_contract import EXACT, PAPER, every_mixer, features, on_cpu, small
+from tests.mixers.test_contract import EXACT, PAPER, every_mixer, features, on_cpu, runnable_here, small
 from tests.mixers.test_equations import SECOND_FORMS, heads, merged
 from tests.mixers.test_more_equations import MORE_FORMS
 from tests.mixers.test_registry import MEAN
@@ -29,6 +29,20 @@ WIDTH = 32
 WHOLE_CLIP = {"alternating", "both"}
 ALL_FORMS = SECOND_FORMS | MORE_FORMS
 every_direction = pytest.mark.parametrize("direction", stack.DIRECTIONS)
+
+
+def directions_of(name: str) -> tuple[str, ...]:
+    """All for the paper's mixers. Others show what they do of themselves in two: the past, and the whole clip."""
+    return stack.DIRECTIONS if name in PAPER else ("causal", "both")
+
+
+each_direction = pytest.mark.parametrize(
+    ("name", "direction"), [(name, direction) for name in mixers.names() for direction in directions_of(name)]
+)
+each_direction_on_cpu = pytest.mark.parametrize(
+    ("name", "implementation", "direction"),
+    [(*each, direction) for each in runnable_here() for direction in directions_of(each[0])],
+)
 
 
 def built(name: str, direction: str, *, preset: str = "matched", implementation: str = "reference") -> SequenceModel:
@@ -110,8 +124,7 @@ def test_alternating_frames_come_out_in_their_order(depth: int) -> None:
         torch.testing.assert_close(model(x), expected, rtol=1e-12, atol=1e-12)
 
 
-@on_cpu
-@every_direction
+@each_direction_on_cpu
 @given(frames=st.integers(2, 12), data=st.data())
 @settings(max_examples=5, deadline=None)
 def test_what_a_change_moves(name: str, implementation: str, direction: str, frames: int, data: st.DataObject) -> None:
@@ -123,8 +136,7 @@ def test_what_a_change_moves(name: str, implementation: str, direction: str, fra
     assert found.kept, found
 
 
-@on_cpu
-@every_direction
+@each_direction_on_cpu
 @given(lengths=st.lists(st.integers(0, 9), min_size=1, max_size=3))
 @settings(max_examples=5, deadline=None)
 def test_a_padded_batch_equals_each_sequence_alone(
@@ -138,16 +150,14 @@ def test_a_padded_batch_equals_each_sequence_alone(
         assert found.kept, found
 
 
-@every_mixer
-@every_direction
+@each_direction
 def test_gradients(name: str, direction: str) -> None:
     mask = torch.tensor([[True] * 4, [True] * 3 + [False]])
     found = promises.derivatives(built(name, direction, preset="layer"), frames_of(2, 4), mask)
     assert found.kept, found
 
 
-@every_mixer
-@every_direction
+@each_direction
 def test_every_parameter_of_a_stack_matters(name: str, direction: str) -> None:
     model = built(name, direction).train()
     model(frames_of(1, 6)).square().sum().backward()
