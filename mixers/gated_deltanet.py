@@ -20,7 +20,7 @@ from mixers.kernels import fla
 from mixers.support import patches
 from mixers.support.forgetting import learned_reach
 from mixers.support.precision import is_full_float32
-from mixers.support.recurrences import convolve, delta_rule, unit_length
+from mixers.support.recurrences import delta_rule, project_and_convolve, unit_length
 from mixers.support.reversal import average, mix_both_ways
 
 _RATES, _STEPS = (0.0, 16.0), (0.001, 0.1)  # the ranges of exp(A_log) and of the step in a new layer
@@ -143,12 +143,8 @@ class GatedDeltaNet(Mixer):
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         layer, num_heads = self.layer, self.config.num_heads
         q, k, v = (
-            split_heads(F.silu(convolve(proj(x), conv.weight)), num_heads)  # (B, L, H, K), V for the values
-            for proj, conv in (
-                (layer.q_proj, layer.q_conv1d),
-                (layer.k_proj, layer.k_conv1d),
-                (layer.v_proj, layer.v_conv1d),
-            )
+            split_heads(each, num_heads)  # (B, L, H, K), V for the values
+            for each in project_and_convolve(layer, x)
         )
         q, k = unit_length(q) / q.shape[-1] ** 0.5, unit_length(k)
         step = F.softplus(layer.a_proj(x).to(q.dtype) + layer.dt_bias)  # (B, L, H)

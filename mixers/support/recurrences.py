@@ -4,6 +4,9 @@ The state of a head, (K, V), holds values under keys. Each frame first decays wh
 replaces a part of what is held under its key by its value, otherwise it adds its value. Its query reads the result.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -64,6 +67,18 @@ def convolve(
     """Convolve each channel over the frame itself and the ones before it."""
     past = F.pad(x.transpose(1, 2), (weight.shape[-1] - 1, 0))  # (B, C, taps - 1 + L)
     return F.conv1d(past, weight, bias, groups=weight.shape[0]).transpose(1, 2)
+
+
+def project_and_convolve(layer: Any, x: Float[Tensor, "B L D"]) -> Iterator[Float[Tensor, "B L C"]]:
+    """Yield queries, keys and values of all heads side by side, each after its projection, convolution and SiLU.
+
+    Args:
+        layer: With ``q_proj`` and ``q_conv1d``, and the same for k and v, under the names of flash-linear-attention.
+        x: Features.
+    """
+    for name in ("q", "k", "v"):
+        projected = getattr(layer, f"{name}_proj")(x)
+        yield F.silu(convolve(projected, getattr(layer, f"{name}_conv1d").weight))
 
 
 def unit_length(x: Float[Tensor, "B L H K"]) -> Float[Tensor, "B L H K"]:

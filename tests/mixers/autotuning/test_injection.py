@@ -20,7 +20,6 @@ def _library_on_an_h200(monkeypatch: pytest.MonkeyPatch) -> None:
         warnings.simplefilter("ignore")  # the library warns that Triton finds no GPU
         importlib.import_module("fla.layers")
         importlib.import_module("mixers.kernels.fox.operator")
-    monkeypatch.delenv("TRITON_F32_DEFAULT", raising=False)  # what an earlier test in full float32 leaves
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
