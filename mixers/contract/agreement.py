@@ -18,7 +18,7 @@ class Tolerance:
     gradients: float
 
 
-# The limits of the GPU tests in tests/mixers. In float32, sums over all frames lose most: the gradient of a gate's bias.
+# The limits of the GPU tests in tests/mixers. In float32, sums over all frames lose most: a gradient of a bias.
 TOLERANCES = {
     "float64": Tolerance(output=1e-10, gradients=1e-9),
     "float32": Tolerance(output=1e-5, gradients=3e-4),
