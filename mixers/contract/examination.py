@@ -67,7 +67,7 @@ class Examined:
 
 def examine(what: Examined, *, device_type: str) -> list[Verdict]:
     """Check every promise that this part of the contract has. An error of a library is a broken promise."""
-    if what.precision != "float64":
+    if device_type == "cuda" and what.precision != "float64":
         use_precision(what.precision)
     checks = (
         _shared(what.mixer, device_type)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mixers.base import Implementation, Mixer, MixerConfig
-from mixers.contract import examination, promises
+from mixers.contract import promises
 from mixers.contract.agreement import TOLERANCES, output_error, relative_error, training_error
 from mixers.contract.examination import Examined, examine
 
@@ -163,7 +163,6 @@ def test_an_error_in_a_check_is_a_broken_promise(monkeypatch: pytest.MonkeyPatch
         implementations = {"reference": Implementation(run=lambda *_: 1 / 0)}  # type: ignore[arg-type]
 
     monkeypatch.setattr(mixers, "load", lambda _: Raising)
-    monkeypatch.setattr(examination, "use_precision", lambda _: None)  # it would hold for the tests that follow
     verdicts = examine(Examined(mixer="raising", implementation="reference", precision="float32"), device_type="cpu")
     assert {each.kept for each in verdicts} == {False}
     assert {each.measured for each in verdicts} == {"ZeroDivisionError: division by zero"}
