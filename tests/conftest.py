@@ -82,6 +82,19 @@ def example_plugin(site: Path) -> Iterator[str]:
     plugins.installed.cache_clear()
 
 
+@pytest.fixture(autouse=True)
+def _precision_as_it_was() -> Iterator[None]:
+    """A precision is the process's own, and kernels of later tests would be told it too."""
+    torchs, cudnns = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    tritons = os.environ.get("TRITON_F32_DEFAULT")
+    yield
+    torch.set_float32_matmul_precision(torchs)
+    torch.backends.cudnn.allow_tf32 = cudnns
+    os.environ.pop("TRITON_F32_DEFAULT", None)
+    if tritons is not None:
+        os.environ["TRITON_F32_DEFAULT"] = tritons
+
+
 class Sbench:
     """Runs `sbench` in this process."""
 

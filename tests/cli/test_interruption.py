@@ -24,8 +24,8 @@ from tests.conftest import Sbench
 
 def test_ctrl_c_keeps_what_was_measured_and_says_how_to_continue(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    what = ["sa", "retnet", "fox", "--preset", "layer", "--lengths", "0.1,0.2,0.3,0.4", "--device", "cpu"]
-    what += ["--time-budget", "12"]
+    what = ["sa", "retnet", "fox", "--preset", "layer", "--lengths", "0.1,0.2", "--device", "cpu"]
+    what += ["--time-budget", "6"]
     process = subprocess.Popen(
         [*SBENCH, "sweep", *what, "--output", folder],
         stderr=subprocess.PIPE,
@@ -43,7 +43,7 @@ def test_ctrl_c_keeps_what_was_measured_and_says_how_to_continue(tmp_path: Path)
     assert f"sbench sweep --resume {folder}" in err
     kept = (folder / RECORDS_FILE).read_text()
     measured = len(read_records(folder))
-    assert 1 <= measured < 12
+    assert 1 <= measured < 6
     first = read_wall_time(folder)
     assert first
     assert (first.sessions, first.cases) == (1, measured)
@@ -53,11 +53,11 @@ def test_ctrl_c_keeps_what_was_measured_and_says_how_to_continue(tmp_path: Path)
     subprocess.run([*SBENCH, "sweep", "--resume", folder], check=True, capture_output=True)
     assert (folder / RECORDS_FILE).read_text().startswith(kept)
     assert [(record.name, record.seconds) for record in read_records(folder)] == list(
-        itertools.product(["sa/reference", "retnet/reference", "fox/reference"], [0.1, 0.2, 0.3, 0.4])
+        itertools.product(["sa/reference", "retnet/reference", "fox/reference"], [0.1, 0.2])
     )
     both = read_wall_time(folder)
     assert both
-    assert (both.sessions, both.cases, both.untimed_cases) == (2, 12, 0)
+    assert (both.sessions, both.cases, both.untimed_cases) == (2, 6, 0)
     assert both.total_s > first.total_s
 
 
@@ -214,7 +214,7 @@ def test_every_signal_keeps_what_was_measured_and_says_how_to_continue(
     assert {record.status for record in records} == {"ok"}
 
 
-@pytest.mark.parametrize("moment_s", [0.0, 0.1, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("moment_s", [0.0, 0.3, 1.0, 2.0])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_at_the_start_ends_in_one_line(tmp_path: Path, moment_s: float, number: signal.Signals) -> None:
     """It may come while Python imports, while the server of children starts, or while the first case is measured."""

@@ -28,11 +28,12 @@ Interpret = Callable[..., Any]
 @pytest.fixture(scope="module")
 def interpret() -> Iterator[Interpret]:
     """Calls a function where kernels are interpreted, which Triton decides when it is first imported."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_INTERPRET", "1")
-        patch.setenv("TRITON_F32_DEFAULT", "ieee")
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            yield lambda function, *args: pool.submit(function, *args).result()
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TRITON_INTERPRET", "1")
+            patch.setenv("TRITON_F32_DEFAULT", "ieee")
+            pool.submit(int).result()  # starts the process, which keeps what it was told
+        yield lambda function, *args: pool.submit(function, *args).result()
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, log_forget: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -1,21 +1,11 @@
 """A precision is set for both PyTorch and Triton."""
 
 import os
-from collections.abc import Iterator
 
 import pytest
 import torch
 
 from mixers.support.precision import is_full_float32, use_precision
-
-
-@pytest.fixture(autouse=True)
-def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TRITON_F32_DEFAULT", "")  # so that it is restored after the test
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    yield
-    torch.set_float32_matmul_precision(before[0])
-    torch.backends.cudnn.allow_tf32 = before[1]
 
 
 @pytest.mark.parametrize(
