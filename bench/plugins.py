@@ -10,7 +10,7 @@ from mixers.support.plugins import Plugin
 
 def used(names: Iterable[str]) -> tuple[Plugin, ...]:
     """Return the plug-ins among some mixers, each once."""
-    found = (mixers.plugin(name) for name in dict.fromkeys(names))
+    found = (mixers.plugin(each) for each in dict.fromkeys(part for name in names for part in mixers.parts(name)))
     return tuple(each for each in found if each is not None)
 
 

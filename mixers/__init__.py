@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 GROUPS = ("all", "paper", "linear", "attention")  # names for several mixers, which `expand` takes
 
-_CONTRACT = ("base", "stack")  # the modules of this folder that are no mixers
+_CONTRACT = ("base",)  # the module of this folder that is no mixer
+
+_JOIN = "+"  # between the mixers of a hybrid, which take turns as the blocks of a stack
 
 _files: dict[str, Path] = {}  # the plug-ins of this process that are single files
 
@@ -60,8 +62,13 @@ def files() -> tuple[Path, ...]:
     return tuple(_files.values())
 
 
+def parts(name: str) -> list[str]:
+    """Return the mixers of a hybrid, ``kda+sa``, in the order of its blocks; otherwise the mixer alone."""
+    return name.split(_JOIN)
+
+
 def plugin(name: str) -> plugins.Plugin | None:
-    """Return where a third party's mixer comes from; None for our own."""
+    """Return where a third party's mixer comes from; None for our own, and for a hybrid, whose `parts` come apart."""
     if name in _files:
         return plugins.Plugin(mixer=name, origin=plugins.origin_of(_files[name]), file=str(_files[name]))
     if name in _ours() or name not in plugins.installed():
@@ -72,10 +79,15 @@ def plugin(name: str) -> plugins.Plugin | None:
 def load(name: str) -> "type[Mixer]":
     """Return the class of the mixer with this name.
 
+    Args:
+        name: A mixer, or two for a hybrid: ``kda+sa``.
+
     Raises:
-        UserError: No mixer has this name.
+        UserError: No mixer has this name, or it names no two different mixers.
         ImportError: The mixer is unavailable. A library may be missing, or the file may be no complete mixer.
     """
+    if _JOIN in name:
+        return _load_hybrid(name)
     if name not in names():
         raise unknown_name("mixer", name, names())
     try:
@@ -91,12 +103,24 @@ def load(name: str) -> "type[Mixer]":
     return mixer
 
 
+def _load_hybrid(name: str) -> "type[Mixer]":
+    both = parts(name)
+    if len(both) != len(set(both)) or len(both) > 2:
+        raise UserError(f"{name} is no hybrid of two mixers", hint="It has a block of each, for instance kda+sa.")
+    from mixers.stack.hybrid import combine
+
+    return combine(*map(load, both))
+
+
 def require(name: str) -> "type[Mixer]":
     """Return the class of a mixer that a user asks for.
 
     Raises:
         UserError: No mixer has this name, or it is unavailable.
     """
+    if _JOIN in name:
+        for each in parts(name):
+            require(each)
     try:
         return load(name)
     except ImportError as error:
@@ -129,7 +153,7 @@ def expand(chosen: Iterable[str]) -> list[str]:
     """Return names of mixers, each once: those chosen, and for a name of `GROUPS` the available mixers in it.
 
     Args:
-        chosen: Mixers, perhaps with an implementation, such as ``kda/reference``, and groups.
+        chosen: Mixers, perhaps with an implementation, such as ``kda/reference``, hybrids, and groups.
 
     Raises:
         UserError: A name is neither a mixer nor a group.
@@ -138,10 +162,11 @@ def expand(chosen: Iterable[str]) -> list[str]:
     for name in chosen:
         if name in GROUPS:
             found |= dict.fromkeys(each for each in available() if name == "all" or name in load(each).groups)
-        elif (mixer := name.partition("/")[0]) in names():
-            found[name] = None
         else:
-            raise unknown_name("mixer", mixer, [*names(), *GROUPS])
+            for each in parts(name.partition("/")[0]):
+                if each not in names():
+                    raise unknown_name("mixer", each, [*names(), *GROUPS])
+            found[name] = None
     return list(found)
 
 

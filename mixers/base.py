@@ -8,6 +8,7 @@ parameters. `reference` reads the same parameters under the same names. So the t
 one loads into the other.
 """
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -159,7 +160,8 @@ class Mixer(SequenceModel):
         implementations: The ways to compute it by name, ``reference`` first, the fastest last.
         by_default: Whether a sweep measures it when no mixer is named.
         groups: Of `mixers.GROUPS`, those that it is in besides ``all``.
-        reach: How far back a frame sees in one pass, in a few words, at the number of heads of the presets.
+        reach: How far back a frame sees in one pass, in a few words.
+        blocks: How many blocks a stack of it needs; more than one only in a hybrid.
         presets: Its sizes in the presets ``matched`` and ``released``.
         registered_as: The name that it was loaded by, which the registry sets.
         config: Its sizes.
@@ -176,6 +178,7 @@ class Mixer(SequenceModel):
     by_default: ClassVar[bool] = True
     groups: ClassVar[tuple[str, ...]] = ()
     reach: ClassVar[str] = "not stated"
+    blocks: ClassVar[int] = 1
     implementations: ClassVar[Mapping[str, Implementation]]
     presets: ClassVar[Mapping[str, MixerConfig]]
     registered_as: ClassVar[str] = ""
@@ -238,6 +241,30 @@ class Mixer(SequenceModel):
         ways = getattr(cls, "implementations", {"reference": None})
         is_complete = isinstance(ways, Mapping) and next(iter(ways), "") == "reference"
         return [*attributes, *methods, *presets, *([] if is_complete else ["reference as its first implementation"])]
+
+    @classmethod
+    def sized(cls, preset: str, *, width: int | None = None, heads: int | None = None) -> MixerConfig:
+        """Return its sizes in one of its presets, at another width or number of heads if one is given.
+
+        The number of heads does not depend on the width. So their width does, unless the preset states it.
+        """
+        changes = {"width": width, "num_heads": heads}
+        given = {name: value for name, value in changes.items() if value is not None}
+        return dataclasses.replace(cls.presets[preset], **given)
+
+    @classmethod
+    def layers(cls, config: MixerConfig, *, implementation: str, depth: int) -> "list[Mixer]":
+        """Return new layers of these sizes for the blocks of a stack, the first block's first.
+
+        Raises:
+            UserError: The mixer has no such implementation.
+        """
+        return [cls(config, implementation=implementation) for _ in range(depth)]
+
+    @classmethod
+    def reach_at(cls, config: Any) -> str:  # noqa: ARG003
+        """Return `reach` at these sizes; by default it does not depend on them."""
+        return cls.reach
 
     @classmethod
     def defaults(cls, config: MixerConfig) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ class RetNet(Mixer):
     arxiv = "2307.08621"
     causal = True
     groups = ("paper", "linear")
-    reach = f"fixed half-lives of {_half_lives(MixerConfig().num_heads)} s by head"
+    reach = f"fixed half-lives of {_half_lives(MixerConfig().num_heads)} s by head"  # at the presets' number
     presets = {"matched": RetNetConfig(), "released": RetNetConfig()}
     implementations = {
         "reference": Implementation(build=_Parameters),
@@ -120,6 +120,10 @@ class RetNet(Mixer):
     config: RetNetConfig
     layer: _Parameters
     operator: Callable[..., Any]
+
+    @classmethod
+    def reach_at(cls, config: RetNetConfig) -> str:
+        return f"fixed half-lives of {_half_lives(config.num_heads)} s by head"
 
     @classmethod
     def state_numbers(cls, config: RetNetConfig) -> int:

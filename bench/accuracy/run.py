@@ -26,7 +26,7 @@ RUN_FILE = "run.json"
 METRICS_FILE = "metrics.jsonl"
 VERSION = 2
 
-Preset = Literal["matched", "released"]
+Preset = Literal["matched", "conformer", "released"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
 
 _FORMER_PRESETS = {"paper": "matched"}  # names in earlier runs and commands
@@ -34,7 +34,11 @@ _FORMER_PRESETS = {"paper": "matched"}  # names in earlier runs and commands
 Direction = Literal["causal", "alternating", "both", "paper"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
-_DEFAULT_DIRECTIONS: dict[Preset, Direction] = {"matched": "alternating", "released": "paper"}
+_DEFAULT_DIRECTIONS: dict[Preset, Direction] = {
+    "matched": "alternating",
+    "conformer": "alternating",
+    "released": "paper",
+}
 _FORMER_DIRECTION: Direction = "paper"  # of earlier runs, which name none
 
 # What a frame sees in each direction: in softmax attention, and in the mixers that are causal themselves.
@@ -53,9 +57,9 @@ class ModelConfig:
     """What a classifier is built from.
 
     Attributes:
-        mixer: One of `mixers.names`.
+        mixer: One of `mixers.names`, or two for a hybrid: ``kda+sa``.
         implementation: One of its implementations.
-        preset: ``matched`` or ``released``.
+        preset: ``matched``, ``conformer`` or ``released``.
         width: D, the width of both encoders' features.
         num_classes: C.
         speech_layers: Z, the number of hidden layers of the speech encoder.
@@ -99,7 +103,7 @@ class Run:
         corpus: Its specification: ``msp-podcast:/data/MSP-Podcast-2.0``.
         classes: In the order of the logits.
         speech, text: Names of the encoders; text is None for speech alone.
-        preset: The preset of the model: ``matched`` or ``released``.
+        preset: The preset of the model: ``matched``, ``conformer`` or ``released``.
         direction: Which frames a frame may see, for all mixers: one of `DIRECTIONS`.
         mixers: With their implementations: ``sa/sdpa``.
         seeds: Each mixer is trained with each.

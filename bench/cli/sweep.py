@@ -44,6 +44,7 @@ def sweep(
     execution: options.Execution = "eager",
     batch: options.Batch = "1",
     width: options.Width = None,
+    heads: options.Heads = None,
     text_tokens: options.TextTokens = None,
     cold_cache: options.ColdCache = False,
     processes: options.Processes = 1,
@@ -90,6 +91,7 @@ def sweep(
         executions=split_names(execution),
         batches=options.parse_batches(batch),
         widths=widths,
+        heads=options.parse_heads(heads),
         text_tokens=text_tokens,
         cold_cache=cold_cache,
     )

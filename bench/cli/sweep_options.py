@@ -12,9 +12,15 @@ from mixers.support.errors import UserError
 CPU_BUDGET_S = 120.0
 _MOST_PROCESSES = 100
 
-PRESETS = "matched: stacks of 20 M parameters; layer: one of their mixers alone; released: the paper's bare layers."
+PRESETS = (
+    "matched: stacks of 20 M parameters; conformer: Conformers of 30 M, the mixer in place of attention; "
+    "layer: a mixer of matched alone; released: the paper's bare layers."
+)
 
-_NAMES = "For instance kda or sa/sdpa, or a group: all, paper, linear, attention. See `sbench list`; default: paper."
+_NAMES = (
+    "For instance kda or sa/sdpa; two in one stack, a block each: kda+sa; or a group: all, paper, linear, attention. "
+    "See `sbench list`; default: paper."
+)
 
 Names = Annotated[
     list[str] | None,
@@ -24,7 +30,7 @@ MaxSeconds = Annotated[
     float | None, typer.Option(help="Longest audio; default: 400 on a GPU, 5 on a CPU.", show_default=False)
 ]
 Lengths = Annotated[str | None, typer.Option(help="Lengths of audio in seconds: 10,20,40", show_default=False)]
-Preset = Annotated[str, typer.Option(help=f"{PRESETS} This and the next six take one or several: matched,released")]
+Preset = Annotated[str, typer.Option(help=f"{PRESETS} This and the next seven take one or several: matched,released")]
 Precision = Annotated[
     str | None,
     typer.Option(
@@ -43,6 +49,14 @@ Width = Annotated[
     typer.Option(
         help="Features per frame; default: 1024. Stacks have 20 M parameters there, and at other widths in proportion "
         "to their square: 5 M at 512. An encoder of this width fits --audio.",
+        show_default=False,
+    ),
+]
+Heads = Annotated[
+    str | None,
+    typer.Option(
+        help="Heads of each mixer; default: those of the preset, 4 in most. 8 are as wide together, so each is half "
+        "as wide.",
         show_default=False,
     ),
 ]
@@ -126,6 +140,13 @@ def parse_widths(text: str | None) -> tuple[int, ...]:
     from bench.efficiency.settings import WIDTH
 
     return (WIDTH,) if text is None else _whole_numbers(text, width_error)
+
+
+def parse_heads(text: str | None) -> tuple[int | None, ...]:
+    """Return the numbers of heads that --heads lists, by default that of the presets."""
+    from bench.efficiency.selection import heads_error
+
+    return (None,) if text is None else _whole_numbers(text, heads_error)
 
 
 def _whole_numbers(text: str, error: Callable[[str], UserError]) -> tuple[int, ...]:

@@ -40,8 +40,11 @@ _DEMO_MIXERS = "sa,retnet"
 
 _LAYER = "The speech encoder's layer: its number, last, or weighted, a trained sum of all."
 _MIXERS = f"Comma-separated; kda/reference chooses an implementation. {GROUPS}"
-_PRESET = "matched: the paper's text, and its code where it is silent; released: its code; see --explain."
-_DIRECTION = f"{DIRECTION}; default: alternating in matched, paper in released; see --explain."
+_PRESET = (
+    "matched: the paper's text, and its code where it is silent; conformer: the same around a Conformer of 30 M; "
+    "released: its code; see --explain."
+)
+_DIRECTION = f"{DIRECTION}; default: paper in released, otherwise alternating; see --explain."
 _EVALUATE = "Score these splits in the end, comma-separated, as `sbench evaluate` does."
 _EXPLAIN = "Print how the presets and directions differ and where each part comes from, and exit."
 _CROP = "Seconds of each training utterance; whole: recordings as they are, encoded once if their features fit."
@@ -254,7 +257,10 @@ def _explain(preset: str, direction: str) -> None:
         directions.add_column(column)
     for name, seen in SEEN.items():
         directions.add_row(name, *seen)
+    conformer = "conformer: as matched, but the mixer stands in Conformer blocks, and the stack has 30 M parameters."
     sources = "from text: the paper's text; code: its code, where the text is silent; ours: where neither decides."
     moves = ("", "What the paper's code does that moves its published figures:", *(f"- {line}" for line in MOVES))
     order = (f"- {line}" for line in ORDER_OF_INPUTS)
-    Console().print(presets, sources, *moves, "", directions, *order, sep="\n", highlight=False, markup=False)
+    Console().print(
+        presets, conformer, sources, *moves, "", directions, *order, sep="\n", highlight=False, markup=False
+    )

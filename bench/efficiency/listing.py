@@ -87,9 +87,9 @@ def _mechanism(name: str, preset: str) -> Mechanism:
         mixer=name,
         arxiv=mixer.arxiv,
         parameters=stack.count_parameters(name, preset=preset),
-        feed_forward_width=stack.matched_feed_forward_width(name) if preset == "matched" else None,
+        feed_forward_width=stack.feed_forward_width_of(name, preset=preset),
         state_numbers=mixer.state_numbers(stack.sizes(mixer, preset)),
-        reach=mixer.reach,
+        reach=mixer.reach_at(stack.sizes(mixer, preset)),
         plugin=plugin.origin if plugin else "",
     )
 
@@ -98,9 +98,10 @@ def _implementations(preset: str, device_type: str) -> Iterator[Implementation]:
     """Yield every implementation, then every mixer that is unavailable."""
     for name in mixers.available():
         mixer = mixers.load(name)
-        default = measured(mixer, preset=preset, device_type=device_type)
+        sizes = stack.sizes(mixer, preset)
+        default = measured(mixer, sizes, device_type=device_type)
         for implementation in mixer.implementations:
-            reason = mixer.unavailable(implementation, stack.sizes(mixer, preset), device_type=device_type)
+            reason = mixer.unavailable(implementation, sizes, device_type=device_type)
             yield Implementation(
                 name=f"{name}/{implementation}",
                 runs_here=not reason,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import mixers
+from bench import plugins
 from bench.efficiency.conformity import UNCHECKED, Conformity
 from bench.efficiency.failures import describe, is_out_of_memory, requested_gib
 from bench.efficiency.measurement.latency import Latency
@@ -138,12 +139,13 @@ def _mechanism(contestant: Contestant) -> dict[str, Any]:
     if setting.part != "mixer":
         window_s = contestant.window_s
         return {"causal": False, "reach": f"its window of {window_s:g} s" if window_s else "the whole clip"}
-    mixer, plugin = mixers.load(contestant.mixer), mixers.plugin(contestant.mixer)
+    mixer = mixers.load(contestant.mixer)
+    sizes = stack.sizes(mixer, setting.preset, width=setting.width, heads=setting.heads)
     return {
-        "plugin": plugin.origin if plugin else "",
+        "plugin": "; ".join(each.origin for each in plugins.used([contestant.mixer])),
         "causal": stack.is_causal(mixer, setting.direction, preset=setting.preset),
-        "reach": mixer.reach,
-        "state_numbers": mixer.state_numbers(stack.sizes(mixer, setting.preset, width=setting.width)),
+        "reach": mixer.reach_at(sizes),
+        "state_numbers": mixer.state_numbers(sizes),
     }
 
 

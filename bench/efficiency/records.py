@@ -7,10 +7,10 @@ from typing import Any, Literal
 from bench.efficiency.settings import WIDTH, Case, Part, Setting
 from bench.validation import STRICT
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 # 3 lacks gpu_clock: its gpu_ms is of calls behind a full queue. 3 and 4 are of 1 process, 3 to 5 of the presets' width,
-# 3 to 6 of mixers alone, 3 to 7 of our own mixers and not checked.
-READABLE_VERSIONS = (3, 4, 5, 6, 7, 8)
+# 3 to 6 of mixers alone, 3 to 7 of our own mixers and not checked, 3 to 8 of the presets' heads.
+READABLE_VERSIONS = (3, 4, 5, 6, 7, 8, 9)
 
 
 def _column(field: str) -> str:
@@ -30,7 +30,8 @@ class Record:
     Attributes:
         mixer: The mechanism, for instance ``kda``. For other parts of a whole system the encoder's name, or ``head``.
         implementation: How it was computed, for instance ``fla``; an encoder ``one-piece`` or ``windows-20s``.
-        preset: The model: ``matched`` (a stack of about 20 M parameters), ``layer`` (one mixer of that stack),
+        preset: The model: ``matched`` (a stack of about 20 M parameters), ``conformer`` (30 M, the mixers where a
+            Conformer has its attention), ``layer`` (one mixer of ``matched``),
             ``released`` (the paper's single layers), ``encoder`` (a frozen speech encoder, from the waveform to its
             last layer) or ``head`` (attention pooling and the classifier).
         precision: ``bfloat16``, ``tf32``, ``float32`` (IEEE) or ``native`` (float32 tensors, every library at its own
@@ -53,10 +54,11 @@ class Record:
         peak_memory_gib: Peak of the allocator above what was allocated before the call. Weights and input are excluded.
         error: Why there is no figure; empty if there is one.
         conforms: Whether the implementation gives what its reference gives. It is checked once, before it is timed, on
-            one mixer of the model, in this precision and direction, at 2 s of audio, or at the shortest length of the
-            sweep if that is shorter. It conforms if ``conformity_error`` is at most 1e-5 in ``float32``, 3e-3 in
-            ``tf32`` and ``native`` and 1.5e-2 in ``bfloat16``; in training 3e-4, 6e-3 and 3e-2. Empty if it was not
-            checked, as ``conformity_note`` says, for encoders and the head, and before schema version 8.
+            one mixer of the model (one of each kind in a hybrid), in this precision and direction, at 2 s of audio, or
+            at the shortest length of the sweep if that is shorter. It conforms if ``conformity_error`` is at most 1e-5
+            in ``float32``, 3e-3 in ``tf32`` and ``native`` and 1.5e-2 in ``bfloat16``; in training 3e-4, 6e-3 and 3e-2.
+            Empty if it was not checked, as ``conformity_note`` says, for encoders and the head, and before schema
+            version 8.
         conformity_error: Norm of the difference from the reference in float64, over the norm of the reference. In
             training the larger of the output's and the input's gradient.
         conformity_note: Why there is no ``conformity_error`` although a mixer was measured.
@@ -89,6 +91,7 @@ class Record:
             ``sbench sweep --help`` explains. Before schema version 5: ``paper``.
         width: Features per frame, D: 1,024 unless ``sbench sweep --width`` says otherwise. A matched stack has about
             20 M parameters at 1,024, and at other widths in proportion to their square. Before schema version 6: 1,024.
+        heads: Heads of each mixer, as ``sbench sweep --heads`` says. Empty for those of the preset: 4 in most mixers.
         paper_ms: Mean over utterances of one call each, after one warm-up call, as the paper timed it. Only for the
             preset ``released``.
         void_samples: Samples thrown away because something disturbed their window; the next columns say what.
@@ -194,6 +197,7 @@ class Record:
     text_tokens: int = 0
     direction: str = "paper"
     width: int = WIDTH
+    heads: int | None = None
     paper_ms: float | None = None
     void_samples: int = 0
     compilations: int = 0

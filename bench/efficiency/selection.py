@@ -9,7 +9,7 @@ from bench.efficiency.measurement.execution import EXECUTIONS, PASSES
 from bench.efficiency.settings import RELEASED_TEXT_TOKENS, WIDTH, Contestant, Setting
 from bench.speech import check_seconds, frames_of, samples_of
 from mixers import stack
-from mixers.base import Mixer
+from mixers.base import Mixer, MixerConfig
 from mixers.support.errors import UserError, unknown_name
 from mixers.support.precision import DTYPES
 
@@ -37,6 +37,7 @@ def choose_settings(
     cold_cache: bool = False,
     directions: Sequence[str] | None = None,
     widths: Sequence[int] = (WIDTH,),
+    heads: Sequence[int | None] = (None,),
 ) -> tuple[Setting, ...]:
     """Return every combination of the values given for each axis.
 
@@ -51,6 +52,7 @@ def choose_settings(
         cold_cache: Whether the L2 cache is overwritten before each call, which needs a GPU.
         directions: Of `mixers.stack.DIRECTIONS`; by default that of `default_direction` for each preset.
         widths: D, multiples of ``WIDTH_STEP`` up to ``MOST_WIDTH``.
+        heads: Numbers of heads, which divide every width; None for those of the preset.
 
     Raises:
         UserError: A value is unknown, given twice, or not for this device.
@@ -63,11 +65,15 @@ def choose_settings(
         raise batch_error(",".join(map(str, batches)))
     if not all(0 < width <= MOST_WIDTH and width % WIDTH_STEP == 0 for width in widths):
         raise width_error(",".join(map(str, widths)))
+    for each, width in itertools.product(heads, widths):
+        if each is not None and (each < 1 or width % each):
+            raise heads_error(str(each))
     settings = []
     for preset in _checked("preset", presets, stack.PRESETS):
         chosen = precisions or (default_precision(preset, device_type=device_type),)
-        for width, direction, precision, execution, pass_, batch in itertools.product(
+        for width, number, direction, precision, execution, pass_, batch in itertools.product(
             without_repetition("width", widths),
+            without_repetition("heads", heads),
             _checked("direction", directions or (default_direction(preset),), stack.DIRECTIONS),
             _checked("precision", chosen, tuple(DTYPES)),
             _checked("execution", executions, EXECUTIONS),
@@ -87,6 +93,7 @@ def choose_settings(
                     cache="cold" if cold_cache else "warm",
                     direction=direction,
                     width=width,
+                    heads=number,
                 )
             )
     return tuple(settings)
@@ -101,7 +108,7 @@ def default_precision(preset: str, *, device_type: str) -> str:
 
 def default_direction(preset: str) -> str:
     """Return the direction of a preset: in a stack every frame sees the whole clip, in a layer it is the paper's."""
-    return "alternating" if preset == "matched" else "paper"
+    return "alternating" if stack.is_stack(preset) else "paper"
 
 
 def batch_error(text: str) -> UserError:
@@ -113,6 +120,11 @@ def width_error(text: str) -> UserError:
     """Return the error for a value of --width that is no list of widths."""
     hint = f"Give multiples of {WIDTH_STEP} up to {MOST_WIDTH}, such as an encoder's: --width 512,1024"
     return UserError(f"--width {text} is not a width of the mixers", hint=hint)
+
+
+def heads_error(text: str) -> UserError:
+    """Return the error for a value of --heads that is no list of numbers of heads."""
+    return UserError(f"--heads {text} is no number of heads that divides the width", hint="For instance --heads 4,8")
 
 
 def _checked(axis: str, values: Sequence[str], known: Sequence[str]) -> Sequence[str]:
@@ -190,12 +202,14 @@ def choose_contestants(
     """Return the contestants of the names: ``sa/sdpa`` is one implementation, ``sa`` all that are measured by default.
 
     Args:
-        names: As on the command line, groups of mixers too; none for every mixer that is measured by default.
+        names: As on the command line, groups of mixers and hybrids too; none for every mixer that is measured by
+            default.
         settings: Each mixer is measured in each of them.
         device_type: ``cuda`` or ``cpu``. On a CPU the default implementation is ``reference``.
 
     Raises:
-        UserError: There is no such mixer, group or implementation, or a library that a mixer needs is missing.
+        UserError: There is no such mixer, group or implementation, a library that a mixer needs is missing, or a preset
+            has too few blocks for a hybrid.
     """
     chosen: dict[Contestant, None] = {}
     for setting, name in itertools.product(settings, mixers.expand(names) or _by_default()):
@@ -203,7 +217,8 @@ def choose_contestants(
         mixer = mixers.require(mixer_name)
         if slash and implementation not in mixer.implementations:
             raise unknown_name(f"implementation of {mixer_name}", implementation, mixer.implementations)
-        by_default = measured(mixer, preset=setting.preset, width=setting.width, device_type=device_type)
+        sizes = stack.sizes(mixer, setting.preset, width=setting.width, heads=setting.heads)
+        by_default = measured(mixer, sizes, device_type=device_type)
         for each in (implementation,) if implementation else by_default:
             chosen[Contestant(mixer=mixer_name, implementation=each, setting=setting)] = None
     return tuple(chosen)
@@ -213,6 +228,6 @@ def _by_default() -> list[str]:
     return [name for name in mixers.available() if mixers.load(name).by_default]
 
 
-def measured(mixer: type[Mixer], *, preset: str, width: int | None = None, device_type: str) -> tuple[str, ...]:
-    """Return the implementations that are measured when only the mixer is named, at a width or that of the preset."""
-    return mixer.defaults(stack.sizes(mixer, preset, width=width)) if device_type == "cuda" else ("reference",)
+def measured(mixer: type[Mixer], sizes: MixerConfig, *, device_type: str) -> tuple[str, ...]:
+    """Return the implementations that are measured when only the mixer is named, at these sizes."""
+    return mixer.defaults(sizes) if device_type == "cuda" else tuple(mixer.implementations)[:1]

@@ -23,8 +23,9 @@ class Setting:
     """A value on each axis of a sweep: all of a case except mixer, implementation and length.
 
     Attributes:
-        preset: ``matched`` (a stack of about 20 M parameters), ``layer`` (one of its mixers alone), ``released`` (the
-            paper's bare layers), ``encoder`` (a speech encoder) or ``head`` (pooling and classifier).
+        preset: ``matched`` (a stack of about 20 M parameters), ``conformer`` (30 M, the mixers where a Conformer has
+            its attention), ``layer`` (one of the mixers of ``matched`` alone), ``released`` (the paper's bare layers),
+            ``encoder`` (a speech encoder) or ``head`` (pooling and classifier).
         precision: ``bfloat16``, ``tf32``, ``float32`` (IEEE) or ``native`` (float32 tensors, every library at its
             default).
         execution: ``eager``, ``graph`` (replay of a CUDA graph) or ``compile`` (torch.compile).
@@ -38,6 +39,7 @@ class Setting:
             whole clip in all but ``causal``.
         width: Features per frame, D. A stack has about 20 M parameters at 1,024, and at other widths in proportion to
             their square.
+        heads: Heads of each mixer; None for those of the preset.
     """
 
     __pydantic_config__ = STRICT
@@ -51,6 +53,7 @@ class Setting:
     cache: str = "warm"
     direction: str = "paper"
     width: int = WIDTH
+    heads: int | None = None
 
     @property
     def part(self) -> Part:
@@ -68,6 +71,7 @@ class Setting:
         parts = [self.precision, f"{self.preset} preset" if self.part == "mixer" else self.preset, self.pass_]
         parts += [] if self.direction == "paper" else [f"{self.direction} direction"]
         parts += [] if self.width == WIDTH else [f"width {self.width}"]
+        parts += [] if self.heads is None else [f"{self.heads} heads"]
         parts += [] if self.execution == "eager" else [f"{self.execution} execution"]
         parts += [] if self.batch == 1 else [f"batch {self.batch}"]
         parts += [f"{self.text_tokens} text tokens"] if self.text_tokens else []

@@ -63,7 +63,7 @@ def unavailable(contestant: Contestant, *, device_type: str) -> str:
     if setting.part != "mixer":
         return ""
     mixer = mixers.load(contestant.mixer)
-    config = stack.sizes(mixer, setting.preset, width=setting.width)
+    config = stack.sizes(mixer, setting.preset, width=setting.width, heads=setting.heads)
     return mixer.unavailable(contestant.implementation, config, device_type=device_type)
 
 
@@ -116,6 +116,7 @@ def _model(task: Task) -> SequenceModel | MeasuredHead:
         implementation=contestant.implementation,
         preset=setting.preset,
         width=setting.width,
+        heads=setting.heads,
         direction=setting.direction,
         seed=seed,
     )

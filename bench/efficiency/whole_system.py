@@ -54,4 +54,6 @@ def _heard(shape: EncoderShape, windows: Sequence[float | None]) -> Sequence[flo
 
 
 def _setting(of_mixers: Setting, part: Part, *, width: int) -> Setting:
-    return dataclasses.replace(of_mixers, preset=part, pass_="inference", direction="paper", text_tokens=0, width=width)
+    return dataclasses.replace(
+        of_mixers, preset=part, pass_="inference", direction="paper", text_tokens=0, width=width, heads=None
+    )

@@ -1,78 +1,84 @@
-"""The models that are measured: the matched stack, in which all mixers have equal size, and the bare layers."""
+"""Builds the model of a preset: a stack of blocks of equal size, or a bare layer."""
 
 import contextlib
-import dataclasses
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 import mixers
 from mixers.base import Mixer, MixerConfig, SequenceModel, View
-from mixers.support.errors import unknown_name
+from mixers.stack.blocks import AnyBlock, Block, ConformerBlock, parameters_beside
+from mixers.support.errors import UserError, unknown_name
 from mixers.support.reversal import reversal
 
-_SIZES_OF = {"matched": "matched", "layer": "matched", "released": "released"}  # the mixers' own presets
-PRESETS = tuple(_SIZES_OF)
+
+@dataclass(frozen=True, kw_only=True)
+class _Model:
+    """The model of a preset.
+
+    Attributes:
+        sizes: The mixers' own preset.
+        block: What stands around each mixer; None for a bare mixer.
+        parameters: The size of a stack at a width of 1,024.
+    """
+
+    sizes: str
+    block: AnyBlock | None = None
+    parameters: int = 0
+
+
+_MODELS = {
+    "matched": _Model(sizes="matched", block=Block, parameters=20_000_000),
+    "conformer": _Model(sizes="matched", block=ConformerBlock, parameters=30_000_000),  # 20 M leave RetNet no room
+    "layer": _Model(sizes="matched"),
+    "released": _Model(sizes="released"),
+}
+PRESETS = tuple(_MODELS)
 
 # Which frames a frame may see. A mechanism that is not causal sees the whole clip in all but `causal`. The others do as
-# they are in `causal` and `paper`. In `alternating` the blocks of a stack take turns forward and backward in time; a
-# bare mixer is its first block. In `both` each block runs its mixer forward and backward and averages.
+# they are in `causal` and `paper`. In `alternating` the causal blocks of a stack take turns forward and backward in
+# time; a bare mixer is its first block. In `both` each block runs its mixer forward and backward and averages.
 DIRECTIONS = ("causal", "alternating", "both", "paper")
 
 DEPTH = 2
-TARGET_PARAMETERS = 20_000_000
 _WIDTH_MULTIPLE = 32  # for the width of the feed-forward, so that its matrix products tile well
-_DROPOUT = 0.4
-
-
-class FeedForward(nn.Module):
-    """SwiGLU (Shazeer 2020, arXiv 2002.05202): silu(x W) * (x U), projected back."""
-
-    def __init__(self, width: int, inner_width: int) -> None:
-        super().__init__()
-        self.gate_and_up = nn.Linear(width, 2 * inner_width, bias=False)
-        self.down = nn.Linear(inner_width, width, bias=False)
-
-    def forward(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
-        gate, up = self.gate_and_up(x).chunk(2, dim=-1)  # (B, L, F) each
-        return self.down(F.silu(gate) * up)  # type: ignore[no-any-return]
-
-
-class Block(nn.Module):
-    """A pre-norm residual block: the mixer, then the feed-forward."""
-
-    def __init__(self, mixer: Mixer, inner_width: int) -> None:
-        super().__init__()
-        self.mixer_norm = nn.RMSNorm(mixer.width)
-        self.dropout = nn.Dropout(_DROPOUT)
-        self.mixer = mixer
-        self.feed_forward_norm = nn.RMSNorm(mixer.width)
-        self.feed_forward = FeedForward(mixer.width, inner_width)
-
-    def forward(self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None) -> Float[Tensor, "B L D"]:
-        x = x + self.mixer(self.dropout(self.mixer_norm(x)), mask)
-        return x + self.feed_forward(self.feed_forward_norm(x))  # type: ignore[no-any-return]
 
 
 class MixerStack(SequenceModel):
-    """A stack of blocks with the same kind of mixer. The feed-forward's width brings it to its target size.
+    """A stack of blocks, each around a mixer. The feed-forwards' width brings it to its target size.
 
     Attributes:
         alternating: Whether the blocks take turns forward and backward in time. The frames are reversed between them,
-            not around each mixer, since norms and feed-forwards take frames in any order.
+            not around each mixer, since what is around it takes frames in any order.
         feed_forward_width: The inner width of each feed-forward.
     """
 
     def __init__(
-        self, layers: list[Mixer], *, target_parameters: int = TARGET_PARAMETERS, alternating: bool = False
+        self,
+        layers: list[Mixer],
+        *,
+        block: AnyBlock = Block,
+        target_parameters: int,
+        alternating: bool = False,
+        causal: bool = False,
     ) -> None:
+        """Build a block around each mixer.
+
+        Args:
+            layers: The mixers.
+            block: What stands around each.
+            target_parameters: Of the whole stack.
+            alternating: Whether the blocks take turns forward and backward in time.
+            causal: Whether no frame may see a later one, in what is not the mixers' either.
+        """
         super().__init__()
         self.width = layers[0].width
         self.alternating = alternating
-        self.feed_forward_width = feed_forward_width(layers, target_parameters=target_parameters)
-        self.blocks = nn.ModuleList(Block(layer, self.feed_forward_width) for layer in layers)
+        self.feed_forward_width = feed_forward_width(layers, block=block, target_parameters=target_parameters)
+        self.blocks = nn.ModuleList(block(layer, self.feed_forward_width, causal=causal) for layer in layers)
 
     def forward(self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None = None) -> Float[Tensor, "B L D"]:
         if mask is not None:
@@ -96,21 +102,44 @@ class MixerStack(SequenceModel):
         return sum(layer.passes * layer.mixing_flops(batch=batch, frames=frames) for layer in layers)
 
 
-def feed_forward_width(layers: list[Mixer], *, target_parameters: int) -> int:
-    """Return the inner width of the feed-forward that brings a stack nearest to its target size, a multiple of 32."""
-    width = layers[0].width
-    without = sum(layer.parameter_count() + 2 * width for layer in layers)  # a block has two norms
-    per_multiple = len(layers) * 3 * width * _WIDTH_MULTIPLE
+def feed_forward_width(layers: list[Mixer], *, block: AnyBlock = Block, target_parameters: int) -> int:
+    """Return the inner width of the feed-forwards that brings a stack nearest to its target size, a multiple of 32."""
+    without = sum(layer.parameter_count() + parameters_beside(block, layer) for layer in layers)
+    per_multiple = len(layers) * block.feed_forwards * 3 * layers[0].width * _WIDTH_MULTIPLE
     return _WIDTH_MULTIPLE * max(1, round((target_parameters - without) / per_multiple))
 
 
-def sizes(mixer: type[Mixer], preset: str, *, width: int | None = None) -> MixerConfig:
-    """Return the sizes of a mixer in one of `PRESETS`, at a width D; None for that of the preset.
+def is_stack(preset: str) -> bool:
+    """Tell whether the model of a preset is a stack of blocks, and no bare mixer."""
+    return _MODELS[preset].block is not None
 
-    The number of heads does not depend on the width. So their width does, unless the preset states it.
+
+def target_parameters(preset: str) -> int:
+    """Return the size that a stack has at a width of 1,024."""
+    return _MODELS[preset].parameters
+
+
+def depth(preset: str) -> int:
+    """Return how many mixers the model of a preset has."""
+    return DEPTH if is_stack(preset) else 1
+
+
+def sizes(mixer: type[Mixer], preset: str, *, width: int | None = None, heads: int | None = None) -> MixerConfig:
+    """Return the sizes of a mixer in one of `PRESETS`.
+
+    Args:
+        mixer: The mixer.
+        preset: One of `PRESETS`.
+        width: D; None for that of the preset.
+        heads: H; None for that of the preset.
+
+    Raises:
+        UserError: The preset has too few blocks for a hybrid.
     """
-    config = mixer.presets[_SIZES_OF[preset]]
-    return config if width is None else dataclasses.replace(config, width=width)
+    if mixer.blocks > depth(preset):
+        hint = "Use a stack, --preset matched or conformer, or name one of its mixers."
+        raise UserError(f"{mixer.name()} has a block for each of its mixers, and {preset} is one layer", hint=hint)
+    return mixer.sized(_MODELS[preset].sizes, width=width, heads=heads)
 
 
 def view(mixer: type[Mixer], direction: str) -> View:
@@ -120,7 +149,7 @@ def view(mixer: type[Mixer], direction: str) -> View:
 
 def is_causal(mixer: type[Mixer], direction: str, *, preset: str) -> bool:
     """Tell whether no frame of a model sees a later one: in ``alternating`` only if it is a single layer."""
-    return view(mixer, direction) == "past" and not (direction == "alternating" and preset == "matched")
+    return view(mixer, direction) == "past" and not (direction == "alternating" and is_stack(preset))
 
 
 def build(
@@ -129,6 +158,7 @@ def build(
     implementation: str,
     preset: str,
     width: int | None = None,
+    heads: int | None = None,
     direction: str = "paper",
     seed: int = 0,
 ) -> SequenceModel:
@@ -139,6 +169,7 @@ def build(
         implementation: One of its implementations.
         preset: One of `PRESETS`, as in `assemble`.
         width: D; None for that of the preset.
+        heads: H; None for that of the preset.
         direction: One of `DIRECTIONS`. It changes no weight.
         seed: Seed of the weights. The global random state does not change.
 
@@ -147,43 +178,57 @@ def build(
     """
     with _fork():
         torch.manual_seed(seed)
-        model = assemble(name, implementation=implementation, preset=preset, width=width, direction=direction)
-        return model.eval()
+        return assemble(
+            name, implementation=implementation, preset=preset, width=width, heads=heads, direction=direction
+        ).eval()
 
 
 def assemble(
-    name: str, *, implementation: str, preset: str, width: int | None = None, direction: str = "paper"
+    name: str,
+    *,
+    implementation: str,
+    preset: str,
+    width: int | None = None,
+    heads: int | None = None,
+    direction: str = "paper",
 ) -> SequenceModel:
     """Build the model of a preset, with weights drawn from the global random state.
 
     Args:
-        name: A mixer.
-        implementation: One of its implementations.
+        name: A mixer, or two for a hybrid: ``kda+sa``.
+        implementation: One of its implementations; of a hybrid, one of each: ``fla+sdpa``.
         preset: ``matched``, a stack of 20 M parameters at a width of 1,024, and at other widths in proportion to their
-            square; ``layer``, one mixer of that stack alone; or ``released``, the bare layer of the paper's code.
+            square; ``conformer``, likewise of 30 M, in which the mixers take the place of a Conformer's attention;
+            ``layer``, one mixer of ``matched`` alone; or ``released``, the bare layer of the paper's code.
         width: D; None for that of the preset.
+        heads: H; None for that of the preset.
         direction: One of `DIRECTIONS`. It changes no weight.
 
     Raises:
-        UserError: There is no such mixer, implementation, preset or direction, or the mixer cannot be causal.
+        UserError: There is no such mixer, implementation, preset or direction, the mixer cannot be causal, or a hybrid
+            has no such preset.
     """
     mixer = mixers.load(name)
     if preset not in PRESETS:
         raise unknown_name("preset", preset, PRESETS)
     if direction not in DIRECTIONS:
         raise unknown_name("direction", direction, DIRECTIONS)
-    config = sizes(mixer, preset, width=width)
+    if implementation not in mixer.implementations:
+        raise unknown_name(f"implementation of {name}", implementation, mixer.implementations)
+    config = sizes(mixer, preset, width=width, heads=heads)
     share = config.width / sizes(mixer, preset).width
-    depth = DEPTH if preset == "matched" else 1
-    layers = [mixer(config, implementation=implementation) for _ in range(depth)]
+    block = _MODELS[preset].block
+    layers = mixer.layers(config, implementation=implementation, depth=depth(preset))
     for layer in layers:
-        layer.see(view(mixer, direction))
-    if preset != "matched":
+        layer.see(view(type(layer), direction))
+    if block is None:
         return layers[0]
     return MixerStack(
         layers,
-        target_parameters=round(TARGET_PARAMETERS * share**2),
-        alternating=mixer.causal and direction == "alternating",
+        block=block,
+        target_parameters=round(_MODELS[preset].parameters * share**2),
+        alternating=direction == "alternating" and sum(layer.causal for layer in layers) > 1,
+        causal=is_causal(mixer, direction, preset=preset),
     )
 
 
@@ -193,23 +238,28 @@ def _fork() -> contextlib.AbstractContextManager[None]:
     return torch.random.fork_rng(devices=[default] if default.type == "cuda" else [])
 
 
-def count_parameters(name: str, *, preset: str, direction: str = "paper") -> int:
+def count_parameters(
+    name: str, *, preset: str, width: int | None = None, heads: int | None = None, direction: str = "paper"
+) -> int:
     """Return the exact number of parameters of a model, the same in every direction, without allocating it.
 
     Raises:
-        UserError: There is no such mixer, preset or direction, or the mixer cannot be causal.
+        UserError: As `assemble`.
     """
-    with torch.device("meta"):
-        return build(name, implementation="reference", preset=preset, direction=direction).parameter_count()
+    return _without_memory(name, preset, width=width, heads=heads, direction=direction).parameter_count()
 
 
-def matched_feed_forward_width(name: str) -> int:
-    """Return the inner width of the feed-forward in a mixer's matched stack, without allocating it.
+def feed_forward_width_of(name: str, *, preset: str) -> int | None:
+    """Return the inner width of the feed-forwards of a mixer's stack, without allocating it; None for a bare mixer.
 
     Raises:
-        UserError: There is no such mixer.
+        UserError: As `assemble`.
     """
-    mixer = mixers.load(name)
-    with torch.device("meta"), _fork():
-        layers = [mixer(sizes(mixer, "matched")) for _ in range(DEPTH)]
-    return feed_forward_width(layers, target_parameters=TARGET_PARAMETERS)
+    model = _without_memory(name, preset)
+    return model.feed_forward_width if isinstance(model, MixerStack) else None
+
+
+def _without_memory(name: str, preset: str, **sizes: Any) -> SequenceModel:
+    first = next(iter(mixers.load(name).implementations))  # the equations
+    with torch.device("meta"):
+        return build(name, implementation=first, preset=preset, **sizes)

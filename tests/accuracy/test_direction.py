@@ -39,7 +39,9 @@ def test_what_is_done_with_a_run_is_in_its_direction(
     assert "preset matched, direction causal." in " ".join(out.split())
 
 
-@pytest.mark.parametrize(("preset", "direction"), [("matched", "alternating"), ("released", "paper")])
+@pytest.mark.parametrize(
+    ("preset", "direction"), [("matched", "alternating"), ("conformer", "alternating"), ("released", "paper")]
+)
 def test_the_preset_chooses_the_direction(
     sbench: Sbench, tmp_path: Path, arguments: list[object], preset: str, direction: str
 ) -> None:

@@ -234,6 +234,23 @@ def test_every_direction_is_measured(sbench: Sbench, tmp_path: Path) -> None:
 
 
 @quick
+def test_two_mixers_in_one_conformer_with_twice_the_heads(sbench: Sbench, tmp_path: Path) -> None:
+    what = ("sa+retnet/sdpa+reference", "retnet", "--preset", "matched,conformer", "--heads", "4,8", "--width", "64")
+    code, out, err = sbench("sweep", *what, "--lengths", "0.1", "--device", "cpu", "--output", "run")
+    assert (code, out) == (0, "run\n"), err
+    assert "conformer preset" in err
+    records = {(each.mixer, each.preset, each.heads): each for each in read_records(tmp_path / "run")}
+    assert len(records) == 8
+    for (mixer, preset, heads), record in records.items():
+        assert (record.status, record.conforms, record.causal) == ("ok", True, False)
+        assert record.parameters == stack.count_parameters(mixer, preset=preset, width=64, heads=heads)
+        assert record.reach.count("by head") == 1
+        assert record.reach.count("; then ") == (mixer == "sa+retnet")
+    assert records["retnet", "matched", 4].reach != records["retnet", "matched", 8].reach
+    assert len(list((tmp_path / "run").glob("figure2*.png"))) == 4
+
+
+@quick
 def test_the_default_direction_lets_every_frame_of_a_stack_see_the_clip(sbench: Sbench, tmp_path: Path) -> None:
     sbench("sweep", "retnet", "--preset", "matched,layer", "--lengths", "0.1", "--device", "cpu", "--output", "run")
     found = [(record.preset, record.direction, record.causal) for record in read_records(tmp_path / "run")]

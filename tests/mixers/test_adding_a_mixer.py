@@ -52,7 +52,8 @@ def test_the_contract_has_tests() -> None:
 
 
 def test_the_example_has_the_size_of_every_mixer(name: str) -> None:
-    test_stack.test_matched_size(name)
+    for preset in test_stack.SIZES:
+        test_stack.test_size_of_stacks(name, preset)
     for preset in stack.PRESETS:
         test_stack.test_padding_and_shape(name, preset)
         test_stack.test_arithmetic_of_projections_is_what_pytorch_counts(name, preset)

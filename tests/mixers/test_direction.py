@@ -115,7 +115,8 @@ def test_a_stack_equals_its_blocks_by_hand(name: str, direction: str) -> None:
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 def test_alternating_frames_come_out_in_their_order(depth: int) -> None:
-    model = stack.MixerStack([small("retnet", seed=seed) for seed in range(depth)], alternating=True).double().eval()
+    layers = [small("retnet", seed=seed) for seed in range(depth)]
+    model = stack.MixerStack(layers, target_parameters=20_000_000, alternating=True).double().eval()
     x = features(1, 7)
     with torch.no_grad():
         expected = x
@@ -322,7 +323,7 @@ FEED_FORWARDS |= {"sliding": 1888, "summary": 1888}
 def test_how_much_a_mixer_can_keep(name: str) -> None:
     mixer = mixers.load(name)
     assert mixer.state_numbers(mixer.presets["matched"]) == STATES[name]
-    assert stack.matched_feed_forward_width(name) == FEED_FORWARDS[name]
+    assert stack.feed_forward_width_of(name, preset="matched") == FEED_FORWARDS[name]
     with torch.device("meta"):
         model = stack.build(name, implementation="reference", preset="matched")
     assert model.blocks[0].feed_forward.down.in_features == FEED_FORWARDS[name]  # type: ignore[index, union-attr]

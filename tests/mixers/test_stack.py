@@ -1,4 +1,4 @@
-"""The matched stack has 20 M parameters whatever the mixer; the released layers have what the paper's code has."""
+"""Stacks have 20 M or 30 M parameters whatever the mixer; the released layers have what the paper's code has."""
 
 import pytest
 import torch
@@ -10,13 +10,26 @@ from mixers import stack
 from mixers.contract import promises
 from mixers.support.errors import UserError
 
-# the paper's code, in millions of parameters (mixers/stack.py builds the same bare layers)
+SIZES = {"matched": 20_000_000, "conformer": 30_000_000}
+
+# the paper's code, in millions of parameters (mixers/stack builds the same bare layers)
 RELEASED = {"sa": 4.20, "retnet": 8.39, "lightnet": 3.41, "gsa": 5.24, "fox": 2.39, "kda": 2.50}
 
 
-@pytest.mark.parametrize("name", mixers.names())
-def test_matched_size(name: str) -> None:
-    found = promises.size(stack.count_parameters(name, preset="matched"), target=20_000_000)
+@pytest.mark.parametrize("preset", SIZES)
+@pytest.mark.parametrize("name", [*mixers.names(), "kda+sa"])
+def test_size_of_stacks(name: str, preset: str) -> None:
+    found = promises.size(stack.count_parameters(name, preset=preset), target=SIZES[preset])
+    assert found.kept, found
+
+
+@pytest.mark.parametrize("preset", SIZES)
+@pytest.mark.parametrize("name", [name for name in mixers.names() if name != "summary"])  # which has no heads
+def test_twice_the_heads_are_half_as_wide(name: str, preset: str) -> None:
+    config = stack.sizes(mixers.load(name), preset)
+    twice = stack.sizes(mixers.load(name), preset, heads=2 * config.num_heads)
+    assert (twice.width, twice.head_width * 2) == (config.width, config.head_width)
+    found = promises.size(stack.count_parameters(name, preset=preset, heads=twice.num_heads), target=SIZES[preset])
     assert found.kept, found
 
 

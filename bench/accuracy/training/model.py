@@ -2,9 +2,9 @@
 
 Letters: B batch, M frames of speech, N tokens of text, L = M + N, D width, C classes, Z layers of the speech encoder.
 
-There are two presets, since the paper's text and its code disagree (`DIFFERENCES` says where). `matched` follows the
-text where it speaks and the code where it is silent, around a stack of 20 M parameters. `released` follows the code,
-around a bare mixer.
+The paper's text and its code disagree (`DIFFERENCES` says where). The preset `matched` follows the text where it speaks
+and the code where it is silent, around a stack of 20 M parameters. `conformer` is the same around a Conformer of 30 M.
+`released` follows the code, around a bare mixer.
 """
 
 import torch

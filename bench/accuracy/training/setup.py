@@ -90,7 +90,7 @@ def prepare(
     encoder, text = loaded or load_features(request.speech, request.text, device=device, dtype=DTYPES[precision])
     check_layer(request.layer, encoder)
     check_recordings([each.audio for each in development])
-    if request.preset == "matched" and not encoder.log_mel:
+    if request.preset != "released" and not encoder.log_mel:
         scale = waveform_scale(train)  # which reads every recording
     else:
         scale = None
