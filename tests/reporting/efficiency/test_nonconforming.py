@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from bench.efficiency.records import Record
-from bench.reporting.efficiency import figure2, grids
+from bench.reporting.efficiency import directions, figure2, grids
 from bench.reporting.efficiency.analysis import costs
 from bench.reporting.efficiency.summary import summary
 from bench.reporting.page import curves
@@ -33,10 +33,11 @@ def records(*, conforms: bool | None) -> list[Record]:
 
 def drawn(monkeypatch: pytest.MonkeyPatch, found: list[Record]) -> list[Figure]:
     figures: list[Figure] = []
-    for module in (figure2, grids):
+    for module in (directions, figure2, grids):
         monkeypatch.setattr(module, "save", lambda figure, *_, **__: figures.append(figure))
     figure2.draw_figure2(found, Path("figure2"))
     grids.draw_overview(found, Path("overview"))
+    directions.draw_directions(found, Path("directions"))
     return figures
 
 
