@@ -130,8 +130,8 @@ _JUDGED = ("conforms (error)", "times its floor")
 
 
 def _first(records: Sequence[Record], seconds: float, quantity: Quantity) -> Ranking | None:
-    contestants = [each for each in records if each.seconds == seconds and each.conforms is not False]
-    return ranking(estimates(contestants, seconds, quantity), quantity)
+    measured_there = [each for each in records if each.seconds == seconds]
+    return ranking(estimates(measured_there, seconds, quantity), quantity)
 
 
 def _at_the_end(records: Sequence[Record], name: str) -> float | None:
