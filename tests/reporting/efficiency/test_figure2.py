@@ -126,10 +126,10 @@ def test_a_mixer_looks_the_same_in_all_panels_and_like_no_other(draw: Draw, swee
 
 def test_where_colours_come_again_the_lower_panels_name_each_curve(draw: Draw, sweep: Sequence[Record]) -> None:
     names = list(dict.fromkeys(record.name for record in sweep))
-    assert not [axes for axes in draw(sweep).axes if axes.texts]
-    more = [dataclasses.replace(each, mixer=f"more_{each.mixer}") for each in sweep]
+    few = [each for each in sweep if each.seconds in (10.0, 400.0)]
+    more = [dataclasses.replace(each, mixer=f"more_{each.mixer}") for each in few]
     others = {*names, *(f"more_{name}" for name in names)} - {"sa/eager"}
-    written = [{text.get_text() for text in axes.texts} for axes in draw([*sweep, *more]).axes]
+    written = [{text.get_text() for text in axes.texts} for axes in draw([*few, *more]).axes]
     assert written == [set(), set(), others, others]
 
 
