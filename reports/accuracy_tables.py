@@ -98,8 +98,7 @@ def lengths_highest(kind: str) -> str:
     rows = []
     for learned, tested, scores in _lengths(kind):
         mixers = scores[scores["direction"] != "-"]
-        first = mixers.iloc[mixers["macro_f_percent"].argmax()]
-        below = int((mixers["high_percent"] < first["low_percent"]).sum())
+        first, below = _first(mixers)
         name = f"{first['mixer']}, `{first['direction']}`"
         linear = scores.loc[scores["direction"] == "-", "macro_f_percent"].item()
         others = f"{below} of {len(mixers) - 1}"
@@ -107,16 +106,23 @@ def lengths_highest(kind: str) -> str:
     return table(("learned from", "tested at", "highest", "macro-F in % (95 %)", "others wholly below", "linear"), rows)
 
 
-def lengths_sentence() -> str:
-    """Return who scores highest on the longest recordings, learned from 30 s, and what the others score."""
-    parts = []
-    for kind, task in (("change", "telling the later of two emotions"), ("salient", "finding one emotional recording")):
-        (scores,) = (rows for *lengths, rows in _lengths(kind) if lengths == ["30", _TESTED[-1]])
-        mixers = scores[scores["direction"] != "-"].sort_values("macro_f_percent", ascending=False)
-        first, others = mixers.iloc[0], mixers["macro_f_percent"].iloc[1:]
-        name, rest = f"{first['mixer']} in `{first['direction']}`", f"{others.min():.0f} to {others.max():.0f}"
-        parts.append(f"{task}: {name} {_interval(first)}, the others {rest}")
-    return f"Macro-F in % at {_TESTED[-1]} s, learned from 30 s. {'; '.join(parts).capitalize()}."
+def highest_at(kind: str, seconds: float) -> str:
+    """Return the highest score at the tested length nearest to this one, and how many others are surely below it.
+
+    It is the highest over all lengths learned from. The others learned from the same length.
+    """
+    nearest = min(_TESTED, key=lambda tested: abs(float(tested) - seconds))
+    tables = [scores[scores["direction"] != "-"] for _, tested, scores in _lengths(kind) if tested == nearest]
+    highest = max(tables, key=lambda mixers: mixers["macro_f_percent"].max())
+    first, below = _first(highest)
+    at = "" if float(nearest) == seconds else f" at {nearest} s"
+    return f"{first['mixer']}, `{first['direction']}`: {_interval(first)}{at}, above {below} of {len(highest) - 1}"
+
+
+def _first(mixers: pd.DataFrame) -> "tuple[pd.Series[Any], int]":
+    """Return the row with the highest score, and how many others have an interval that lies wholly below its own."""
+    first = mixers.iloc[mixers["macro_f_percent"].argmax()]
+    return first, int((mixers["high_percent"] < first["low_percent"]).sum())
 
 
 def _interval(row: "pd.Series[Any]") -> str:
@@ -136,7 +142,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "gpus": gpus,
     "ravdess": ravdess,
     "tries": tries,
-    "longest": lengths_sentence,
     **{f"lengths {kind}": functools.partial(lengths, kind) for kind in ("salient", "change")},
     **{f"highest {kind}": functools.partial(lengths_highest, kind) for kind in ("salient", "change")},
 }

@@ -12,22 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import accuracy_tables
+import choice_tables
 from accuracy_tables import table
 
 from bench.efficiency.store import read_records
 from bench.efficiency.wall_time import read_wall_time
 from bench.reporting.efficiency import end_to_end_page
-from bench.reporting.efficiency.choices import estimates, left_out, ranking
+from bench.reporting.efficiency.choices import left_out
 from bench.reporting.efficiency.claims_page import what_takes_the_advantage
-from bench.reporting.efficiency.overview import names_of
+from bench.reporting.efficiency.fastest_page import fastest, smallest
 from bench.reporting.efficiency.quantities import Quantity, gpu_time, known, memory, paper_time
-from bench.reporting.formats import enumeration
 
 REPORTS = Path(__file__).parent
-_PAGES = ("README.md", "how-it-measures.md", "ravdess.md", "lengths.md", "end-to-end.md")
+_PAGES = ("README.md", "how-it-measures.md", "ravdess.md", "lengths.md", "end-to-end.md", "fastest.md")
 PAGES = (REPORTS.parent / "README.md", *(REPORTS / name for name in _PAGES))
 
-FASTEST_AT_S = (10, 50, 100, 400)
+FASTEST_AT_S = (10.0, 50.0, 100.0, 400.0)
 
 GPUS = {"H100": "nvidia-h100", "H200": "nvidia-h200"}
 
@@ -45,6 +45,12 @@ COMMANDS = {
     "direction-paper": "sbench sweep --max-seconds 400 --direction paper",
     "directions": "sbench report direction-* --output directions",
     "end-to-end": "bash reports/endtoend.sh FOLDER",
+    **{
+        f"all-{direction}-{pass_}": f"bash reports/all.sh FOLDER {direction}-{pass_}"
+        for direction in ("causal", "alternating")
+        for pass_ in ("inference", "training")
+    },
+    "all": "bash reports/all.sh FOLDER report",
     "graph": "sbench sweep --max-seconds 400 --direction paper --execution graph",
     "native": "sbench sweep --max-seconds 400 --direction paper --precision native",
     "released": "sbench sweep --max-seconds 400 --preset released",
@@ -63,6 +69,7 @@ _FIRST = {
     **{f"matched-{precision}": "results.csv" for precision in ("tf32", "float32")},
     **{f"direction-{direction}": "results.csv" for direction in ("causal", "alternating", "both", "paper")},
     "directions": "overview.png",
+    "all": "directions.png",
     "end-to-end": "end-to-end.png",
     "matched": "claims.md",
     "released": "claims.md",
@@ -83,18 +90,6 @@ class Sweep:
         (record,) = (each for each in self.records if (each.name, each.seconds) == (name, 400.0))
         return known(record, quantity)
 
-    def fastest(self, seconds: float) -> str:
-        """Return the mixers with the least time, those within the noise together, and the time."""
-        found = ranking(estimates(self.records, seconds, gpu_time), gpu_time)
-        assert found
-        return f"{enumeration(found.names)} ({found.lowest:.2f} ms)"
-
-    def smallest(self) -> str:
-        """Return the mixers with the least memory at 400 s, equal ones together, and the memory."""
-        gib = {name: self.value(name, memory) for name in names_of(self.records)}
-        names = [name for name in gib if gib[name] == min(gib.values())]
-        return f"{enumeration(names)} ({min(gib.values()):.3f} GiB)"
-
     def speed_up(self, name: str, *, over: str, by: Quantity = gpu_time) -> str:
         """Return how many times as fast one is as another at 400 s, both by the same clock."""
         return f"{self.value(over, by) / self.value(name, by):.1f} x as fast"
@@ -107,7 +102,10 @@ def findings() -> str:
     stored, fused = "KDA against attention that stores its scores", "KDA against PyTorch's fused attention"
     gpu, paper, gib = "GPU time", "paper's protocol", "peak memory"
     rows = [
-        *((f"fastest at {seconds} s", gpu, "", *(each.fastest(seconds) for each in both)) for seconds in FASTEST_AT_S),
+        *(
+            (f"fastest at {seconds:g} s", gpu, "", *(fastest(each.records, seconds) for each in both))
+            for seconds in FASTEST_AT_S
+        ),
         (stored, gpu, "", *(each.speed_up("kda/fla", over="sa/eager") for each in both)),
         (fused, gpu, "", *(each.speed_up("kda/fla", over="sa/sdpa") for each in both)),
         (stored, paper, "8.15 x as fast", released.speed_up("kda/fla", over="sa/eager", by=paper_time), ""),
@@ -116,7 +114,7 @@ def findings() -> str:
             "attention that stores its scores",
             *(gib, "12.35 GiB", *(f"{each.value('sa/eager', memory):.2f} GiB" for each in both)),
         ),
-        ("smallest", gib, "FoX (0.328 GiB)", *(each.smallest() for each in both)),
+        ("smallest", gib, "FoX (0.328 GiB)", *(smallest(each.records, 400.0) for each in both)),
     ]
     named = zip(("Released", "Matched"), both, strict=True)
     notes = [f"{label}: {text}" for label, each in named if (text := left_out(each.records))]
@@ -128,8 +126,8 @@ def directions() -> str:
     rows = []
     for direction in ("causal", "alternating", "both", "paper"):
         sweep = Sweep(f"nvidia-h100/direction-{direction}")
-        fastest = [sweep.fastest(seconds) for seconds in (10, 100, 400)]
-        rows.append((f"`{direction}`", *fastest, sweep.speed_up("kda/fla", over="sa/sdpa")))
+        first = [fastest(sweep.records, seconds) for seconds in (10.0, 100.0, 400.0)]
+        rows.append((f"`{direction}`", *first, sweep.speed_up("kda/fla", over="sa/sdpa")))
     fused = "KDA against fused attention at 400 s"
     return table(("direction", "fastest at 10 s", "at 100 s", "at 400 s", fused), rows)
 
@@ -142,7 +140,7 @@ def advantage() -> str:
 def whole_system(make: Callable[..., str]) -> str:
     """Return what the sweep with encoders says, once it was measured."""
     folder = REPORTS / "nvidia-h100" / "end-to-end"
-    return make(read_records(folder)) if folder.is_dir() else "It was not measured yet."
+    return make(read_records(folder)) if folder.is_dir() else choice_tables.NOT_MEASURED
 
 
 def sweeps(gpu: str) -> str:
@@ -231,6 +229,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "advantage": advantage,
     "whole": functools.partial(whole_system, end_to_end_page.sentence),
     "end-to-end": functools.partial(whole_system, end_to_end_page.table),
+    **choice_tables.TABLES,
     **accuracy_tables.TABLES,
     **{f"sweeps {gpu}": functools.partial(sweeps, gpu) for gpu in GPUS},
     "repeats": repeats,

@@ -8,7 +8,7 @@ sbench=${SBENCH:-sbench}
 from_5_s=5,10,25,50,75,100,150,200,250,300,350,400
 all="bfloat16-cold bfloat16 repeats.jsonl graph native released"
 all+=" direction-causal direction-alternating direction-both direction-paper directions"
-all+=" matched-float32 matched-tf32 kernels kernels.json training end-to-end"
+all+=" matched-float32 matched-tf32 kernels kernels.json training end-to-end all"
 
 sweep() { $sbench sweep "${@:2}" --output "$folder/$1"; }
 
@@ -29,6 +29,7 @@ for name in ${*:-$all}; do
             --preset layer --precision bfloat16,tf32 --pass inference,training ;;
         kernels.json) pytest --benchmark -m gpu --benchmark-json "$folder/kernels.json" ;;
         training) $sbench throughput --steps 20 --utterances 1600 --output "$folder/training/throughput.json" ;;
+        all) bash "$(dirname "$0")/all.sh" "$folder" ;;
         end-to-end) bash "$(dirname "$0")/endtoend.sh" "$folder/$name" ;;
         *) echo "no such name: $name; there are $all" >&2; exit 2 ;;
     esac

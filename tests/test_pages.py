@@ -1,6 +1,7 @@
 """The pages say what the committed records say, and their links lead somewhere."""
 
 import importlib.util
+import itertools
 import os
 import re
 import subprocess
@@ -13,6 +14,8 @@ import pytest
 
 from bench.efficiency.records import Record
 from bench.efficiency.store import read_records
+from tests.reporting.efficiency.conftest import make_up_record
+from tests.reporting.efficiency.folders import write_folder
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("reports/*.md"), *ROOT.glob(".github/*.md")])
@@ -39,6 +42,41 @@ def test_every_table_is_what_the_records_give(make_pages: ModuleType) -> None:
     for page in make_pages.PAGES:
         text = page.read_text(encoding="utf-8")
         assert text == make_pages.fill(text), f"{name(page)} differs: run `python reports/make_pages.py`"
+
+
+def test_pages_take_the_sweeps_of_all_mixers_and_of_whole_systems_once_they_are_there(
+    make_pages: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tables = make_pages.choice_tables.TABLES
+    assert "not measured yet" in tables["choice"]()
+    assert "Not measured yet: " in tables["measured"]()
+    mixers = {"sa/sdpa": 4.0, "kda/fla": 3.0, "summary/eager": 1.0}
+    for direction, pass_ in itertools.product(("causal", "alternating"), ("inference", "training")):
+        setting = {"direction": direction, "pass_": pass_, "conforms": True}
+        found = [
+            make_up_record(name, seconds, gpu_ms=ms, floor_ms=0.5, **setting)
+            for name, ms in mixers.items()
+            for seconds in (10.0, 60.0, 400.0)
+        ]
+        write_folder(tmp_path / f"all-{direction}-{pass_}", *found, count=0)
+    whole = [
+        make_up_record(name, 60.0, direction=direction, preset=preset, gpu_ms=ms)
+        for name, preset, direction, ms in (
+            *((name, "matched", "alternating", mixers[name]) for name in ("sa/sdpa", "kda/fla")),
+            ("xlsr-random/one-piece", "encoder", "paper", 46.0),
+            ("head/pooling-classifier", "head", "paper", 0.0001),
+        )
+    ]
+    write_folder(tmp_path / "end-to-end", *whole, count=0)
+    monkeypatch.setattr(make_pages.choice_tables, "H100", tmp_path)
+    choice = tables["choice"]()
+    assert "| 60 s " in choice
+    assert "-2.0 % in one piece" in choice
+    assert "| kda/fla (3.00 ms) " in choice
+    assert "Among [all 3 mixers](reports/fastest.md) the fastest are summary/eager (1.00 ms) at 10 s" in choice
+    assert tables["fastest"]().count("| summary/eager |") == 12
+    assert tables["measured"]().startswith("3 mixers were measured. Not measured yet: `deltanet`")
+    assert "summary/eager" not in tables["slow"]()
 
 
 def test_every_table_is_on_a_page(make_pages: ModuleType) -> None:

@@ -14,11 +14,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from PIL import Image
 
 from bench.files import write_atomically
+from bench.reporting import published
 
 _DPI = 150
 
 # The palette of Okabe and Ito for colour-blind readers, without yellow, which is too faint on white.
-_COLOURS = ("#000000", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+COLOURS = ("#000000", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 
 # Nearer curves cannot be told apart in a panel.
 _ALIKE = 0.02
@@ -78,12 +79,15 @@ def row_of_panels(
 
 
 def style_of(name: str, names: Sequence[str]) -> dict[str, Any]:
-    """Return colour, marker and line of one of several mixers. Where colours come again, lines are dashed."""
-    index = names.index(name)
+    """Return colour, marker and line of one of several mixers or implementations.
+
+    The paper's mixers come first, so that they look the same beside others. Where colours come again, lines are dashed.
+    """
+    index = sorted(names, key=lambda each: each.partition("/")[0] not in published.MIXERS).index(name)
     return {
-        "color": _COLOURS[index % len(_COLOURS)],
+        "color": COLOURS[index % len(COLOURS)],
         "marker": _MARKERS[index % len(_MARKERS)],
-        "linestyle": _LINES[min(index // len(_COLOURS), len(_LINES) - 1)],
+        "linestyle": _LINES[min(index // len(COLOURS), len(_LINES) - 1)],
     }
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.reporting.accuracy import published
+from bench.reporting import published
 from bench.reporting.accuracy.evaluations import Encoders
 
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from bench.accuracy.run import DIRECTIONS
 from bench.reporting.accuracy.evaluations import Row
-from bench.reporting.accuracy.published import MIXERS
 from bench.reporting.figures import save
+from bench.reporting.published import MIXERS
 
 _SMALL_CELL = 0.28  # inches: fits a share
 _MARGIN = 2.2  # inches: for the names of the classes and the scale

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.efficiency.records import Record
 from bench.efficiency.store import read_records
-from bench.reporting.accuracy import published
+from bench.reporting import published
 from bench.reporting.accuracy.evaluations import Encoders, EvaluatedRun, Row
 from bench.reporting.formats import enumeration
 from mixers.support.errors import UserError

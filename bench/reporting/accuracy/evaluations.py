@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from bench.accuracy import run as run_folder
 from bench.accuracy.corpora.reference import parse_reference
 from bench.accuracy.run import Direction, Run
-from bench.reporting.accuracy import published
+from bench.reporting import published
 from mixers.support.errors import UserError
 
 EVALUATE_HINT = "Make it again with `sbench evaluate`."

@@ -8,7 +8,7 @@ from bench.accuracy.evaluation import intervals
 from bench.accuracy.probe.record import Probe
 from bench.accuracy.progress import best_epochs, unfinished
 from bench.accuracy.run import DIRECTIONS, SEEN, Direction, Run
-from bench.reporting.accuracy import published
+from bench.reporting import published
 from bench.reporting.accuracy.evaluations import EvaluatedRun
 from bench.reporting.accuracy.folds import Measured
 from bench.reporting.accuracy.probes import EvaluatedProbe

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from matplotlib.lines import Line2D
 
-from bench.reporting.accuracy import published
+from bench.reporting import published
 from bench.reporting.figures import style_of
 
 _MARKERS = {"causal": "<", "alternating": "D", "both": "s", "paper": "o"}

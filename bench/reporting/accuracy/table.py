@@ -20,8 +20,8 @@ from bench.accuracy.evaluation.comparison import MixerScore, PairedComparison
 from bench.accuracy.evaluation.intervals import FEWEST_SPEAKERS
 from bench.accuracy.evaluation.predictions import Predictions
 from bench.accuracy.run import DIRECTIONS, Direction
+from bench.reporting import published
 from bench.reporting.accuracy import probes as linear
-from bench.reporting.accuracy import published
 from bench.reporting.accuracy.columns import name_columns
 from bench.reporting.accuracy.costs import Costs, read_costs
 from bench.reporting.accuracy.evaluations import NO_DIRECTION, Encoders, Evaluated, EvaluatedRun, Row

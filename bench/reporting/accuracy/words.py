@@ -3,7 +3,7 @@
 import re
 
 from bench.efficiency.records import Record
-from bench.reporting.accuracy import published
+from bench.reporting import published
 from bench.reporting.accuracy.evaluations import NO_DIRECTION, Row
 from bench.reporting.accuracy.table import AccuracyTable, Cell
 from bench.reporting.formats import NOTHING, interval, significant, two_decimals

@@ -91,9 +91,12 @@ def left_out(records: Sequence[Record]) -> str:
 
 
 def estimates(records: Sequence[Record], seconds: float, quantity: Quantity) -> dict[str, Estimate]:
-    """Return what each mixer costs at a length, except where it is outside the lengths measured."""
+    """Return what each mixer costs at a length, except where it is outside the lengths measured.
+
+    What does not conform to its reference computes something else, so it is left out.
+    """
     found = {}
-    for name in names_of(records):
+    for name in names_of([each for each in records if each.conforms is not False]):
         cases = [case for case in measured(records, name, quantity) if memory(case)]
         if cases and cases[0].seconds <= seconds <= cases[-1].seconds:
             below, above = [c for c in cases if c.seconds <= seconds], [c for c in cases if c.seconds >= seconds]

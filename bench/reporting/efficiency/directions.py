@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -12,9 +11,11 @@ from matplotlib.lines import Line2D
 
 from bench.efficiency.records import Record
 from bench.efficiency.settings import WIDTH
+from bench.reporting.efficiency.grids import draw_curves, marks_of
 from bench.reporting.efficiency.overview import BASELINES, CPU_NOTICE, names_of
-from bench.reporting.efficiency.quantities import Quantity, known, main_time, measured
-from bench.reporting.figures import save, sizes_of, style_of
+from bench.reporting.efficiency.quantities import main_time
+from bench.reporting.end_labels import PANEL, crowded, label_ends
+from bench.reporting.figures import save, style_of
 
 _TITLES = {
     "causal": "causal: no frame sees a later one",
@@ -45,31 +46,34 @@ def draw_directions(records: Sequence[Record], stem: Path) -> None:
     passes = list(dict.fromkeys(record.pass_ for record in records))
     every = names_of(records)
     names = [name for name in every if name not in BASELINES] or every
-    size = (_PANEL[0] * len(directions), _PANEL[1] * len(passes) + 1)
+    named = crowded(len(names))
+    width, height = PANEL if named else _PANEL
+    size = (width * len(directions), height * len(passes) + 1)
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(passes), len(directions), squeeze=False, sharex=True, sharey="row")
+    curves = {}
     for row, pass_ in enumerate(passes):
         for column, direction in enumerate(directions):
             alike = [each for each in records if (each.pass_, each.direction) == (pass_, direction)]
-            _panel(grid[row, column], alike, names, every, time)
-            grid[row, column].set_title(_TITLES[direction] if row == 0 else "", fontsize="medium")
+            axes = grid[row, column]
+            curves[axes] = draw_curves(axes, alike, names, time, every=every)
+            axes.set_title(_TITLES[direction] if row == 0 else "", fontsize="medium")
         grid[row, 0].set_ylabel(f"{pass_}: {label} (ms)")
         grid[row, 0].set(xlim=(0, None), ylim=(0, None))  # and so of the whole row
     for axes in grid[-1]:
         axes.set_xlabel("Length of audio (s)")
-    styles = [style_of(name, every) for name in names]
-    handles = [Line2D([], [], **style) for style in styles]
+    styles = {name: style_of(name, every) for name in names}
+    if named:
+        for axes, found in curves.items():
+            label_ends(axes, found, {name: str(style["color"]) for name, style in styles.items()})
+    shown = [each for each in records if each.name in names]
+    entries = [(Line2D([], [], **style), name) for name, style in styles.items()] + marks_of(shown)
     first = records[0]
     notice = f"\n{CPU_NOTICE}" if first.device_type == "cpu" else ""
-    width = "" if first.width == WIDTH else f", width {first.width}"
-    figure.suptitle(f"{first.device}, {first.precision}, {first.preset} preset{width}{notice}", weight="bold")
-    figure.legend(handles=handles, labels=names, loc="outside lower center", ncols=len(names))
+    features = "" if first.width == WIDTH else f", width {first.width}"
+    figure.suptitle(f"{first.device}, {first.precision}, {first.preset} preset{features}{notice}", weight="bold")
+    handles, labels = zip(*entries, strict=True)
+    columns = 2 * len(directions) + 1 if named else len(labels)
+    figure.legend(handles=handles, labels=labels, loc="outside lower center", ncols=columns)
     save(figure, stem)
-
-
-def _panel(axes: Axes, records: Sequence[Record], names: Sequence[str], every: Sequence[str], time: Quantity) -> None:
-    curves = [{each.seconds: known(each, time) for each in measured(records, name, time)} for name in names]
-    for name, curve, size in zip(names, curves, sizes_of(curves, marker=4), strict=True):
-        axes.plot(list(curve), list(curve.values()), **style_of(name, every), **size)
-    axes.grid(alpha=0.3)

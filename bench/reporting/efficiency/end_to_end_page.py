@@ -41,6 +41,25 @@ def sentence(records: Sequence[Record]) -> str:
     )
 
 
+def changes(records: Sequence[Record], seconds: float) -> dict[str, str]:
+    """Return what the fastest mixer in place of the slowest changes of the whole system's time, by the encoder's name.
+
+    Attention that stores its scores is left out. Each form of an encoder is named: ``-1.2 % in one piece``.
+
+    Args:
+        records: Of a sweep with encoders.
+        seconds: A length. An encoder for which it was not measured is left out.
+    """
+    _, time = main_time(records)
+    found: dict[str, list[str]] = {}
+    for block in _blocks(records, time):
+        wholes = _by_length(block).get(f"{seconds:g}", {})
+        ms = [each.ms(time) for name, each in wholes.items() if name != _STORED]
+        if ms:
+            found.setdefault(block.encoder_name, []).append(f"{100 * (min(ms) / max(ms) - 1):+.1f} % {block.form}")
+    return {name: ", ".join(cells) for name, cells in found.items()}
+
+
 def _blocks(records: Sequence[Record], time: Quantity) -> Iterator[Block]:
     """Yield those with a whole system."""
     for alike in by_setting(mixers_of(records)).values():

@@ -34,6 +34,7 @@ from bench.reporting.efficiency.figure2_panels import (
 from bench.reporting.efficiency.frame import to_frame
 from bench.reporting.efficiency.overview import baseline_name, names_of, title_of
 from bench.reporting.efficiency.quantities import has_gpu_time
+from bench.reporting.end_labels import crowded
 from bench.reporting.figures import save, style_of
 from bench.reporting.formats import enumeration
 
@@ -52,7 +53,8 @@ def draw_figure2(
     The time is the GPU's, which does not depend on the host. It is that of single calls if they are asked for, or if
     no GPU time is known. Beside single calls, thin lines show the GPU's time and, if known, the time as the paper took
     it. Panels (a) and (b) show every mixer, (c) and (d) all but the baseline; of the paper's layers they show no
-    softmax attention, as in the paper. With fewer than two others, or without a baseline, there is one row.
+    softmax attention, as in the paper. With fewer than two others, or without a baseline, there is one row. Where
+    colours come again, the lower row names each curve.
 
     Args:
         records: Of one setting.
@@ -69,27 +71,32 @@ def draw_figure2(
     baseline = baseline_name(records)
     left_out = _without(records)
     others = [one for one in series if one.name not in left_out and one.available]
-    below = 4.0 if len(others) > 1 else 0.0 if others else 0.4
+    named = crowded(len(others))
+    below = (5.5 if named else 4.0) if len(others) > 1 else 0.0 if others else 0.4
     heights = [4.0] if baseline is None or not below else [4.0, below]
 
-    figure = Figure(figsize=(10, sum(heights) + 1), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
+    figure = Figure(
+        figsize=(12.5 if named else 10, sum(heights) + 1), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
+    )
     FigureCanvasAgg(figure)
     calls = single_calls or not has_gpu_time(records)
     time = latency(records, single_calls=single_calls) if calls else GPU_TIME
     figure.suptitle("\n".join([title_of(records), *_notes(single_calls, host)]), weight="bold")
     grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
     draw = partial(draw_panel, log=log)
-    draw(figure.add_subplot(grid[0, 0]), series, time, title=f"(a) {time.name}, all mixers")
-    draw(figure.add_subplot(grid[0, 1]), series, MEMORY, title="(b) Peak memory, all mixers")
+    upper = partial(draw, named=named and len(heights) == 1)
+    upper(figure.add_subplot(grid[0, 0]), series, time, title=f"(a) {time.name}, all mixers")
+    upper(figure.add_subplot(grid[0, 1]), series, MEMORY, title="(b) Peak memory, all mixers")
     if baseline and len(others) > 1:
         without = f"without {enumeration(left_out)}"
-        draw(figure.add_subplot(grid[1, 0]), others, time, title=f"(c) {time.name}, {without}")
-        draw(figure.add_subplot(grid[1, 1]), others, MEMORY, title=f"(d) Peak memory, {without}")
+        lower = partial(draw, named=named)
+        lower(figure.add_subplot(grid[1, 0]), others, time, title=f"(c) {time.name}, {without}")
+        lower(figure.add_subplot(grid[1, 1]), others, MEMORY, title=f"(d) Peak memory, {without}")
     elif baseline and not others:
         axes = figure.add_subplot(grid[1, :])
         axes.set_axis_off()
         axes.text(0.5, 0.5, f"Only {baseline} was measured: nothing to compare it with", ha="center", va="center")
-    _legend(figure, series, time)
+    _legend(figure, series, time, columns=4 if named else 3)
     figure.align_ylabels()
     save(figure, stem, formats=formats)
 
@@ -120,7 +127,7 @@ def _series(records: Sequence[Record]) -> list[Series]:
     ]
 
 
-def _legend(figure: Figure, series: Sequence[Series], time: Quantity) -> None:
+def _legend(figure: Figure, series: Sequence[Series], time: Quantity, *, columns: int) -> None:
     """Put one legend below all panels. It explains the band, the lines and the marks if there are any."""
     entries: list[tuple[Artist, str]] = [(Line2D([], [], **one.style), one.label(time)) for one in series]
     if time.spread and any(one.rows[time.spread[0]].notna().any() for one in series):
@@ -142,4 +149,4 @@ def _legend(figure: Figure, series: Sequence[Series], time: Quantity) -> None:
         cross = Line2D([], [], color="gray", marker="x", markeredgewidth=2, linestyle="none")
         entries.append((cross, f"no figure: {reasons}"))
     handles, labels = zip(*entries, strict=True)
-    figure.legend(handles=handles, labels=labels, loc="outside lower center", ncols=3)
+    figure.legend(handles=handles, labels=labels, loc="outside lower center", ncols=columns)

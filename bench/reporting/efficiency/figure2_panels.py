@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from bench.efficiency.records import Record
+from bench.reporting.end_labels import label_ends
 from bench.reporting.figures import set_logarithmic_ticks, sizes_of
 from bench.reporting.formats import span
 
@@ -157,8 +158,16 @@ class Series:
         return self.rows[self.rows["status"].isin(list(CROSSED)) & self.rows[quantity.column].isna()]
 
 
-def draw_panel(axes: Axes, series: Sequence[Series], quantity: Quantity, *, title: str, log: bool = False) -> None:
-    """Draw one quantity over the length, on linear axes from zero or on logarithmic ones."""
+def draw_panel(
+    axes: Axes, series: Sequence[Series], quantity: Quantity, *, title: str, log: bool = False, named: bool = False
+) -> None:
+    """Draw one quantity over the length, on linear axes from zero or on logarithmic ones, perhaps with names beside."""
+    _draw_panel(axes, series, quantity, title=title, log=log)
+    if named:
+        label_ends(axes, {one.name: one.curve(quantity) for one in series}, {one.name: one.colour for one in series})
+
+
+def _draw_panel(axes: Axes, series: Sequence[Series], quantity: Quantity, *, title: str, log: bool) -> None:
     sizes = sizes_of([one.curve(quantity) for one in series], marker=5)
     for one, size in zip(series, sizes, strict=True):
         seconds, values = one.rows["seconds"], one.rows[quantity.column]
@@ -185,9 +194,8 @@ def draw_panel(axes: Axes, series: Sequence[Series], quantity: Quantity, *, titl
     limit = _HEADROOM * max(one.rows[_curves(quantity)].max().max() for one in series)
     if quantity.spread and not quantity.banded and highest > limit:
         highest = limit
-        axes.text(
-            0.98, 0.97, "longer bars are cut off", transform=axes.transAxes, ha="right", va="top", fontsize="small"
-        )
+        note, top = "longer bars are cut off", 0.97 - covered
+        axes.text(0.98, top, note, transform=axes.transAxes, ha="right", va="top", fontsize="small")
     if math.isfinite(highest):
         axes.set_ylim(0, (highest or 1.0) / (1 - covered - _MARGIN))
     else:

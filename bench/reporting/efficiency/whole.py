@@ -72,10 +72,20 @@ class Block:
     wholes: Mapping[str, Mapping[float, Whole]]
 
     @property
+    def encoder_name(self) -> str:
+        """The encoder without its form: ``xlsr-random``."""
+        return next(iter(self.encoder.values())).mixer
+
+    @property
+    def form(self) -> str:
+        """How it hears the audio: ``in one piece`` or ``in windows of 20 s``."""
+        window_s = next(iter(self.encoder.values())).window_s
+        return f"in windows of {window_s:g} s" if window_s else "in one piece"
+
+    @property
     def label(self) -> str:
         """In words: ``xlsr-random in one piece``."""
-        first = next(iter(self.encoder.values()))
-        return f"{first.mixer} in " + (f"windows of {first.window_s:g} s" if first.window_s else "one piece")
+        return f"{self.encoder_name} {self.form}"
 
 
 def base_of(records: Sequence[Record]) -> str | None:

@@ -85,19 +85,21 @@ def colours_of(mixers: Iterable[str]) -> dict[str, str]:
 
 
 def curves_of(mixers: Mapping[str, str], colours: Mapping[str, str]) -> tuple[Curve, ...]:
-    """Return a mark for each name, in the colour of its mixer. Later implementations of a mixer have dashed lines.
+    """Return a mark for each name, in the colour of its mixer.
+
+    Later implementations of a mixer have dashed lines. Where colours come again, lines are dotted.
 
     Args:
         mixers: The mixer of each name.
         colours: Of each mixer.
     """
-    symbols, before = tuple(_MARKS), list(mixers.values())
+    symbols, before, order = tuple(_MARKS), list(mixers.values()), list(colours)
     return tuple(
         Curve(
             name=name,
             colour=colours[mixer],
             symbol=symbols[index % len(symbols)],
-            dash=_DASHES[before[:index].count(mixer) % len(_DASHES)],
+            dash=_DASHES[(before[:index].count(mixer) + 2 * (order.index(mixer) // len(_COLOURS))) % len(_DASHES)],
         )
         for index, (name, mixer) in enumerate(mixers.items())
     )

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.reporting.accuracy import files, published, table
+from bench.reporting import published
+from bench.reporting.accuracy import files, table
 from bench.reporting.accuracy.evaluations import Row
 from bench.reporting.accuracy.table import Key
 from mixers.support.errors import UserError

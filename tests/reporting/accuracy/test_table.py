@@ -14,7 +14,8 @@ from bench.accuracy.evaluation.comparison import score_mixer
 from bench.accuracy.evaluation.metrics import macro_f
 from bench.accuracy.evaluation.predictions import Predictions
 from bench.accuracy.run import Direction
-from bench.reporting.accuracy import files, published, table, terminal
+from bench.reporting import published
+from bench.reporting.accuracy import files, table, terminal
 from bench.reporting.accuracy.evaluations import Row
 from bench.reporting.accuracy.table import AccuracyTable, Key
 from bench.reporting.accuracy.words import DEMONSTRATION

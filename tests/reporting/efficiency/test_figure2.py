@@ -43,7 +43,7 @@ def draw(saved: list[Figure], tmp_path: Path) -> Draw:
     def draw(records: Sequence[Record], **options: Any) -> Figure:
         path = tmp_path / "figure2.png"
         draw_figure2(records, tmp_path / "figure2", **options)
-        assert matplotlib.image.imread(path).shape[1] == 1500
+        assert matplotlib.image.imread(path).shape[1] in (1500, 1875)  # names beside the panels take room
         return saved[-1]
 
     return draw
@@ -122,6 +122,15 @@ def test_a_mixer_looks_the_same_in_all_panels_and_like_no_other(draw: Draw, swee
     assert len(set(every)) == 7
     assert every == memory
     assert every[1:] == others == others_memory
+
+
+def test_where_colours_come_again_the_lower_panels_name_each_curve(draw: Draw, sweep: Sequence[Record]) -> None:
+    names = list(dict.fromkeys(record.name for record in sweep))
+    few = [each for each in sweep if each.seconds in (10.0, 400.0)]
+    more = [dataclasses.replace(each, mixer=f"more_{each.mixer}") for each in few]
+    others = {*names, *(f"more_{name}" for name in names)} - {"sa/eager"}
+    written = [{text.get_text() for text in axes.texts} for axes in draw([*few, *more]).axes]
+    assert written == [set(), set(), others, others]
 
 
 def test_one_legend_covers_no_panel(draw: Draw, sweep: Sequence[Record]) -> None:

@@ -8,10 +8,12 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from bench.efficiency.records import Record
-from bench.reporting.efficiency import figure2, grids
+from bench.reporting.efficiency import directions, figure2, grids
 from bench.reporting.efficiency.analysis import costs
+from bench.reporting.efficiency.choices import choices
 from bench.reporting.efficiency.summary import summary
 from bench.reporting.page import curves
+from bench.reporting.page.findings import questions
 from tests.reporting.efficiency.conftest import gpu_times, make_up_record
 
 SAYS = "differs from its reference"
@@ -33,10 +35,11 @@ def records(*, conforms: bool | None) -> list[Record]:
 
 def drawn(monkeypatch: pytest.MonkeyPatch, found: list[Record]) -> list[Figure]:
     figures: list[Figure] = []
-    for module in (figure2, grids):
+    for module in (directions, figure2, grids):
         monkeypatch.setattr(module, "save", lambda figure, *_, **__: figures.append(figure))
     figure2.draw_figure2(found, Path("figure2"))
     grids.draw_overview(found, Path("overview"))
+    directions.draw_directions(found, Path("directions"))
     return figures
 
 
@@ -67,6 +70,12 @@ def test_tables_and_page_say_so(conforms: bool | None) -> None:
     table = costs(found).set_index("mixer")["conforms"].dropna().to_dict()
     assert table.pop("kda/fla", None) == {True: "yes", False: "no", None: None}[conforms]
     assert table == {"sa/eager": "yes", "sa/sdpa": "yes"}
+    ms = {"kda/fla": 10.0, "sa/sdpa": 20.0, "sa/eager": 40.0}
+    faster = [dataclasses.replace(each, gpu_ms=ms[each.name]) for each in found]
+    first = "sa/sdpa" if conforms is False else "kda/fla"
+    assert set(choices(faster)["fastest"]) == {first}
+    (answer,) = questions(faster)[0].findings
+    assert answer.who == first
     chart = curves.chart(found, {"sa": "black", "kda": "blue"}, identifier="one", title="one")
     assert any(SAYS in note for note in chart.notes) is (conforms is False)
     assert ("-open-dot" in str(chart.plot)) is (conforms is False)

@@ -75,6 +75,14 @@ def test_a_page_says_it_in_a_row_and_a_sentence(make_record: MakeRecord) -> None
     )
 
 
+def test_the_fastest_in_place_of_the_slowest_changes_the_whole(make_record: MakeRecord) -> None:
+    mixers, parts = three_mixers(make_record)
+    windows = part(make_record, "encoder", "xlsr-random/windows-20s", 100.0, (30.0, 1.0, 1.0, 0.0), window_s=20.0)
+    records = [*mixers, *parts, windows]
+    assert end_to_end_page.changes(records, 100.0) == {"xlsr-random": "-4.0 % in one piece, -10.0 % in windows of 20 s"}
+    assert end_to_end_page.changes(records, 60.0) == {}
+
+
 def test_what_the_mixer_changes_of_the_whole(make_record: MakeRecord) -> None:
     mixers, parts = three_mixers(make_record)
     table = end_to_end.end_to_end(mixers, parts).set_index("mixer")
