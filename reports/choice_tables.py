@@ -43,9 +43,8 @@ def choice() -> str:
                 *(highest_at(kind, seconds) for kind in ("salient", "change")),
             )
         )
-    behind = [f"fastest for slowest changes the whole behind {name} by" for name in _ENCODERS.values()]
-    scores = ("finds one emotion in many neutral ones, macro-F in %", "knows the later of two emotions, macro-F in %")
-    filled = table(("audio", "fastest, by GPU time", "smallest, by peak memory", *behind, *scores), rows)
+    behind = [f"gain behind {name}" for name in _ENCODERS.values()]
+    filled = table(("audio", "fastest", "smallest", *behind, "finds an emotion (%)", "knows their order (%)"), rows)
     return f"{filled}\n\n{_among_all()}"
 
 
@@ -88,6 +87,18 @@ def ranks(direction: str, pass_: str) -> str:
     return fastest_page.ranks(_records(direction, pass_))
 
 
+def heads() -> str:
+    """Return the GPU time of the paper's mixers with 4 heads and with 8 at each length, of one card."""
+    folder = H100 / "heads"
+    return fastest_page.heads(read_records(folder)) if folder.is_dir() else NOT_MEASURED
+
+
+def conformer() -> str:
+    """Return what mixers take in Conformers."""
+    folder = H100 / "conformer"
+    return fastest_page.ranks(read_records(folder)) if folder.is_dir() else NOT_MEASURED
+
+
 def picture() -> str:
     """Return the picture of all mixers, or of the paper's six until there is one."""
     folder = "all" if (H100 / "all" / "directions.png").is_file() else "directions"
@@ -98,6 +109,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "choice": choice,
     "measured": measured,
     "picture": picture,
+    "heads": heads,
+    "conformer": conformer,
     "fastest": lambda: fastest_page.table(_every()),
     "slow": lambda: fastest_page.slow(_every()),
     **{

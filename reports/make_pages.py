@@ -51,6 +51,8 @@ COMMANDS = {
         for pass_ in ("inference", "training")
     },
     "all": "bash reports/all.sh FOLDER report",
+    "heads": "bash reports/all.sh FOLDER heads",
+    "conformer": "bash reports/all.sh FOLDER conformer",
     "graph": "sbench sweep --max-seconds 400 --direction paper --execution graph",
     "native": "sbench sweep --max-seconds 400 --direction paper --precision native",
     "released": "sbench sweep --max-seconds 400 --preset released",

@@ -82,6 +82,22 @@ def ranks(records: Sequence[Record]) -> str:
     return _markdown(headers, [cells for _, cells in sorted(rows, key=lambda row: row[0])])
 
 
+def heads(records: Sequence[Record]) -> str:
+    """Return a row for each implementation and setting: the GPU time with each number of heads, at each length."""
+    numbers = sorted({each.heads for each in records if each.heads})
+    lengths = sorted({each.seconds for each in records})
+    cases = {(each.name, each.direction, each.pass_, each.heads, each.seconds): each for each in records}
+    rows = []
+    for name, direction, pass_ in dict.fromkeys(key[:3] for key in cases):
+        found = [[cases.get((name, direction, pass_, number, each)) for number in numbers] for each in lengths]
+        parameters = [each.parameters for each in found[0] if each and each.parameters]
+        times = (" / ".join(map(_time, row)) for row in found)
+        rows.append((name, f"`{direction}`", pass_, " / ".join(f"{each:,}" for each in parameters), *times))
+    labels = [f"{seconds:g} s, ms" for seconds in lengths]
+    headers = ("mixer", "direction", "pass", f"parameters with {' / '.join(map(str, numbers))} heads", *labels)
+    return _markdown(headers, rows)
+
+
 def slow(records: Sequence[Record]) -> str:
     """Return the implementations that take over `MOST_FLOORS` floors in any setting at the longest length of `AT_S`."""
     groups = by_setting(records)

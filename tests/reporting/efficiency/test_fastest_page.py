@@ -96,3 +96,17 @@ def test_what_has_no_figure_is_told_from_what_was_not_measured(records: list[Rec
     assert fastest_page.missing(failed, ["sa", "kda", "retnet", "gla"]) == (
         "2 mixers were measured. Without a figure: `kda` (unavailable). Not measured yet: `gla`."
     )
+
+
+def test_heads_stand_side_by_side(records: list[Record]) -> None:
+    both = [
+        dataclasses.replace(each, heads=number, gpu_ms=(each.gpu_ms or 0) * number, parameters=20_000_000 + number)
+        for each in records
+        for number in (4, 8)
+        if (each.name, each.seconds) != ("retnet/fla", 50.0) or number == 4
+    ]
+    rows = cells(fastest_page.heads(both))
+    assert len(rows) == 2 * len(MS)
+    assert rows[0][:4] == ["sa/sdpa", "`causal`", "inference", "20,000,004 / 20,000,008"]
+    assert rows[0][4:] == ["4.00 / 8.00", "20.00 / 40.00", "30.00 / 60.00", "160.00 / 320.00"]
+    assert rows[2][5] == f"80.00 / {NOTHING}"
