@@ -1,16 +1,17 @@
 """Whether the implementation that is about to be timed gives what its reference gives."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.efficiency.failures import describe
 from bench.efficiency.settings import Setting
 from bench.speech import frames_of, samples_of
 from mixers.base import Mixer
-from mixers.contract.agreement import TOLERANCES, output_error, training_error
+from mixers.contract.agreement import TOLERANCES, output_error, relative_error, training_error
 from mixers.support.precision import DTYPES
 
 LONGEST_S = 2.0  # of audio: a moment for the reference, and more than one chunk of the kernels
@@ -28,16 +29,24 @@ class Conformity:
 UNCHECKED = Conformity()
 
 
-def check(model: nn.Module, setting: Setting, *, shortest_s: float) -> Conformity:
-    """Compare the first mixer of a model with its reference in float64. An error is a note, not a failure.
+def check(
+    model: nn.Module, setting: Setting, *, shortest_s: float, bind_compiled: Callable[[], Callable[[], object]] | None
+) -> Conformity:
+    """Compare the first mixer of a model with its reference in float64, and a compiled model with itself uncompiled.
+
+    An error is a note, not a failure.
 
     Args:
         model: On its device, in its precision.
         setting: Its value on each axis.
         shortest_s: The shortest length of the sweep.
+        bind_compiled: Returns a function that calls the compiled model and returns its output; None if it is not
+            compiled.
     """
     try:
         error = _error(model, setting, frames=frames_of(samples_of(min(LONGEST_S, shortest_s))))
+        if bind_compiled:
+            error = max(error, _error_of_compiling(bind_compiled()), key=_nan_last)
     except Exception as raised:  # libraries raise every kind
         return Conformity(conformity_note=describe(raised.with_traceback(None)))
     if not math.isfinite(error):
@@ -45,6 +54,19 @@ def check(model: nn.Module, setting: Setting, *, shortest_s: float) -> Conformit
     tolerance = TOLERANCES[setting.precision]
     allowed = tolerance.output if setting.pass_ == "inference" else tolerance.gradients
     return Conformity(conforms=error <= allowed, conformity_error=error)
+
+
+def _nan_last(error: float) -> float:
+    return math.inf if math.isnan(error) else error
+
+
+def _error_of_compiling(call: Callable[[], object]) -> float:
+    compiled = call()
+    with torch.compiler.set_stance("force_eager"):
+        eager = call()
+    assert isinstance(compiled, Tensor)
+    assert isinstance(eager, Tensor)
+    return relative_error(compiled, eager)
 
 
 def _error(model: nn.Module, setting: Setting, *, frames: int) -> float:

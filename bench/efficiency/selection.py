@@ -192,7 +192,7 @@ def choose_contestants(
     Args:
         names: As on the command line, groups of mixers too; none for every mixer that is measured by default.
         settings: Each mixer is measured in each of them.
-        device_type: ``cuda`` or ``cpu``. On a CPU the default implementation is ``reference``.
+        device_type: ``cuda`` or ``cpu``. Where a name has no implementation, `measured` chooses.
 
     Raises:
         UserError: There is no such mixer, group or implementation, or a library that a mixer needs is missing.
@@ -214,5 +214,13 @@ def _by_default() -> list[str]:
 
 
 def measured(mixer: type[Mixer], *, preset: str, width: int | None = None, device_type: str) -> tuple[str, ...]:
-    """Return the implementations that are measured when only the mixer is named, at a width or that of the preset."""
-    return mixer.defaults(stack.sizes(mixer, preset, width=width)) if device_type == "cuda" else ("reference",)
+    """Return the implementations that are measured when only the mixer is named, at a width or that of the preset.
+
+    On a GPU they are the mixer's defaults. On a CPU they are those that run there, otherwise the fastest that does.
+    """
+    config = stack.sizes(mixer, preset, width=width)
+    defaults = mixer.defaults(config)
+    if device_type == "cuda":
+        return defaults
+    runnable = [name for name in mixer.implementations if not mixer.unavailable(name, config, device_type=device_type)]
+    return tuple(name for name in runnable if name in defaults) or tuple(runnable[-1:])
