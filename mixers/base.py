@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mixers.support.errors import UserError, unknown_name
+from mixers.support.padding import on_real_frames
 from mixers.support.reversal import average, mix_both_ways
 
 View = Literal["past", "clip"]  # what a frame sees: itself and the past, or the whole clip
@@ -95,16 +96,13 @@ class SequenceModel(nn.Module, ABC):
 def _compute_equations(
     mixer: "Mixer", x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None
 ) -> Float[Tensor, "B L D"]:
-    """Compute the equations in one pass. In a padded batch, they see only the real frames of each sequence."""
-    if mask is None:
-        return mixer.equations(x)
-    out = torch.zeros_like(x)
-    for row, real in enumerate(mask):
-        if not real.any():
-            continue
-        # autocast may have lowered the precision of the result
-        out[row, real] = mixer.equations(x[row : row + 1, real])[0].to(x.dtype)
-    return out
+    """Compute the equations in one pass."""
+    return on_real_frames(mixer.equations, x, mask, causal=mixer.causal or mixer.sees == "past")
+
+
+def with_recurrence(recurrence: Callable[..., Tensor]) -> Callable[[Any, Tensor, Tensor | None], Tensor]:
+    """Return the run of a causal mixer whose `equations` take another form of their recurrence as ``recurrence``."""
+    return lambda mixer, x, mask: on_real_frames(partial(mixer.equations, recurrence=recurrence), x, mask, causal=True)
 
 
 def _run_both_ways(

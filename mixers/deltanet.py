@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mixers.base import Implementation, Mixer, MixerConfig, in_heads, rms_norm, split_heads
+from mixers.base import Implementation, Mixer, MixerConfig, in_heads, rms_norm, split_heads, with_recurrence
 from mixers.kernels import fla
-from mixers.support import patches
+from mixers.support import chunks, patches
 from mixers.support.precision import is_full_float32
 from mixers.support.recurrences import delta_rule, project_and_convolve, unit_length
 from mixers.support.reversal import average, mix_both_ways
@@ -104,6 +104,7 @@ class DeltaNet(Mixer):
     presets = {"matched": DeltaConfig(), "released": DeltaConfig()}
     implementations = {
         "reference": Implementation(build=_Parameters),
+        "chunked": Implementation(build=_Parameters, run=with_recurrence(chunks.delta_rule)),
         "fla": Implementation(
             build=_fla_layer,
             operator=lambda: _fla,
@@ -121,7 +122,9 @@ class DeltaNet(Mixer):
     def state_numbers(cls, config: DeltaConfig) -> int:
         return config.head_width * config.width  # H K V
 
-    def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+    def equations(
+        self, x: Float[Tensor, "B L D"], *, recurrence: Callable[..., Tensor] = delta_rule
+    ) -> Float[Tensor, "B L D"]:
         layer, num_heads = self.layer, self.config.num_heads
         q, k, v = (
             split_heads(each, num_heads)  # (B, L, H, K), V for the values
@@ -129,7 +132,7 @@ class DeltaNet(Mixer):
         )
         q, k = unit_length(q) / q.shape[-1] ** 0.5, unit_length(k)
         beta = layer.b_proj(x).to(q.dtype).sigmoid()[..., None]  # (B, L, H, 1)
-        o = delta_rule(q, k, v, torch.ones_like(beta), beta)  # (B, L, H, V)
+        o = recurrence(q, k, v, torch.zeros_like(beta), beta)  # (B, L, H, V)
         o = rms_norm(o, layer.o_norm.weight, eps=1e-5)
         return layer.o_proj(o.flatten(2).to(x.dtype))  # type: ignore[no-any-return]
 

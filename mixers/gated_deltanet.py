@@ -15,9 +15,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixers.base import Implementation, Mixer, MixerConfig, in_heads, rms_norm, split_heads
+from mixers.base import Implementation, Mixer, MixerConfig, in_heads, rms_norm, split_heads, with_recurrence
 from mixers.kernels import fla
-from mixers.support import patches
+from mixers.support import chunks, patches
 from mixers.support.forgetting import learned_reach
 from mixers.support.precision import is_full_float32
 from mixers.support.recurrences import delta_rule, project_and_convolve, unit_length
@@ -123,6 +123,7 @@ class GatedDeltaNet(Mixer):
     presets = {"matched": GatedDeltaConfig(), "released": GatedDeltaConfig(key_width=128)}
     implementations = {
         "reference": Implementation(build=_Parameters),
+        "chunked": Implementation(build=_Parameters, run=with_recurrence(chunks.delta_rule)),
         "fla": Implementation(
             build=_fla_layer,
             operator=lambda: fla.function("ops.gated_delta_rule", "chunk_gated_delta_rule"),
@@ -140,7 +141,9 @@ class GatedDeltaNet(Mixer):
     def state_numbers(cls, config: GatedDeltaConfig) -> int:
         return config.num_heads * (config.key_width or config.head_width) ** 2  # H K V
 
-    def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+    def equations(
+        self, x: Float[Tensor, "B L D"], *, recurrence: Callable[..., Tensor] = delta_rule
+    ) -> Float[Tensor, "B L D"]:
         layer, num_heads = self.layer, self.config.num_heads
         q, k, v = (
             split_heads(each, num_heads)  # (B, L, H, K), V for the values
@@ -148,10 +151,10 @@ class GatedDeltaNet(Mixer):
         )
         q, k = unit_length(q) / q.shape[-1] ** 0.5, unit_length(k)
         step = F.softplus(layer.a_proj(x).to(q.dtype) + layer.dt_bias)  # (B, L, H)
-        keep = torch.exp(-layer.A_log.to(q.dtype).exp() * step)[..., None]  # (B, L, H, 1)
+        log_keep = -(layer.A_log.to(q.dtype).exp() * step)[..., None]  # (B, L, H, 1)
         beta = layer.b_proj(x).to(q.dtype).sigmoid()[..., None]  # (B, L, H, 1)
 
-        o = delta_rule(q, k, v, keep, beta)  # (B, L, H, V)
+        o = recurrence(q, k, v, log_keep, beta)  # (B, L, H, V)
         o = rms_norm(o, layer.o_norm.weight, eps=1e-5) * F.silu(split_heads(layer.g_proj(x), num_heads))
         return layer.o_proj(o.flatten(2).to(x.dtype))  # type: ignore[no-any-return]
 

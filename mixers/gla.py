@@ -13,8 +13,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixers.base import Implementation, Mixer, MixerConfig, in_heads, rms_norm, split_heads
+from mixers.base import Implementation, Mixer, MixerConfig, in_heads, rms_norm, split_heads, with_recurrence
 from mixers.kernels import fla
+from mixers.support import chunks
 from mixers.support.forgetting import reach_of_gates
 from mixers.support.recurrences import additive
 from mixers.support.reversal import average, mix_both_ways
@@ -94,6 +95,7 @@ class GatedLinearAttention(Mixer):
     presets = {"matched": GatedLinearConfig(), "released": GatedLinearConfig()}
     implementations = {
         "reference": Implementation(build=_Parameters),
+        "chunked": Implementation(build=_Parameters, run=with_recurrence(chunks.additive)),
         "fla": Implementation(
             build=_fla_layer,
             operator=lambda: fla.function("ops.gla", "chunk_gla"),
@@ -111,14 +113,16 @@ class GatedLinearAttention(Mixer):
     def state_numbers(cls, config: GatedLinearConfig) -> int:
         return config.key_width * config.width  # H K V
 
-    def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+    def equations(
+        self, x: Float[Tensor, "B L D"], *, recurrence: Callable[..., Tensor] = additive
+    ) -> Float[Tensor, "B L D"]:
         layer, num_heads = self.layer, self.config.num_heads
         q, k, v = (
             split_heads(p(x), num_heads)  # (B, L, H, K), V for the values
             for p in (layer.q_proj, layer.k_proj, layer.v_proj)
         )
-        keep = (F.logsigmoid(split_heads(layer.gk_proj(x), num_heads)) / _GATE_LOGIT_NORMALIZER).exp()  # (B, L, H, K)
-        o = additive(q / q.shape[-1] ** 0.5, k, v, keep)  # (B, L, H, V)
+        log_keep = F.logsigmoid(split_heads(layer.gk_proj(x), num_heads)) / _GATE_LOGIT_NORMALIZER  # (B, L, H, K)
+        o = recurrence(q / q.shape[-1] ** 0.5, k, v, log_keep)  # (B, L, H, V)
         o = rms_norm(o, layer.g_norm_swish_gate.weight, eps=1e-5) * F.silu(split_heads(layer.g_proj(x), num_heads))
         return layer.o_proj(o.flatten(2).to(x.dtype))  # type: ignore[no-any-return]
 

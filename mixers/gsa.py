@@ -15,9 +15,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixers.base import Implementation, Mixer, MixerConfig, in_heads, rms_norm, split_heads
+from mixers.base import Implementation, Mixer, MixerConfig, in_heads, rms_norm, split_heads, with_recurrence
 from mixers.kernels import fla
+from mixers.support import chunks
 from mixers.support.forgetting import reach_of_gates
+from mixers.support.recurrences import slots
 from mixers.support.reversal import average, mix_both_ways
 
 _GATE_LOGIT_NORMALIZER = 8
@@ -100,6 +102,7 @@ class GatedSlotAttention(Mixer):
     presets = {"matched": GatedSlotConfig(), "released": GatedSlotConfig(always_masked=True)}
     implementations = {
         "reference": Implementation(build=_Parameters),
+        "chunked": Implementation(build=_Parameters, run=with_recurrence(chunks.slots)),
         "fla": Implementation(
             build=_fla_layer,
             operator=lambda: fla.function("ops.gsa", "chunk_gsa"),
@@ -117,26 +120,16 @@ class GatedSlotAttention(Mixer):
     def state_numbers(cls, config: GatedSlotConfig) -> int:
         return 2 * (config.num_slots or config.head_width) * config.width  # H M K + H M V
 
-    def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+    def equations(
+        self, x: Float[Tensor, "B L D"], *, recurrence: Callable[..., Tensor] = slots
+    ) -> Float[Tensor, "B L D"]:
         layer, num_heads = self.layer, self.config.num_heads
         q, k, v = (
             F.silu(split_heads(p(x), num_heads))  # (B, L, H, K), V for the values
             for p in (layer.q_proj, layer.k_proj, layer.v_proj)
         )
-        gate = split_heads(layer.f_proj(x), num_heads)  # (B, L, H, M)
-        keep = (F.logsigmoid(gate) / _GATE_LOGIT_NORMALIZER).exp()
-        write = 1 - keep
-
-        keys = x.new_zeros((), dtype=q.dtype)  # (B, H, M, K) once the first frame is written
-        values = x.new_zeros((), dtype=q.dtype)  # (B, H, M, V)
-        out = []
-        for t in range(x.shape[1]):
-            keys = keep[:, t, :, :, None] * keys + torch.einsum("bhm,bhk->bhmk", write[:, t], k[:, t])
-            values = keep[:, t, :, :, None] * values + torch.einsum("bhm,bhv->bhmv", write[:, t], v[:, t])
-            weight = torch.einsum("bhmk,bhk->bhm", keys, q[:, t]).softmax(-1)
-            out.append(torch.einsum("bhm,bhmv->bhv", weight, values))
-        o = torch.stack(out, dim=1).flatten(2)  # (B, L, D)
-
+        log_keep = F.logsigmoid(split_heads(layer.f_proj(x), num_heads)) / _GATE_LOGIT_NORMALIZER  # (B, L, H, M)
+        o = recurrence(q, k, v, log_keep).flatten(2)  # (B, L, D)
         o = rms_norm(F.silu(o), layer.g_norm.weight, eps=1e-5)
         return layer.o_proj(o.to(x.dtype))  # type: ignore[no-any-return]
 

@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixers.base import Implementation, Mixer, MixerConfig, in_heads, rms_norm, split_heads
+from mixers.base import Implementation, Mixer, MixerConfig, in_heads, rms_norm, split_heads, with_recurrence
 from mixers.kernels import fla
-from mixers.support import patches
+from mixers.support import chunks, patches
 from mixers.support.forgetting import learned_reach
 from mixers.support.precision import is_full_float32
 from mixers.support.recurrences import delta_rule, project_and_convolve, unit_length
@@ -118,6 +118,7 @@ class KimiDeltaAttention(Mixer):
     presets = {"matched": KimiDeltaConfig(), "released": KimiDeltaConfig(key_width=128)}
     implementations = {
         "reference": Implementation(build=_Parameters),
+        "chunked": Implementation(build=_Parameters, run=with_recurrence(chunks.delta_rule)),
         "fla": Implementation(
             build=_fla_layer,
             operator=lambda: fla.function("ops.kda", "chunk_kda"),
@@ -135,7 +136,9 @@ class KimiDeltaAttention(Mixer):
     def state_numbers(cls, config: KimiDeltaConfig) -> int:
         return config.num_heads * (config.key_width or config.head_width) ** 2  # H K V
 
-    def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+    def equations(
+        self, x: Float[Tensor, "B L D"], *, recurrence: Callable[..., Tensor] = delta_rule
+    ) -> Float[Tensor, "B L D"]:
         layer, num_heads = self.layer, self.config.num_heads
         q, k, v = (
             split_heads(each, num_heads)  # (B, L, H, K), V for the values
@@ -143,10 +146,10 @@ class KimiDeltaAttention(Mixer):
         )
         q, k = unit_length(q) / q.shape[-1] ** 0.5, unit_length(k)
         step = F.softplus(split_heads(layer.f_proj(x) + layer.dt_bias, num_heads))  # (B, L, H, K)
-        keep = torch.exp(-layer.A_log.to(q.dtype).exp()[:, None] * step)
+        log_keep = -layer.A_log.to(q.dtype).exp()[:, None] * step
         beta = layer.b_proj(x).to(q.dtype).sigmoid()[..., None]  # (B, L, H, 1)
 
-        o = delta_rule(q, k, v, keep, beta)  # (B, L, H, V)
+        o = recurrence(q, k, v, log_keep, beta)  # (B, L, H, V)
         o = rms_norm(o, layer.o_norm.weight, eps=1e-5) * split_heads(layer.g_proj(x), num_heads).sigmoid()
         return layer.o_proj(o.flatten(2).to(x.dtype))  # type: ignore[no-any-return]
 

@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mixers import kernels
-from mixers.base import Implementation, Mixer, MixerConfig, in_heads, rms_norm, split_heads
+from mixers.base import Implementation, Mixer, MixerConfig, in_heads, rms_norm, split_heads, with_recurrence
 from mixers.kernels import fla
+from mixers.support import chunks
+from mixers.support.recurrences import additive
 from mixers.support.reversal import average, mix_both_ways
 
 
@@ -135,6 +137,7 @@ class LightNet(Mixer):
     presets = {"matched": LightNetConfig(), "released": _RELEASED}
     implementations = {
         "reference": Implementation(build=_Parameters),
+        "chunked": Implementation(build=_Parameters, run=with_recurrence(chunks.additive)),
         "fla": Implementation(
             build=_fla_layer,
             operator=lambda: fla.function("ops.gsa.gate", "fused_additive_gate"),
@@ -160,21 +163,17 @@ class LightNet(Mixer):
     def state_numbers(cls, config: LightNetConfig) -> int:
         return (config.key_width or config.head_width) * config.width  # H K V
 
-    def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+    def equations(
+        self, x: Float[Tensor, "B L D"], *, recurrence: Callable[..., Tensor] = additive
+    ) -> Float[Tensor, "B L D"]:
         layer, num_heads = self.layer, self.config.num_heads
         q = F.silu(split_heads(layer.q_proj(x), num_heads))  # (B, L, H, K)
         logit = split_heads(layer.k_proj(x), num_heads)  # (B, L, H, K)
         v = split_heads(layer.v_proj(x), num_heads)  # (B, L, H, V)
         total = logit.logcumsumexp(1)  # (B, L, H, K)
         key = (logit - total).exp()
-        decay = (total[:, :-1] - total[:, 1:]).exp()  # (B, L - 1, H, K)
-
-        state = torch.einsum("bhk,bhv->bhkv", key[:, 0], v[:, 0])
-        out = [torch.einsum("bhk,bhkv->bhv", q[:, 0], state)]
-        for t in range(1, x.shape[1]):
-            state = decay[:, t - 1, :, :, None] * state + torch.einsum("bhk,bhv->bhkv", key[:, t], v[:, t])
-            out.append(torch.einsum("bhk,bhkv->bhv", q[:, t], state))
-        o = torch.stack(out, dim=1).flatten(2) / q.shape[-1] ** 0.5  # (B, L, D)
+        log_keep = torch.cat((total[:, :1], total[:, :-1]), dim=1) - total  # (B, L, H, K); the first keeps nothing
+        o = recurrence(q, key, v, log_keep).flatten(2) / q.shape[-1] ** 0.5  # (B, L, D)
         return output_of(layer, o, x)
 
     def mixing_flops(self, *, batch: int, frames: int) -> int:

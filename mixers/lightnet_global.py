@@ -7,14 +7,17 @@ those of `mixers.lightnet`.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from mixers.base import in_heads, split_heads
+from mixers.base import in_heads, split_heads, with_recurrence
 from mixers.lightnet import LightNet, output_of
+from mixers.support import chunks
+from mixers.support.recurrences import additive
 
 
 class LightNetGlobal(LightNet):
@@ -26,9 +29,11 @@ class LightNetGlobal(LightNet):
     groups = ("linear",)
     reach = "the whole clip, as a mean with learned weights"
 
-    def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+    def equations(
+        self, x: Float[Tensor, "B L D"], *, recurrence: Callable[..., Tensor] = additive
+    ) -> Float[Tensor, "B L D"]:
         if self.sees == "past":
-            return super().equations(x)
+            return super().equations(x, recurrence=recurrence)
         layer, num_heads = self.layer, self.config.num_heads
         q = F.silu(split_heads(layer.q_proj(x), num_heads))  # (B, L, H, K)
         share = split_heads(layer.k_proj(x), num_heads).softmax(1)  # (B, L, H, K)
@@ -44,10 +49,13 @@ class LightNetGlobal(LightNet):
         return 4 * batch * frames * self.state_numbers(self.config)
 
 
+_run_in_the_past = with_recurrence(chunks.additive)
+
+
 def _run(mixer: LightNetGlobal, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None) -> Float[Tensor, "B L D"]:
     """Compute all sequences of a batch at once, in the precision of the features."""
     if mixer.sees == "past":
-        return mixer.reference(x, mask)
+        return _run_in_the_past(mixer, x, mask)
     layer, num_heads = mixer.layer, mixer.config.num_heads
     logit = layer.k_proj(x)  # (B, L, H K)
     if mask is not None:

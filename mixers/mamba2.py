@@ -19,8 +19,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixers.base import Implementation, Mixer, MixerConfig, in_heads, rms_norm, split_heads
+from mixers.base import Implementation, Mixer, MixerConfig, in_heads, rms_norm, split_heads, with_recurrence
 from mixers.kernels import fla
+from mixers.support import chunks
 from mixers.support.forgetting import learned_reach
 from mixers.support.recurrences import additive, convolve
 from mixers.support.reversal import average, mix_both_ways
@@ -115,6 +116,7 @@ class Mamba2(Mixer):
     presets = {"matched": Mamba2Config(), "released": Mamba2Config()}
     implementations = {
         "reference": Implementation(build=_Parameters),
+        "chunked": Implementation(build=_Parameters, run=with_recurrence(chunks.additive)),
         "fla": Implementation(
             build=_Parameters,
             operator=_load_fla,
@@ -132,7 +134,9 @@ class Mamba2(Mixer):
     def state_numbers(cls, config: Mamba2Config) -> int:
         return config.state_width * config.parts[0]  # H K V
 
-    def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+    def equations(
+        self, x: Float[Tensor, "B L D"], *, recurrence: Callable[..., Tensor] = additive
+    ) -> Float[Tensor, "B L D"]:
         layer, config = self.layer, self.config
         gate, mixed, step = torch.split(layer.in_proj(x), config.projected, dim=-1)
         mixed = F.silu(convolve(mixed, layer.conv1d.weight, layer.conv1d.bias))
@@ -140,9 +144,9 @@ class Mamba2(Mixer):
         v = split_heads(v, config.num_heads)  # (B, L, H, V)
         q, k = (split_heads(each, 1).expand(-1, -1, config.num_heads, -1) for each in (q, k))  # (B, L, H, K)
         step = F.softplus(step.to(v.dtype) + layer.dt_bias)  # (B, L, H)
-        keep = torch.exp(-layer.A_log.to(v.dtype).exp() * step)
+        log_keep = -layer.A_log.to(v.dtype).exp() * step
 
-        o = additive(q, k, step[..., None] * v, keep[..., None]) + layer.D[:, None] * v  # (B, L, H, V)
+        o = recurrence(q, k, step[..., None] * v, log_keep[..., None]) + layer.D[:, None] * v  # (B, L, H, V)
         o = rms_norm(o.flatten(2) * F.silu(gate.to(v.dtype)), layer.norm.weight, eps=_NORM_EPS)
         return layer.out_proj(o.to(x.dtype))  # type: ignore[no-any-return]
 

@@ -10,6 +10,7 @@ so that a new layer mixes.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,10 +18,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixers.base import Implementation, Mixer, MixerConfig, split_heads
+from mixers.base import Implementation, Mixer, MixerConfig, split_heads, with_recurrence
 from mixers.kernels import fla
-from mixers.support import patches
+from mixers.support import chunks, patches
 from mixers.support.forgetting import learned_reach
+from mixers.support.recurrences import generalized_delta_rule
 
 _MOST_FORGOTTEN = math.exp(-0.5)  # of the state's logarithm in one frame
 _DECAY_BIASES = (-5.5, 0.5)  # from the first channel of a new layer to the last, before a zigzag over each head
@@ -114,6 +116,7 @@ class RWKV7(Mixer):
     presets = {"matched": RWKV7Config(), "released": RWKV7Config()}
     implementations = {
         "reference": Implementation(build=_Parameters),
+        "chunked": Implementation(build=_Parameters, run=with_recurrence(chunks.generalized_delta_rule)),
         "fla": Implementation(build=_fla_layer, run=fla.run, unavailable=_fla_unavailable, default=True),
     }
     config: RWKV7Config
@@ -123,7 +126,9 @@ class RWKV7(Mixer):
     def state_numbers(cls, config: RWKV7Config) -> int:
         return config.head_width * config.width  # H K V
 
-    def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+    def equations(
+        self, x: Float[Tensor, "B L D"], *, recurrence: Callable[..., Tensor] = generalized_delta_rule
+    ) -> Float[Tensor, "B L D"]:
         layer, num_heads = self.layer, self.config.num_heads
         change = F.pad(x, (0, 0, 1, 0))[:, :-1] - x  # (B, L, D), with zeros before the first frame
         shifted = {name: x + change * getattr(layer, f"x_{name}") for name in "rwkvag"}
@@ -131,21 +136,12 @@ class RWKV7(Mixer):
             split_heads(proj(shifted[name]), num_heads)  # (B, L, H, K), V for the values
             for name, proj in (("r", layer.r_proj), ("k", layer.k_proj), ("v", layer.v_proj))
         )
-        keep = torch.exp(-_MOST_FORGOTTEN * split_heads(layer.w_lora(shifted["w"]), num_heads).sigmoid())
+        log_keep = -_MOST_FORGOTTEN * split_heads(layer.w_lora(shifted["w"]), num_heads).sigmoid()  # (B, L, H, K)
         rate = split_heads(layer.a_lora(shifted["a"]), num_heads).sigmoid()  # (B, L, H, K)
         removal = F.normalize(k * layer.k_k.view(num_heads, -1), dim=-1)
         k = k * (1 + (rate - 1) * layer.k_a.view(num_heads, -1))
 
-        state = v.new_zeros(x.shape[0], num_heads, k.shape[-1], v.shape[-1])  # (B, H, K, V)
-        out = []
-        for t in range(x.shape[1]):
-            held = torch.einsum("bhk,bhkv->bhv", removal[:, t], state)
-            state = keep[:, t, :, :, None] * state
-            state = state - torch.einsum("bhk,bhv->bhkv", rate[:, t] * removal[:, t], held)
-            state = state + torch.einsum("bhk,bhv->bhkv", k[:, t], v[:, t])
-            out.append(torch.einsum("bhk,bhkv->bhv", r[:, t], state))
-        o = torch.stack(out, dim=1)  # (B, L, H, V)
-
+        o = recurrence(r, k, v, log_keep, removal, rate)  # (B, L, H, V)
         o = F.layer_norm(o, o.shape[-1:], eps=1e-5 * o.shape[-1])  # each head by itself
         o = o * layer.g_norm.weight.view(num_heads, -1) + layer.g_norm.bias.view(num_heads, -1)
         o = o + (r * k * layer.r_k).sum(-1, keepdim=True) * v  # the frame's own value once more

@@ -64,8 +64,7 @@ def sweep(
     """Measure latency and peak memory over the length of the audio.
 
     It leaves CSV, JSONL and PNG in a folder. On a GPU it measures the implementations that people run. On a CPU it
-    measures the plain PyTorch references, at lengths that take about two minutes. It exits with code 1 if no case gave
-    a figure.
+    measures plain PyTorch, at lengths that take about two minutes. It exits with code 1 if no case gave a figure.
     """
     mixers.use_files(plugin or ())
     from bench.efficiency import isolation

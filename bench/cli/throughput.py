@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.accuracy_options import DIRECTION, GROUPS, MIXERS, WORKERS, Device, Seeds, Workers
-from bench.cli.app import Quiet, app
+from bench.cli.app import Plugins, Quiet, app
 from bench.cli.parsing import split_mixers
 from bench.files import make_folder_for
 
@@ -36,6 +36,7 @@ def throughput(
     utterances: Utterances = 2800,
     workers: Workers = WORKERS,
     device: Device = "auto",
+    plugin: Plugins = None,
     output: Annotated[Path, typer.Option(help="JSON file for the figures.")] = Path("throughput.json"),
     quiet: Quiet = False,
 ) -> None:
@@ -45,12 +46,14 @@ def throughput(
     """
     from rich.console import Console
 
+    import mixers as registry
     from bench.accuracy.run import choose_direction
     from bench.accuracy.training.computing import start_accelerator
     from bench.accuracy.training.events import Preparing
     from bench.accuracy.training.throughput import measure
     from bench.environment import choose_device
 
+    registry.use_files(plugin or ())
     make_folder_for(output)
     accelerator = start_accelerator(choose_device(device))
     console = Console(stderr=True, quiet=quiet or not accelerator.is_main_process)

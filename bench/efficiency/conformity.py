@@ -1,16 +1,17 @@
 """Whether the implementation that is about to be timed gives what its reference gives."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.efficiency.failures import describe
 from bench.efficiency.settings import Setting
 from bench.speech import frames_of, samples_of
 from mixers.base import Mixer
-from mixers.contract.agreement import TOLERANCES, output_error, training_error
+from mixers.contract.agreement import TOLERANCES, output_error, relative_error, training_error
 from mixers.support.precision import DTYPES
 
 LONGEST_S = 2.0  # of audio: a moment for the reference, and more than one chunk of the kernels
@@ -28,18 +29,26 @@ class Conformity:
 UNCHECKED = Conformity()
 
 
-def check(model: nn.Module, setting: Setting, *, shortest_s: float) -> Conformity:
-    """Compare each kind of mixer in a model with its reference in float64. An error is a note, not a failure.
+def check(
+    model: nn.Module, setting: Setting, *, shortest_s: float, bind_compiled: Callable[[], Callable[[], object]] | None
+) -> Conformity:
+    """Compare each kind of mixer in a model with its reference in float64, and a compiled model with itself uncompiled.
+
+    An error is a note, not a failure.
 
     Args:
         model: On its device, in its precision.
         setting: Its value on each axis.
         shortest_s: The shortest length of the sweep.
+        bind_compiled: Returns a function that calls the compiled model and returns its output; None if it is not
+            compiled.
     """
     try:
         kinds = {type(module): module for module in model.modules() if isinstance(module, Mixer)}
         frames = frames_of(samples_of(min(LONGEST_S, shortest_s)))
         errors = [_error(mixer, setting, frames=frames) for mixer in kinds.values()]
+        if bind_compiled:
+            errors.append(_error_of_compiling(bind_compiled()))
     except Exception as raised:  # libraries raise every kind
         return Conformity(conformity_note=describe(raised.with_traceback(None)))
     if not all(map(math.isfinite, errors)):
@@ -47,6 +56,15 @@ def check(model: nn.Module, setting: Setting, *, shortest_s: float) -> Conformit
     tolerance = TOLERANCES[setting.precision]
     allowed = tolerance.output if setting.pass_ == "inference" else tolerance.gradients
     return Conformity(conforms=max(errors) <= allowed, conformity_error=max(errors))
+
+
+def _error_of_compiling(call: Callable[[], object]) -> float:
+    compiled = call()
+    with torch.compiler.set_stance("force_eager"):
+        eager = call()
+    assert isinstance(compiled, Tensor)
+    assert isinstance(eager, Tensor)
+    return relative_error(compiled, eager)
 
 
 def _error(mixer: Mixer, setting: Setting, *, frames: int) -> float:

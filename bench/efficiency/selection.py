@@ -205,7 +205,7 @@ def choose_contestants(
         names: As on the command line, groups of mixers and hybrids too; none for every mixer that is measured by
             default.
         settings: Each mixer is measured in each of them.
-        device_type: ``cuda`` or ``cpu``. On a CPU the default implementation is ``reference``.
+        device_type: ``cuda`` or ``cpu``. Where a name has no implementation, `measured` chooses.
 
     Raises:
         UserError: There is no such mixer, group or implementation, a library that a mixer needs is missing, or a preset
@@ -229,5 +229,12 @@ def _by_default() -> list[str]:
 
 
 def measured(mixer: type[Mixer], sizes: MixerConfig, *, device_type: str) -> tuple[str, ...]:
-    """Return the implementations that are measured when only the mixer is named, at these sizes."""
-    return mixer.defaults(sizes) if device_type == "cuda" else tuple(mixer.implementations)[:1]
+    """Return the implementations that are measured when only the mixer is named, at these sizes.
+
+    On a GPU they are the mixer's defaults. On a CPU they are those that run there, otherwise the fastest that does.
+    """
+    defaults = mixer.defaults(sizes)
+    if device_type == "cuda":
+        return defaults
+    runnable = [name for name in mixer.implementations if not mixer.unavailable(name, sizes, device_type=device_type)]
+    return tuple(name for name in runnable if name in defaults) or tuple(runnable[-1:])

@@ -21,7 +21,7 @@ from bench.accuracy.evaluation.predictions import read_predictions
 from bench.accuracy.training import checkpoints
 from bench.accuracy.training.learner import Learner
 from bench.locking import holder
-from tests.conftest import Sbench
+from tests.conftest import EXAMPLE_PLUGIN, Sbench
 
 SBENCH = (sys.executable, "-m", "bench.cli")
 
@@ -406,11 +406,14 @@ def test_throughput(sbench: Sbench, tmp_path: Path, encoder_folders: tuple[Path,
     assert content["hours_of_scoring"] > 0
     assert content["scoring"].keys() == {"together", "one recording at a time"}
     assert all(rate["utterances_per_s"] > 0 for rate in content["scoring"].values())
-    code, _, err = sbench(*arguments, "--seeds", 2, "--together", "--output", "together.json")
+    shutil.copy(EXAMPLE_PLUGIN / "sbench_running_mean.py", tmp_path / "mean_so_far.py")
+    of_others = ("--mixers", "retnet,mean_so_far", "--plugin", "mean_so_far.py")
+    code, _, err = sbench(*arguments, *of_others, "--seeds", 2, "--together", "--output", "together.json")
     assert code == 0, err
     content = json.loads((tmp_path / "together.json").read_text())
     assert content["rates"].keys() == {"together"}
-    assert len(content["rates"]["together"]["step_ms"]) == 4
+    names = [f"{mixer}-{seed}" for mixer in ("retnet", "mean_so_far") for seed in (0, 1)]
+    assert sorted(content["rates"]["together"]["step_ms"]) == sorted(names)
 
 
 def test_throughput_loads_the_encoders_before_it_makes_a_corpus(

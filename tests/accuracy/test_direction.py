@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -111,3 +112,15 @@ def test_a_small_demonstration(
     assert (run.demo, run.direction) == (True, direction or "alternating")
     assert f"direction {run.direction}." in " ".join(out.split())
     assert run.direction in (tmp_path / "run" / "table" / "accuracy.csv").read_text()
+
+
+@pytest.mark.slow
+def test_every_mixer_trains_on_a_cpu(sbench: Sbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_demonstration(monkeypatch)
+    code, _, err = sbench("train", "--demo", "--mixers", "all,kda+sa", *DEMONSTRATION[4:])
+    assert code == 0, err
+    learners = {f"{name}-0" for name in (*mixers.available(), "kda+sa")}
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if "loss" in line]
+    assert losses
+    assert all(each.keys() == learners and all(map(math.isfinite, each.values())) for each in losses)

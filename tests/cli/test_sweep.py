@@ -80,7 +80,7 @@ def test_what_does_not_fit_in_the_time_is_a_row_that_says_so(sbench: Sbench, tmp
     assert records[-1].status == "skipped"
     assert records[-1].latency_ms is None
     assert "share of --time-budget" in records[-1].error
-    assert "kda/reference at" in err
+    assert "kda/chunked at" in err
 
 
 @quick

@@ -1,5 +1,6 @@
 """Before an implementation is timed it is compared with its reference; that costs no timing."""
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from bench.efficiency.records import Record
 from bench.efficiency.settings import Contestant, Plan, Setting
 from bench.efficiency.task import Task
 from bench.reporting.efficiency.columns import document
+from mixers import stack
 from mixers.contract.agreement import TOLERANCES
 from tests.cli.commands import measure_quickly
 
@@ -68,6 +70,36 @@ def test_a_gradient_that_is_wrong_does_not_conform(monkeypatch: pytest.MonkeyPat
     assert conforms == [True, False]
 
 
+@pytest.mark.parametrize(("scale", "conforms"), [(1.0, True), (1.01, False), (math.nan, False)])
+def test_what_compiling_changes_does_not_conform(scale: float, conforms: bool) -> None:
+    def compile_with_a_mistake(graph: torch.fx.GraphModule, _: object) -> Callable[..., Any]:
+        return lambda *inputs: [scale * each for each in graph(*inputs)]
+
+    model = stack.build("sa", implementation="sdpa", preset="layer", width=32)
+    compiled, x = torch.compile(torch.sin, backend=compile_with_a_mistake), torch.randn(8)
+    setting = Setting(preset="layer", precision="float32", execution="compile")
+    found = conformity.check(model, setting, shortest_s=0.1, bind_compiled=lambda: lambda: compiled(x))
+    assert (found.conforms, found.conformity_note) == (conforms, "a result is not finite" if scale != scale else "")
+    assert found.conformity_error is None or found.conformity_error == pytest.approx(scale - 1, abs=1e-5)
+
+
+def test_a_compiled_model_is_called_once_more_in_inference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In training its dropout would differ from that of the uncompiled model."""
+    called: list[torch.Size] = []
+
+    def call(bound: Callable[[], torch.Tensor]) -> float:
+        called.append(bound().shape)
+        return 0.0
+
+    monkeypatch.setattr(torch, "compile", lambda model: model)  # the annotations that tests check cannot be compiled
+    monkeypatch.setattr(conformity, "_error_of_compiling", call)
+    for execution, pass_ in (("compile", "inference"), ("compile", "training"), ("eager", "inference")):
+        record = record_of(execution=execution, pass_=pass_)
+        assert record
+        assert record.conforms
+    assert called == [(1, 4, 1024)]
+
+
 def test_what_is_not_finite_does_not_conform(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", disturbed(lambda y: y / 0))
     record = record_of()
@@ -107,8 +139,6 @@ def test_the_columns_state_the_tolerances() -> None:
 
 
 def test_the_frames_checked_are_at_most_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mixers import stack
-
     frames: list[int] = []
 
     def remember(_: object, x: torch.Tensor) -> float:
@@ -118,5 +148,5 @@ def test_the_frames_checked_are_at_most_two_seconds(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(conformity, "output_error", remember)
     model = stack.build("sa", implementation="sdpa", preset="layer", width=32)
     for shortest_s in (0.5, 400.0):
-        conformity.check(model, Setting(preset="layer", precision="float32"), shortest_s=shortest_s)
+        conformity.check(model, Setting(preset="layer", precision="float32"), shortest_s=shortest_s, bind_compiled=None)
     assert frames == [24, 99]

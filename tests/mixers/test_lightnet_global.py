@@ -31,4 +31,4 @@ def test_it_is_measured_only_where_it_is_named() -> None:
     every = choose_contestants([], settings=chosen, device_type="cpu")
     assert "lightnet_global" not in {each.mixer for each in every}
     (named,) = choose_contestants(["lightnet_global"], settings=chosen, device_type="cpu")
-    assert named.name == "lightnet_global/reference"
+    assert named.name == "lightnet_global/eager"

@@ -195,7 +195,7 @@ def test_every_part_is_stated_with_its_source() -> None:
         ("fox", 768, (9, 0), "3.6.0", "fox/triton"),
         ("fox", 2048, (9, 0), "3.6.0", "fox/flex"),  # our kernels know no heads of 512
         ("retnet", 1280, (9, 0), "3.6.0", "retnet/reference"),  # the library's know no keys of 320
-        ("kda", 1280, (9, 0), "3.6.0", "kda/reference"),
+        ("kda", 1280, (9, 0), "3.6.0", "kda/chunked"),
         ("kda", 512, (9, 0), "3.6.0", "kda/fla"),
     ],
 )
