@@ -132,6 +132,7 @@ class Implementation:
         run_both_ways: Computes, from the same, the average of a run forward in time and one backward. By default `run`
             is called twice. A function of its own can share the projections (`mix_both_ways`).
         unavailable: Returns why it cannot run, for the sizes and ``cpu`` or ``cuda``; empty if it can.
+        precisions: Those of `mixers.support.precision.DTYPES` that it computes in; empty for all.
         default: Whether a sweep on a GPU measures it when only the mixer is named; it may depend on the sizes.
     """
 
@@ -140,6 +141,7 @@ class Implementation:
     run: Callable[[Any, Tensor, Tensor | None], Tensor] = _compute_equations
     run_both_ways: Callable[[Any, Tensor, Tensor | None], Tensor] | None = None
     unavailable: Callable[[Any, str], str] = _always_available
+    precisions: tuple[str, ...] = ()
     default: bool | Callable[[Any], bool] = False
 
     def is_default(self, config: MixerConfig) -> bool:
@@ -274,14 +276,24 @@ class Mixer(SequenceModel):
         return chosen or tuple(cls.implementations)[-1:]
 
     @classmethod
-    def unavailable(cls, implementation: str, config: MixerConfig, *, device_type: str) -> str:
-        """Return why an implementation cannot run on ``cpu`` or ``cuda``; empty if it can."""
-        return cls.implementations[implementation].unavailable(config, device_type)
+    def unavailable(
+        cls, implementation: str, config: MixerConfig, *, device_type: str, precision: str | None = None
+    ) -> str:
+        """Return why an implementation cannot run on ``cpu`` or ``cuda``, at all or in a precision; empty if it can."""
+        chosen = cls.implementations[implementation]
+        known = not precision or not chosen.precisions or precision in chosen.precisions
+        return chosen.unavailable(config, device_type) or (
+            "" if known else f"computes in {' and '.join(chosen.precisions)}, not in {precision}"
+        )
 
     @classmethod
     def state_numbers(cls, config: Any) -> int | None:  # noqa: ARG003
         """Return how many numbers a layer keeps of what it has seen; by default None: they grow with the length."""
         return None
+
+    def kernel(self, x: Float[Tensor, "B L D"]) -> str:  # noqa: ARG002
+        """Return which kernel a library chooses by itself for these features; by default empty: it has no choice."""
+        return ""
 
     @abstractmethod
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:

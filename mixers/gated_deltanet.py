@@ -3,11 +3,15 @@
 Source: Yang et al. 2024, "Gated Delta Networks: Improving Mamba2 with Delta Rule", arXiv 2412.06464, equation 10 and
 section 3.4. The state first decays by the gate, which is that of Mamba-2. Then beta of what it holds under the frame's
 key is replaced by the frame's value.
+
+`fla` is flash-linear-attention's layer. `flashqla` is the same layer around FlashQLA's kernel, where keys have width
+128.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mixers.base import Implementation, Mixer, MixerConfig, in_heads, rms_norm, split_heads, with_recurrence
-from mixers.kernels import fla
+from mixers.kernels import delta_rules, fla
 from mixers.support import chunks, patches
 from mixers.support.forgetting import learned_reach
 from mixers.support.precision import is_full_float32
@@ -82,32 +86,50 @@ def _fla_unavailable(config: GatedDeltaConfig, device_type: str) -> str:
     return fla.unavailable_for_keys(config.key_width or config.head_width, device_type)
 
 
-def _run_both_ways(
+def _flashqla_unavailable(config: GatedDeltaConfig, device_type: str) -> str:
+    return delta_rules.gated_unavailable(config.key_width or config.head_width, device_type)
+
+
+def _load_fla() -> Callable[..., Any]:
+    return partial(
+        fla.function("ops.gated_delta_rule", "chunk_gated_delta_rule"),
+        use_qk_l2norm_in_kernel=True,
+        use_gate_in_kernel=True,
+        use_beta_sigmoid_in_kernel=True,
+        state_v_first=True,
+    )
+
+
+def _run_operator(
     mixer: "GatedDeltaNet", x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None
 ) -> Float[Tensor, "B L D"]:
-    """Run the library's convolutions and operator both ways between the projections of one."""
+    """Run the library's convolutions and an operator between the projections, one way or both."""
     layer: Any = mixer.layer
     num_heads = mixer.config.num_heads
 
-    def mix(q: Tensor, k: Tensor, v: Tensor, gate: Tensor, beta: Tensor) -> Tensor:
-        convolved = (layer.q_conv1d(q)[0], layer.k_conv1d(k)[0], layer.v_conv1d(v)[0])
+    def attend(q: Tensor, k: Tensor, v: Tensor, gate: Tensor, beta: Tensor) -> Tensor:
         o: Tensor = mixer.operator(
-            *(in_heads(each, num_heads) for each in convolved),  # (B, L, H, K), V for the values
-            g=gate,
-            beta=beta,
+            *(in_heads(each, num_heads) for each in (q, k, v)),  # (B, L, H, K), V for the values
+            gate,
+            beta,
             A_log=layer.A_log,
             dt_bias=layer.dt_bias,
-            use_qk_l2norm_in_kernel=True,
-            use_gate_in_kernel=True,
-            use_beta_sigmoid_in_kernel=True,
-            state_v_first=True,
         )[0]
         return o
 
-    inputs = [p(x) for p in (layer.q_proj, layer.k_proj, layer.v_proj, layer.a_proj, layer.b_proj)]
-    outputs = mix_both_ways(mix, inputs, mask)
+    def mix(q: Tensor, k: Tensor, v: Tensor, gate: Tensor, beta: Tensor) -> Tensor:
+        return attend(layer.q_conv1d(q)[0], layer.k_conv1d(k)[0], layer.v_conv1d(v)[0], gate, beta)
+
+    outputs: tuple[Tensor, ...]
+    if mixer.passes == 1:
+        # each projection is free once it is convolved
+        q, k, v = (getattr(layer, f"{name}_conv1d")(getattr(layer, f"{name}_proj")(x))[0] for name in "qkv")
+        outputs = (attend(q, k, v, layer.a_proj(x), layer.b_proj(x)),)
+    else:
+        inputs = [p(x) for p in (layer.q_proj, layer.k_proj, layer.v_proj, layer.a_proj, layer.b_proj)]
+        outputs = mix_both_ways(mix, inputs, mask)
     gate = in_heads(layer.g_proj(x), num_heads)  # (B, L, H, V)
-    o = average(*(layer.o_norm(o, gate) for o in outputs))
+    o = layer.o_norm(outputs[0], gate) if mixer.passes == 1 else average(*(layer.o_norm(o, gate) for o in outputs))
     y: Tensor = layer.o_proj(o.flatten(2))
     return y if mask is None else y * mask[..., None]
 
@@ -124,11 +146,19 @@ class GatedDeltaNet(Mixer):
     implementations = {
         "reference": Implementation(build=_Parameters),
         "chunked": Implementation(build=_Parameters, run=with_recurrence(chunks.delta_rule)),
+        "flashqla": Implementation(
+            build=_fla_layer,
+            operator=delta_rules.gated,
+            run=_run_operator,
+            run_both_ways=_run_operator,
+            unavailable=_flashqla_unavailable,
+            precisions=delta_rules.PRECISIONS,
+        ),
         "fla": Implementation(
             build=_fla_layer,
-            operator=lambda: fla.function("ops.gated_delta_rule", "chunk_gated_delta_rule"),
+            operator=_load_fla,
             run=fla.run,
-            run_both_ways=_run_both_ways,
+            run_both_ways=_run_operator,
             unavailable=_fla_unavailable,
             default=True,
         ),

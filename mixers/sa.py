@@ -5,10 +5,14 @@ projected without bias, the output with one, as in the efficiency study that thi
 
 `eager` is what that study measured: two L x L matrices of every head lie in memory, scores and weights. `sdpa` computes
 the same with PyTorch's fused kernels. With a causal mask these skip the future; `eager` computes it and hides it.
+
+PyTorch chooses a kernel for `sdpa`, which the column ``kernel`` of a record names. `flash` and `cudnn` are two of its
+kernels by name. `fa4` is FlashAttention-4.
 """
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mixers.base import Implementation, Mixer, MixerConfig, split_heads
+from mixers.kernels import attention
 
 
 def _eager(
@@ -40,19 +45,31 @@ def _eager(
     return weights @ v
 
 
+def _heads(mixer: "SoftmaxAttention", x: Float[Tensor, "B L D"]) -> Iterator[Float[Tensor, "B H L K"]]:
+    """Yield queries, keys and values."""
+    for project in (mixer.q_proj, mixer.k_proj, mixer.v_proj):
+        yield project(x).unflatten(-1, (mixer.config.num_heads, -1)).transpose(1, 2)
+
+
 def _run(
     mixer: "SoftmaxAttention", x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None
 ) -> Float[Tensor, "B L D"]:
-    q, k, v = (
-        p(x).unflatten(-1, (mixer.config.num_heads, -1)).transpose(1, 2)  # (B, H, L, K)
-        for p in (mixer.q_proj, mixer.k_proj, mixer.v_proj)
-    )
+    q, k, v = _heads(mixer, x)
     is_causal = mixer.sees == "past"
     # with a causal mask, no real frame sees the padded ones behind it
     visible = None if mask is None or is_causal else mask[:, None, None, :]  # (B, 1, 1, L)
     o = mixer.operator(q, k, v, visible, is_causal=is_causal)
     y: Tensor = mixer.o_proj(o.transpose(1, 2).flatten(2))
     return y if mask is None else y * mask[..., None]
+
+
+def _of_torch(name: Literal["flash", "cudnn"]) -> Implementation:
+    return Implementation(
+        operator=partial(attention.of_torch, name),
+        run=_run,
+        unavailable=lambda config, device_type: attention.of_torch_unavailable(name, config.head_width, device_type),
+        precisions=attention.PRECISIONS,
+    )
 
 
 class SoftmaxAttention(Mixer):
@@ -67,6 +84,14 @@ class SoftmaxAttention(Mixer):
     implementations = {
         "reference": Implementation(),
         "eager": Implementation(operator=lambda: _eager, run=_run, default=True),
+        "flash": _of_torch("flash"),
+        "cudnn": _of_torch("cudnn"),
+        "fa4": Implementation(
+            operator=attention.flash_4,
+            run=_run,
+            unavailable=lambda config, device_type: attention.flash_4_unavailable(config.head_width, device_type),
+            precisions=attention.PRECISIONS,
+        ),
         "sdpa": Implementation(operator=lambda: F.scaled_dot_product_attention, run=_run, default=True),
     }
     operator: Callable[..., Any]
@@ -77,6 +102,11 @@ class SoftmaxAttention(Mixer):
         self.k_proj = nn.Linear(config.width, config.width, bias=False)
         self.v_proj = nn.Linear(config.width, config.width, bias=False)
         self.o_proj = nn.Linear(config.width, config.width)
+
+    def kernel(self, x: Float[Tensor, "B L D"]) -> str:
+        if self.operator is not F.scaled_dot_product_attention:
+            return ""
+        return attention.chosen(*_heads(self, x), is_causal=self.sees == "past")
 
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         q, k, v = (split_heads(p(x), self.config.num_heads) for p in (self.q_proj, self.k_proj, self.v_proj))

@@ -32,6 +32,7 @@ from bench.environment import available_memory_gib, gpu_uuid
 from bench.gpu import Card
 from bench.speech import FRAME_SAMPLES, HOP_SAMPLES, frames_of, samples_of
 from mixers import autotuning
+from mixers.base import Mixer
 from mixers.support.errors import UserError
 from mixers.support.precision import use_precision
 
@@ -157,6 +158,7 @@ class ModelUnderTest:
             latency=latency,
             memory=measure_memory(memory_call, model=self._subject.model, x=x, device_type=self._device_type),
             configurations=autotuning.origins(),
+            kernel=self._kernel(x),
             conditions=monitor.conditions() if monitor else Conditions(),
             occupancy=self._occupancy(),
             paper_ms=self._paper_ms(x, samples),
@@ -197,6 +199,12 @@ class ModelUnderTest:
             return Occupancy()
         own_gib, used_gib = card.own_gib(), card.used_gib()
         return Occupancy(process_gib=own_gib, device_gib=used_gib, other_processes=card.other_processes())
+
+    def _kernel(self, x: Tensor) -> str:
+        """Ask a mixer which kernel a library chooses for this input, in this pass."""
+        found = (module for module in self._subject.model.modules() if isinstance(module, Mixer))
+        with torch.inference_mode(self._setting.pass_ == "inference"):
+            return next(filter(None, (mixer.kernel(x) for mixer in found)), "")
 
     def _paper_ms(self, x: Tensor, samples: int) -> float | None:
         """Time the released layers as the paper did, on a GPU."""

@@ -61,7 +61,10 @@ def choose(names: Sequence[str], *, precision: str, device_type: str) -> list[Ex
         if slash and asked not in mixer.implementations:
             raise unknown_name(f"implementation of {mixer_name}", asked, mixer.implementations)
         config = stack.sizes(mixer, "matched")
-        reasons = {each: mixer.unavailable(each, config, device_type=device_type) for each in mixer.implementations}
+        reasons = {
+            each: mixer.unavailable(each, config, device_type=device_type, precision=precision)
+            for each in mixer.implementations
+        }
         if slash and reasons[asked]:
             raise UserError(f"{name} is unavailable here: {reasons[asked]}", hint=f"Check {mixer_name} without it.")
         chosen[Examined(mixer=mixer_name, implementation=None, precision=precision)] = None

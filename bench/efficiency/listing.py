@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
+from rich.markup import escape
 from rich.table import Table
 
 import mixers
@@ -143,7 +144,7 @@ def _implementation_table(listing: Listing) -> Table:
     table.add_column("runs here", overflow="fold")
     for each in listing.implementations:
         yes = "yes, by default" if each.by_default else "yes"
-        table.add_row(each.name, yes if each.runs_here else f"no: {each.reason}")
+        table.add_row(each.name, yes if each.runs_here else escape(f"no: {each.reason}"))
     return table
 
 

@@ -33,6 +33,7 @@ class Figures:
         latency: Its times.
         memory: Its memory.
         configurations: Where its kernels' configurations came from, as `mixers.autotuning.origins` says it.
+        kernel: Which of its kernels a library chose.
         conditions: The state of the GPU while it was timed.
         occupancy: Who else used the GPU, and how much of its memory was taken.
         paper_ms: Its time as the paper took it; None if it was not taken so.
@@ -41,6 +42,7 @@ class Figures:
     latency: Latency
     memory: Memory
     configurations: str
+    kernel: str
     conditions: Conditions
     occupancy: Occupancy
     paper_ms: float | None
@@ -175,6 +177,7 @@ def with_figures(record: Record, figures: Figures) -> Measurement:
         input_gib=memory.input / GIB,
         reserved_gib=None if memory.reserved is None else memory.reserved / GIB,
         configurations=figures.configurations,
+        kernel=figures.kernel,
         paper_ms=figures.paper_ms,
         **dataclasses.asdict(events),
         **dataclasses.asdict(figures.conditions),

@@ -123,6 +123,8 @@ class Record:
         configurations: How many of the kernels used a configuration of each origin: shipped for this GPU, shipped for
             another GPU of its architecture, saved on this machine, or tuned in this process. Empty if no kernel has a
             choice.
+        kernel: The kernel that a library chose by itself. For ``sa/sdpa`` PyTorch's ``cudnn``, ``flash``, ``efficient``
+            or ``math``. Empty if it has no choice, and before schema version 9.
         causal: Whether a frame of the whole model sees only itself and the frames before it.
         reach: How far a frame sees in one pass of the mixer if nothing is hidden from it, in words. Empty before schema
             version 5.
@@ -225,6 +227,7 @@ class Record:
     oom_requested_gib: float | None = None
     longest_fitting_seconds: float | None = None
     configurations: str = ""
+    kernel: str = ""
     causal: bool
     reach: str = ""
     state_numbers: int | None = None

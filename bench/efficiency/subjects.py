@@ -64,7 +64,7 @@ def unavailable(contestant: Contestant, *, device_type: str) -> str:
         return ""
     mixer = mixers.load(contestant.mixer)
     config = stack.sizes(mixer, setting.preset, width=setting.width, heads=setting.heads)
-    return mixer.unavailable(contestant.implementation, config, device_type=device_type)
+    return mixer.unavailable(contestant.implementation, config, device_type=device_type, precision=setting.precision)
 
 
 class _OnFeatures:

@@ -20,10 +20,12 @@ _WIDEST_KEY = 256  # of a head: where MultiScaleRetention and chunk_kda of versi
 def layers() -> ModuleType:
     """Import and return ``fla.layers``, with the kernel configurations prepared for this GPU in use.
 
-    It leaves out what no mixer needs, which saves seconds in every process that measures.
+    It leaves out what no mixer needs, which saves seconds in every process that measures. Its operators call no kernels
+    of other packages.
     """
     with patches.fla_models_hidden(), patches.compiling_deferred():
         module = importlib.import_module("fla.layers")
+    patches.dispatch_to_no_other_package()
     use_prepared_configurations("fla")
     return module
 

@@ -53,10 +53,14 @@ class Hybrid(Mixer):
         return (JOIN.join(fastest),)
 
     @classmethod
-    def unavailable(cls, implementation: str, config: MixerConfig, *, device_type: str) -> str:
+    def unavailable(
+        cls, implementation: str, config: MixerConfig, *, device_type: str, precision: str | None = None
+    ) -> str:
         assert isinstance(config, HybridConfig)
         each = zip(cls.parts, config.parts, implementation.split(JOIN), strict=True)
-        reasons = [mixer.unavailable(way, sizes, device_type=device_type) for mixer, sizes, way in each]
+        reasons = [
+            mixer.unavailable(way, sizes, device_type=device_type, precision=precision) for mixer, sizes, way in each
+        ]
         return "; ".join(dict.fromkeys(filter(None, reasons)))
 
     @classmethod

@@ -56,6 +56,17 @@ def compiling_deferred() -> Iterator[None]:
         torch.compile = compile_now
 
 
+def dispatch_to_no_other_package() -> None:
+    """Let flash-linear-attention compute in its own Triton kernels, whatever other packages are installed.
+
+    Reason: Some of its operators hand their work to TileLang, FlashQLA or FlashKDA where these can be imported, and say
+    so nowhere. A row with its name would be of another kernel on another machine.
+    """
+    registry: Any = importlib.import_module("fla.backends").BackendRegistry
+    every = registry._get_sorted_backends
+    registry._get_sorted_backends = lambda self: [each for each in every(self) if each.package_name is None]
+
+
 def compute_delta_rules_in_full_float32() -> None:
     """Let products of flash-linear-attention's KDA and gated delta rule follow Triton's default precision.
 
@@ -146,6 +157,7 @@ _FLA, _TORCH, _TRITON = ">=0.6,<0.7", ">=2.11,<2.14", ">=3.6,<3.10"
 PATCHES = (
     Patch(change=fla_models_hidden, library="flash-linear-attention", versions=_FLA),
     Patch(change=compiling_deferred, library="torch", versions=_TORCH),
+    Patch(change=dispatch_to_no_other_package, library="flash-linear-attention", versions=_FLA),
     Patch(change=compute_delta_rules_in_full_float32, library="flash-linear-attention", versions=_FLA),
     Patch(change=compile_in_this_process, library="torch", versions=_TORCH),
     Patch(change=autotuner_methods, library="triton", versions=_TRITON),

@@ -5,6 +5,7 @@ candidates. These compile in seconds, all candidates in minutes.
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 import mixers
 from bench.efficiency import isolation
 from mixers import stack
-from mixers.base import Mixer
+from mixers.base import Mixer, MixerConfig
 from mixers.contract.agreement import exact, output_and_gradients
 from mixers.contract.agreement import relative_error as error
 from mixers.kernels import fla
@@ -41,14 +42,30 @@ def bounds(implementation: str, precision: str) -> tuple[float, float]:
 pytestmark = pytest.mark.gpu
 
 
+def sizes(name: str, implementation: str) -> MixerConfig | None:
+    """Those of the matched stack, 4 heads of width 256, otherwise 8 of width 128; None if neither runs."""
+    mixer = mixers.load(name)
+    matched = mixer.presets["matched"]
+    for config in (matched, dataclasses.replace(matched, num_heads=8)):
+        if not mixer.unavailable(implementation, config, device_type="cuda"):
+            return config
+    return None
+
+
 def measured_on_gpus() -> list[tuple[str, str]]:
-    """Every mixer and implementation that runs at 4 heads of width 256, without the references."""
+    """Every mixer and implementation that runs, without the references."""
     return [
         (name, implementation)
         for name in mixers.names()
         for implementation in tuple(mixers.load(name).implementations)[1:]
-        if not mixers.load(name).unavailable(implementation, mixers.load(name).presets["matched"], device_type="cuda")
+        if sizes(name, implementation)
     ]
+
+
+def skip_without(precision: str, name: str, implementation: str) -> None:
+    known = mixers.load(name).implementations[implementation].precisions
+    if known and precision not in known:
+        pytest.skip(f"computes in {' and '.join(known)} only")
 
 
 on_gpu = pytest.mark.parametrize(("name", "implementation"), measured_on_gpus())
@@ -90,8 +107,9 @@ def poison() -> None:
 def build(name: str, implementation: str, precision: str, *, turned: bool = False) -> Mixer:
     """A mixer; if turned, attention sees the past, and the others run forward and backward in time."""
     torch.manual_seed(0)
-    mixer = mixers.load(name)
-    built = mixer(mixer.presets["matched"], implementation=implementation).to("cuda", DTYPES[precision])
+    mixer, config = mixers.load(name), sizes(name, implementation)
+    assert config
+    built = mixer(config, implementation=implementation).to("cuda", DTYPES[precision])
     if turned:
         built.see("clip" if mixer.causal else "past")
     return built
@@ -110,6 +128,7 @@ def exact_results(
 @pytest.mark.parametrize(("frames", "turned"), [(63, False), (499, False), (2749, False), (63, True), (499, True)])
 @pytest.mark.timeout(600)
 def test_output_and_gradients(name: str, implementation: str, precision: str, frames: int, turned: bool) -> None:
+    skip_without(precision, name, implementation)
     mixer = build(name, implementation, precision, turned=turned)
     generator = torch.Generator("cuda").manual_seed(frames)
     x, upstream = (
@@ -191,8 +210,11 @@ def peak_of(name: str, implementation: str, direction: str, *, training: bool, f
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.timeout(600)
 def test_memory_of_each_direction(name: str, implementation: str, training: bool) -> None:
-    if not mixers.load(name).causal:
+    mixer = mixers.load(name)
+    if not mixer.causal:
         pytest.skip("never runs backward in time")
+    if reason := mixer.unavailable(implementation, mixer.presets["matched"], device_type="cuda"):
+        pytest.skip(reason)
     causal, alternating, both = (
         peak_of(name, implementation, each, training=training) for each in ("causal", "alternating", "both")
     )
@@ -222,6 +244,7 @@ def errors_in(precision: str, name: str, implementation: str) -> tuple[float, fl
 @pytest.mark.timeout(600)
 def test_float32_is_full_float32(name: str, implementation: str) -> None:
     """TF32's error is at least 3e-4. FlexAttention's gradient of the gate's bias is a sum over all frames."""
+    skip_without("float32", name, implementation)
     of_output, of_gradients = isolation.call(errors_in, "float32", name, implementation)
     print(f"{name}/{implementation} float32: output {of_output:.1e}, gradients {of_gradients:.1e}")
     assert of_output < 1e-5
@@ -231,6 +254,7 @@ def test_float32_is_full_float32(name: str, implementation: str) -> None:
 @on_gpu
 @pytest.mark.timeout(600)
 def test_tf32_is_not_full_float32(name: str, implementation: str) -> None:
+    skip_without("tf32", name, implementation)
     of_output, _ = isolation.call(errors_in, "tf32", name, implementation)
     print(f"{name}/{implementation} TF32: output {of_output:.1e}")
     assert 1e-4 < of_output < 3e-3

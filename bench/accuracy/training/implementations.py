@@ -11,34 +11,44 @@ _ANY_WIDTH = (256, 1024)  # a narrow and a wide encoder: what runs at any width 
 
 
 def check_mixers(
-    names: Sequence[str], preset: Preset, direction: Direction, *, device: str, width: int | None = None
+    names: Sequence[str],
+    preset: Preset,
+    direction: Direction,
+    *,
+    device: str,
+    width: int | None = None,
+    precision: str | None = None,
 ) -> None:
     """Check that mixers can be trained in a direction, without allocating a model.
 
     Raises:
         UserError: As `choose_implementations`, or a mixer cannot be causal.
     """
-    choose_implementations(names, preset, device=device, width=width)
+    choose_implementations(names, preset, device=device, width=width, precision=precision)
     for name in names:
         stack.count_parameters(name.partition("/")[0], preset=preset, direction=direction)
 
 
 def choose_implementations(
-    names: Sequence[str], preset: Preset, *, device: str, width: int | None = None
+    names: Sequence[str], preset: Preset, *, device: str, width: int | None = None, precision: str | None = None
 ) -> tuple[str, ...]:
     """Return each mixer with its implementation, as `choose_implementation` does.
 
     Raises:
         UserError: A mixer is unknown, cannot be trained here, or is named twice.
     """
-    chosen = tuple(choose_implementation(name, preset, device=device, width=width) for name in names)
+    chosen = tuple(
+        choose_implementation(name, preset, device=device, width=width, precision=precision) for name in names
+    )
     if len({name.partition("/")[0] for name in chosen}) < len(chosen):
         hint = "Give each mixer once, in one implementation."
         raise UserError(f"one mixer is given twice: {', '.join(names)}", hint=hint)
     return chosen
 
 
-def choose_implementation(name: str, preset: Preset, *, device: str, width: int | None = None) -> str:
+def choose_implementation(
+    name: str, preset: Preset, *, device: str, width: int | None = None, precision: str | None = None
+) -> str:
     """Return a mixer with its implementation: the named one, or the fastest one that can be trained here.
 
     Args:
@@ -46,6 +56,7 @@ def choose_implementation(name: str, preset: Preset, *, device: str, width: int 
         preset: The preset of the model.
         device: The device of the training.
         width: D, the width of the encoders; None for any width, before it is known.
+        precision: What it is trained in; None for any.
 
     Raises:
         UserError: The mixer or implementation is unknown, or cannot be trained here.
@@ -59,7 +70,7 @@ def choose_implementation(name: str, preset: Preset, *, device: str, width: int 
         raise unknown_name(f"implementation of {mixer_name}", implementation, known)
     preferred = (implementation,) if implementation else (*reversed(mixer.defaults(configs[-1])), *reversed(known))
     for each in preferred:
-        reasons = [mixer.unavailable(each, config, device_type=device_type) for config in configs]
+        reasons = [mixer.unavailable(each, config, device_type=device_type, precision=precision) for config in configs]
         if not all(reasons):
             return f"{mixer_name}/{each}"
     hint = f"Give only {mixer_name}, for an implementation that can."

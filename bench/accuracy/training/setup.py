@@ -78,7 +78,8 @@ def prepare(
         raise UserError(message, hint="Give a fraction such as 1e-4.")
     if request.crop_seconds is not None:
         check_crop(request.crop_seconds)
-    check_mixers(request.mixers, request.preset, request.direction, device=device)  # so that an error comes at once
+    # so that an error comes at once
+    check_mixers(request.mixers, request.preset, request.direction, device=device, precision=precision)
     request = _with_absolute_paths(request)
     corpus = corpora.load(request.corpus, missing_text=request.missing_text)
     train, development = corpus.split(TRAIN), corpus.split(DEVELOPMENT)
@@ -96,7 +97,9 @@ def prepare(
         scale = None
         check_recordings([each.audio for each in train])
     speech = SpeechFeatures(encoder, scale=scale, layer=request.layer)
-    chosen = choose_implementations(request.mixers, request.preset, device=device, width=speech.width)
+    chosen = choose_implementations(
+        request.mixers, request.preset, device=device, width=speech.width, precision=precision
+    )
     run = Run(
         **PARTS
         | vars(request)

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import importlib.util
 import inspect
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import tomllib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -108,6 +110,7 @@ def test_importing_the_library_leaves_out_the_compiler_and_the_language_models()
 import sys
 from mixers.kernels import fla
 assert fla.layers().GatedSlotAttention
+assert sys.modules["fla.backends"].BackendRegistry._get_sorted_backends.__module__ == "mixers.support.patches"
 print([name for name in {unwanted} if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -138,6 +141,37 @@ def test_a_decorated_function_is_compiled_when_it_is_called() -> None:
         assert torch.equal(twice(torch.ones(3)), torch.full((3,), 2.0))
     assert len(compiled) == 1
     assert torch.compile.__module__ == "torch"
+
+
+def test_the_library_hands_work_to_no_other_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    package = importlib.util.find_spec("fla")
+    assert package
+    assert package.submodule_search_locations
+    spec = importlib.util.spec_from_file_location("backends", f"{package.submodule_search_locations[0]}/backends.py")
+    assert spec
+    assert spec.loader
+    backends = importlib.util.module_from_spec(spec)  # a copy, whatever the tests before have changed
+    needed = SimpleNamespace(find_spec_cached=importlib.util.find_spec, has_usable_nvcc=lambda: True)
+    for name, module in (("fla", ModuleType("fla")), ("fla.utils", needed), ("fla.backends", backends)):
+        monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(backends)
+
+    class Foreign(backends.BaseBackend):  # type: ignore[name-defined, misc]
+        backend_type, package_name = "foreign", "json"  # which is always there
+
+        def answer(self) -> str:
+            return "foreign"
+
+    registry = backends.BackendRegistry("answers")
+    registry.register(Foreign())
+
+    def answer() -> str:
+        return "own"
+
+    answer = registry.dispatch(answer)
+    assert answer() == "foreign"
+    patches.dispatch_to_no_other_package()
+    assert answer() == "own"
 
 
 def test_products_of_delta_rules_follow_the_default_precision() -> None:
