@@ -24,7 +24,7 @@ from tests.conftest import Sbench
 
 def test_ctrl_c_keeps_what_was_measured_and_says_how_to_continue(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    what = ["sa", "retnet", "fox", "--preset", "layer", "--lengths", "0.1,0.2", "--device", "cpu"]
+    what = ["sa/reference", "retnet", "fox", "--preset", "layer", "--lengths", "0.1,0.2", "--device", "cpu"]
     what += ["--time-budget", "6"]
     process = subprocess.Popen(
         [*SBENCH, "sweep", *what, "--output", folder],

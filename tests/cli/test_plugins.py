@@ -77,7 +77,7 @@ def test_records_and_reports_name_them(sbench: Sbench, run: Path, file: Path) ->
     of_file = plugins.origin_of(file)
     assert found == [
         ("running_mean/cumsum", "ok", PACKAGE),
-        ("mean_so_far/reference", "ok", of_file),
+        ("mean_so_far/cumsum", "ok", of_file),
         ("sa/sdpa", "ok", ""),
     ]
     for each in records:

@@ -30,7 +30,7 @@ def nvidias(
     assert starts[[0, -1]].tolist() == [0, len(q)]
     assert all(each.is_contiguous() for each in (q, k, v, log_keep, beta))
     torch.testing.assert_close(k.norm(dim=-1), torch.ones_like(k[..., 0]), rtol=1e-4, atol=0)
-    one = (each[None] for each in (q * q.shape[-1] ** -0.5, k, v, log_keep.exp(), beta[..., None]))
+    one = (each[None] for each in (q * q.shape[-1] ** -0.5, k, v, log_keep, beta[..., None]))
     rows = zip(*(each.split(starts.diff().tolist(), dim=1) for each in one), strict=True)
     return torch.cat([delta_rule(*row)[0] for row in rows]), torch.empty(0)
 
@@ -42,7 +42,7 @@ def qwens(
     assert use_qk_l2norm_in_kernel
     assert (log_keep.dtype, beta.dtype) == (torch.float32, torch.float32)
     q, k = unit_length(q) * q.shape[-1] ** -0.5, unit_length(k)
-    return delta_rule(q, k, v, log_keep.exp()[..., None], beta[..., None]), None
+    return delta_rule(q, k, v, log_keep[..., None], beta[..., None]), None
 
 
 def log_keep(gate: Tensor, rate: Tensor, bias: Tensor) -> Tensor:
