@@ -29,7 +29,7 @@ def test_a_mixer_learns_emotions_of_speakers_that_it_never_heard(sbench: Sbench,
     (tmp_path / "fold.jsonl").write_text("".join(f"{line}\n" for line in lines))
     code, out, err = sbench(
         *("train", "--corpus", f"manifest:{tmp_path / 'fold.jsonl'}", "--speech", REAL / "whisper-base-encoder"),
-        *("--no-text", "--mixers", "sa", "--layer", 4, "--crop", "whole", "--batch", 8, "--epochs", 4),
+        *("--no-text", "--mixers", "sa", "--layer", 4, "--crop", "whole", "--batch", 16, "--epochs", 8),
         *("--learning-rate", 3e-4, "--workers", 0, "--evaluate", "test", "--output", "run"),
     )
     assert (code, out) == (0, "run\n"), err
