@@ -27,7 +27,7 @@ PLAN = Plan(
         Contestant(mixer="fox", implementation="reference", setting=SETTING),
         Contestant(mixer="kda", implementation="fla", setting=SETTING),  # unavailable: rows without samples
     ),
-    seconds=(0.1, 0.2, 0.3, 0.4),
+    seconds=(0.1, 0.2),
     device_type="cpu",
     seed=0,
     time_budget_s=None,
@@ -95,7 +95,7 @@ def kill_at_random_moments(tmp_path: Path) -> None:
     assert exit_code_on(tmp_path / "whole") == 0
     longest_life_s = LONGEST_LIFE * (processor_s_of_children() - before_s)
     expected = read_records(tmp_path / "whole")
-    assert [record.status for record in expected] == ["ok"] * 8 + ["unavailable"] * 4
+    assert [record.status for record in expected] == ["ok"] * 4 + ["unavailable"] * 2
 
     moments, kills, sweeps = random.Random(0), 0, 0
     while kills < KILLS or sweeps < 2:

@@ -94,7 +94,7 @@ def test_attention_equals_its_equations(interpret: Interpret, frames: int) -> No
     assert max(errors(interpret, "fox", attend, inputs)) < 1e-13
 
 
-@settings(max_examples=16, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(full_float32=st.booleans(), data=st.data())
 def test_attention_of_any_sizes(interpret: Interpret, full_float32: bool, data: st.DataObject) -> None:
     """Batches, shared keys, widths, gates nearly open and nearly shut, padding anywhere, both ways to load tiles."""
