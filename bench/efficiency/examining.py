@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 import mixers
@@ -106,5 +107,5 @@ def table(examination: Examination) -> Table:
         table.add_row(name, "", "", style="bold")
         for each in verdicts:
             style = "bold red" if each.kept is False else "dim" if each.kept is None else None
-            table.add_row(f"  {each.promise}", _IN_WORDS[each.kept], each.measured, style=style)
+            table.add_row(f"  {each.promise}", _IN_WORDS[each.kept], escape(each.measured), style=style)
     return table

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
@@ -69,6 +70,17 @@ def test_they_are_checked(sbench: Sbench, file: Path) -> None:
         assert line in out
     assert out.count(" kept ") == 2 * (4 + 4 + 8 + 4)
     assert "BROKEN" not in out
+
+
+@pytest.mark.usefixtures("quick_sweeps")
+def test_what_a_library_says_in_brackets_is_shown(sbench: Sbench, tmp_path: Path, file: Path) -> None:
+    bad = tmp_path / "bad.py"
+    bad.write_text(f"{file.read_text()}\n\ndef fail(*_):\n    raise ValueError('no kernel: [sm_90]')\n")
+    name = re.findall(r"class (\w+)\(Mixer\)", file.read_text())[-1]
+    bad.write_text(f"{bad.read_text()}\n{name}.forward = fail\n")
+    code, out, _ = sbench("check", "bad/cumsum", "--device", "cpu", "--plugin", bad)
+    assert code == 1
+    assert "ValueError: no kernel: [sm_90]" in " ".join(out.split())
 
 
 def test_records_and_reports_name_them(sbench: Sbench, run: Path, file: Path) -> None:
