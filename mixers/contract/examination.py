@@ -120,7 +120,7 @@ def _agreeing(what: Examined, device_type: str) -> Checks:
     """Return the checks of a layer against its reference, for each thing that its frames can see."""
     mixer, precision = mixers.load(what.mixer), what.precision
     if mixer.blocks > 1:
-        return {}  # a hybrid has no layer; its mixers' are examined under their own names
+        return {}  # a hybrid has no layer; its mixers are examined under their own names
     tolerance, dtype = TOLERANCES[precision], DTYPES.get(precision, torch.float64)
     views: list[View] = ["past", "clip"] if mixer.causal or mixer.can_be_causal else ["clip"]
 

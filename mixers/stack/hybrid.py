@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor
-
 from mixers.base import Implementation, Mixer, MixerConfig
 
 JOIN = "+"
@@ -26,7 +23,7 @@ class HybridConfig(MixerConfig):
 
 
 class Hybrid(Mixer):
-    """Mixers that take turns as the blocks of a stack. It has no layer of its own.
+    """Mixers that take turns as the blocks of a stack. It has no layer of its own, so it stays abstract.
 
     Attributes:
         parts: Its mixers.
@@ -73,12 +70,6 @@ class Hybrid(Mixer):
         assert isinstance(config, HybridConfig)
         each = (mixer.reach_at(sizes) for mixer, sizes in zip(cls.parts, config.parts, strict=True))
         return "; then ".join(each)
-
-    def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
-        raise NotImplementedError("a hybrid is no layer")
-
-    def mixing_flops(self, *, batch: int, frames: int) -> int:
-        raise NotImplementedError("a hybrid is no layer")
 
 
 @functools.cache

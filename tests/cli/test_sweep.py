@@ -247,7 +247,9 @@ def test_two_mixers_in_one_conformer_with_twice_the_heads(sbench: Sbench, tmp_pa
         assert record.reach.count("by head") == 1
         assert record.reach.count("; then ") == (mixer == "sa+retnet")
     assert records["retnet", "matched", 4].reach != records["retnet", "matched", 8].reach
-    assert len(list((tmp_path / "run").glob("figure2*.png"))) == 4
+    assert {each.name for each in (tmp_path / "run").glob("figure2*.png")} == {
+        f"figure2-{preset}-{heads}-heads.png" for preset in ("matched", "conformer") for heads in (4, 8)
+    }
 
 
 @quick

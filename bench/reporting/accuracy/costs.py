@@ -97,9 +97,9 @@ def _models(
 
 
 def _fits(record: Record, row: Row, model: _Model) -> bool:
-    """Tell whether a record has a GPU time of a model in inference at batch 1."""
-    of_model = record.mixer, record.direction, record.preset, record.width
-    wanted = row.mixer, row.direction, model.preset, model.width
+    """Tell whether a record has a GPU time of a model, which has its preset's heads, in inference at batch 1."""
+    of_model = record.mixer, record.direction, record.preset, record.width, record.heads
+    wanted = row.mixer, row.direction, model.preset, model.width, None
     return of_model == wanted and (record.pass_, record.batch) == ("inference", 1) and record.gpu_ms is not None
 
 

@@ -44,8 +44,9 @@ def distinguish(settings: Iterable[Setting]) -> dict[Setting, str]:
     rows = [dataclasses.asdict(setting) for setting in distinct]
     varying = [axis for axis in rows[0] if len({row[axis] for row in rows}) > 1] if rows else []
     words = {"batch": "batch {}", "text_tokens": "{} text tokens", "cache": "{} cache", "width": "width {}"}
+    words |= {"heads": "{} heads"}
     return {
-        setting: " ".join(words.get(axis, "{}").format(row[axis]) for axis in varying)
+        setting: " ".join(words.get(axis, "{}").format("usual" if row[axis] is None else row[axis]) for axis in varying)
         for setting, row in zip(distinct, rows, strict=True)
     }
 

@@ -50,6 +50,7 @@ def test_times_are_of_the_same_mixer_direction_width_and_preset(tmp_path: Path) 
         *timed("kda/reference", direction="both", width=512, factor=3),
         *timed("sa/reference", direction="both", factor=99),  # of another width
         *timed("sa/reference", direction="both", width=512, factor=99, batch=8),
+        *timed("sa/reference", direction="both", width=512, factor=99, heads=8),
         *timed("sa/reference", direction="both", width=512, factor=99, pass_="training"),
         *timed("sa/reference", direction="both", width=512, factor=99, preset="layer"),
         *timed("sa/reference", direction="both", width=512, status="oom", gpu_ms=None),
