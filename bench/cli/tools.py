@@ -11,7 +11,7 @@ from bench import signals
 from bench.cli.app import MEASURE, Json, Plugins, Quiet, app, console_for_tables, new_progress
 from bench.cli.output import print_json
 from bench.cli.parsing import split_names
-from bench.cli.sweep_options import PRESETS
+from bench.cli.sweep_options import PRESETS, Heads, Width, parse_heads, parse_widths
 
 
 @app.command(rich_help_panel=MEASURE)
@@ -62,6 +62,8 @@ def tune(
     pass_: Annotated[
         str | None, typer.Option("--pass", help="Only these passes, for instance training.", show_default=False)
     ] = None,
+    width: Width = None,
+    heads: Heads = None,
     again: Annotated[bool, typer.Option("--again", help="Search again for known configurations too.")] = False,
     output: Annotated[
         Path | None,
@@ -78,7 +80,9 @@ def tune(
     from bench.efficiency import tune as tuning
 
     presets, precisions, passes = (None if text is None else split_names(text) for text in (preset, precision, pass_))
-    settings = tuning.choose(presets=presets, precisions=precisions, passes=passes)
+    settings = tuning.choose(
+        presets=presets, precisions=precisions, passes=passes, widths=parse_widths(width), heads=parse_heads(heads)
+    )
 
     def say(line: str, failed: bool) -> None:
         if failed or not quiet:

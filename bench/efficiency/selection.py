@@ -63,17 +63,13 @@ def choose_settings(
         raise UserError(f"--text-tokens {text_tokens} is less than none", hint="Give a whole number from 0.")
     if min(batches) < 1:
         raise batch_error(",".join(map(str, batches)))
-    if not all(0 < width <= MOST_WIDTH and width % WIDTH_STEP == 0 for width in widths):
-        raise width_error(",".join(map(str, widths)))
-    for each, width in itertools.product(heads, widths):
-        if each is not None and (each < 1 or width % each):
-            raise heads_error(str(each))
+    check_sizes(widths=widths, heads=heads)
     settings = []
     for preset in _checked("preset", presets, stack.PRESETS):
         chosen = precisions or (default_precision(preset, device_type=device_type),)
         for width, number, direction, precision, execution, pass_, batch in itertools.product(
-            without_repetition("width", widths),
-            without_repetition("heads", heads),
+            widths,
+            heads,
             _checked("direction", directions or (default_direction(preset),), stack.DIRECTIONS),
             _checked("precision", chosen, tuple(DTYPES)),
             _checked("execution", executions, EXECUTIONS),
@@ -97,6 +93,25 @@ def choose_settings(
                 )
             )
     return tuple(settings)
+
+
+def check_sizes(*, widths: Sequence[int], heads: Sequence[int | None]) -> None:
+    """Check the sizes of mixers.
+
+    Args:
+        widths: D, multiples of ``WIDTH_STEP`` up to ``MOST_WIDTH``.
+        heads: Numbers of heads, which divide every width; None for those of the preset.
+
+    Raises:
+        UserError: A size does not fit, or is given twice.
+    """
+    if not all(0 < width <= MOST_WIDTH and width % WIDTH_STEP == 0 for width in widths):
+        raise width_error(",".join(map(str, widths)))
+    for each, width in itertools.product(heads, widths):
+        if each is not None and (each < 1 or width % each):
+            raise heads_error(str(each))
+    without_repetition("width", widths)
+    without_repetition("heads", heads)
 
 
 def default_precision(preset: str, *, device_type: str) -> str:

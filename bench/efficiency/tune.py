@@ -6,6 +6,7 @@ are written every few seconds. The next search merges what an interrupted one le
 """
 
 import contextlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -21,8 +22,8 @@ import torch
 
 import mixers
 from bench.efficiency.measurement.execution import PASSES, bind
-from bench.efficiency.selection import GPU_SECONDS, choose_contestants
-from bench.efficiency.settings import Contestant, Setting
+from bench.efficiency.selection import GPU_SECONDS, check_sizes, choose_contestants
+from bench.efficiency.settings import WIDTH, Contestant, Setting
 from bench.environment import choose_device
 from bench.speech import frames_of, samples_of
 from mixers import autotuning, stack
@@ -54,12 +55,22 @@ def choose(
     presets: Sequence[str] | None = None,
     precisions: Sequence[str] | None = None,
     passes: Sequence[str] | None = None,
+    widths: Sequence[int] = (WIDTH,),
+    heads: Sequence[int | None] = (None,),
 ) -> tuple[Setting, ...]:
-    """Return the settings that are tuned, limited to the values given for each axis.
+    """Return the settings that are tuned, limited to the values given for each axis, in every size.
+
+    Args:
+        presets: By default all.
+        precisions: By default all.
+        passes: By default all.
+        widths: As `choose_settings` takes them.
+        heads: As `choose_settings` takes them.
 
     Raises:
-        UserError: No setting with one of these values is tuned.
+        UserError: No setting with one of these values is tuned, or a size does not fit.
     """
+    check_sizes(widths=widths, heads=heads)
     wanted = [
         (axis, values)
         for axis, values in (("preset", presets), ("precision", precisions), ("pass_", passes))
@@ -72,7 +83,9 @@ def choose(
                 tuned = "; ".join(each.label for each in SETTINGS)
                 hint = f"These settings are tuned: {tuned}. tf32 uses the configurations of native."
                 raise UserError(f"no setting with this value is tuned: {value}", hint=hint)
-    return chosen
+    return tuple(
+        replace(each, width=width, heads=number) for each, width, number in itertools.product(chosen, widths, heads)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +215,13 @@ def _search(search: Search) -> None:
     """Run one mixer in one setting, so that the autotuners choose."""
     contestant, setting = search.contestant, search.contestant.setting
     use_precision(setting.precision)
-    model = stack.build(contestant.mixer, implementation=contestant.implementation, preset=setting.preset)
+    model = stack.build(
+        contestant.mixer,
+        implementation=contestant.implementation,
+        preset=setting.preset,
+        width=setting.width,
+        heads=setting.heads,
+    )
     model = model.to("cuda", DTYPES[setting.precision]).train(setting.pass_ == "training")
     autotuning.forget_configurations()
     for package in () if search.again else autotuning.PACKAGES:
