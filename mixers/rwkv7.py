@@ -94,6 +94,7 @@ def _fla_layer(config: RWKV7Config) -> nn.Module:
             layer_idx=0,
             num_hidden_layers=2,
         )
+    patches.gradients_beside_the_input()
     layer.load_state_dict(_Parameters(config).state_dict())
     return layer
 

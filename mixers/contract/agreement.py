@@ -51,12 +51,15 @@ def output_error(mixer: Mixer, x: Float[Tensor, "B L D"]) -> float:
 
 
 def training_error(mixer: Mixer, x: Float[Tensor, "B L D"], upstream: Float[Tensor, "B L D"]) -> float:
-    """Return the larger relative error of the output and of the input's gradient. Parameters get no gradients."""
+    """Return the largest relative error of the output, of the input's gradient, and of the input after both passes.
+
+    Parameters get no gradients.
+    """
     pairs = []
     for each, dtype in ((mixer, x.dtype), (exact(mixer), torch.float64)):
-        leaf = x.detach().to(dtype).requires_grad_()
+        leaf = x.detach().to(dtype, copy=True).requires_grad_()
         y = each(leaf)
-        pairs.append((y.detach(), *torch.autograd.grad(y, leaf, upstream.to(dtype))))
+        pairs.append((y.detach(), *torch.autograd.grad(y, leaf, upstream.to(dtype)), leaf.detach()))
     errors = [relative_error(value, expected) for value, expected in zip(*pairs, strict=True)]
     return float(torch.tensor(errors, dtype=torch.float64).max())  # NaN if one is, unlike Python's
 
@@ -64,11 +67,17 @@ def training_error(mixer: Mixer, x: Float[Tensor, "B L D"], upstream: Float[Tens
 def output_and_gradients(
     mixer: Mixer, forward: Callable[[Tensor], Tensor], x: Float[Tensor, "B L D"], upstream: Float[Tensor, "B L D"]
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the output, and the gradients of the input, ``x``, and of the parameters by name."""
+    """Return the output, and the gradients of the input, ``x``, and of the parameters by name.
+
+    Raises:
+        ValueError: A pass changed its input, which others may still need.
+    """
     mixer.zero_grad()
-    x = x.clone().requires_grad_()
-    y = forward(x)
+    leaf = x.clone().requires_grad_()
+    y = forward(leaf)
     y.backward(upstream)  # type: ignore[no-untyped-call]
-    assert x.grad is not None
+    if not torch.equal(leaf, x):
+        raise ValueError("a pass changed its input")
+    assert leaf.grad is not None
     gradients = {name: parameter.grad for name, parameter in mixer.named_parameters() if parameter.grad is not None}
-    return y.detach(), {"x": x.grad, **gradients}
+    return y.detach(), {"x": leaf.grad, **gradients}

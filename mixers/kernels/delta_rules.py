@@ -36,7 +36,7 @@ def kda() -> Callable[..., _Mixed]:
     return partial(
         through_cudnn,
         kernel=importlib.import_module("cudnn.linear_attention.ops").kimi_delta_attention,
-        unit_length=fla.function("modules", "l2norm"),
+        unit_length=fla.function("modules.norm.l2norm", "l2norm"),
         log_keep=fla.function("ops.kda.gate", "fused_kda_gate"),
     )
 

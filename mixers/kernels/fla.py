@@ -21,11 +21,12 @@ def layers() -> ModuleType:
     """Import and return ``fla.layers``, with the kernel configurations prepared for this GPU in use.
 
     It leaves out what no mixer needs, which saves seconds in every process that measures. Its operators call no kernels
-    of other packages.
+    of other packages, and compute gradients wherever these are right.
     """
     with patches.fla_models_hidden(), patches.compiling_deferred():
         module = importlib.import_module("fla.layers")
     patches.dispatch_to_no_other_package()
+    patches.gated_gradients_allowed_where_right()
     use_prepared_configurations("fla")
     return module
 

@@ -67,6 +67,37 @@ def dispatch_to_no_other_package() -> None:
     registry._get_sorted_backends = lambda self: [each for each in every(self) if each.package_name is None]
 
 
+def gated_gradients_allowed_where_right() -> None:
+    """Let flash-linear-attention compute the gradients of gated operators, except in blocks of 64 keys.
+
+    Reason: Triton 3.4 to 3.7.0 compiles that kernel wrongly on Hopper, and the library refuses every size. Only blocks
+    of 64 are wrong (its issue 640), which heads with 33 to 64 keys have.
+    """
+    shared: Any = importlib.import_module("fla.ops.common.chunk_o")
+    refusing: Callable[..., Any] = shared.chunk_bwd_dqkwg
+
+    def gradients(**tensors: Any) -> Any:
+        is_right = shared.TRITON_ABOVE_3_7_1
+        shared.TRITON_ABOVE_3_7_1 = is_right or not 32 < tensors["k"].shape[-1] <= 64
+        try:
+            return refusing(**tensors)
+        finally:
+            shared.TRITON_ABOVE_3_7_1 = is_right
+
+    for name in ("simple_gla", "gated_delta_rule"):
+        operator: Any = importlib.import_module(f"fla.ops.{name}.chunk")
+        operator.chunk_bwd_dqkwg = gradients
+
+
+def gradients_beside_the_input() -> None:
+    """Let the backward pass of flash-linear-attention's RWKV-7 leave the layer's input alone.
+
+    Reason: It writes the input's gradient over the input, which the caller may still need. PyTorch cannot notice that.
+    """
+    module: Any = importlib.import_module("fla.ops.rwkv7.fused_addcmul")
+    module.addcmul_bwd1 = functools.partial(module.addcmul_bwd1, inplace=False)
+
+
 def compute_delta_rules_in_full_float32() -> None:
     """Let products of flash-linear-attention's KDA and gated delta rule follow Triton's default precision.
 
@@ -158,6 +189,8 @@ PATCHES = (
     Patch(change=fla_models_hidden, library="flash-linear-attention", versions=_FLA),
     Patch(change=compiling_deferred, library="torch", versions=_TORCH),
     Patch(change=dispatch_to_no_other_package, library="flash-linear-attention", versions=_FLA),
+    Patch(change=gated_gradients_allowed_where_right, library="flash-linear-attention", versions=_FLA),
+    Patch(change=gradients_beside_the_input, library="flash-linear-attention", versions=_FLA),
     Patch(change=compute_delta_rules_in_full_float32, library="flash-linear-attention", versions=_FLA),
     Patch(change=compile_in_this_process, library="torch", versions=_TORCH),
     Patch(change=autotuner_methods, library="triton", versions=_TRITON),

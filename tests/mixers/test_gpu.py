@@ -27,7 +27,7 @@ from mixers.support.reversal import reversal
 PRECISIONS = ("float32", "bfloat16")
 
 
-def bounds(implementation: str, precision: str) -> tuple[float, float]:
+def bounds(name: str, implementation: str, precision: str) -> tuple[float, float]:
     """Relative errors by norm: of the output, and the largest of the gradients.
 
     float32 means float32 tensors at every library's default, which for Triton's products is TF32. FlexAttention adds
@@ -35,7 +35,7 @@ def bounds(implementation: str, precision: str) -> tuple[float, float]:
     """
     if precision == "bfloat16":
         return 1.5e-2, 3e-2
-    tf32 = (2e-3, 4e-3)
+    tf32 = (2e-3, 1e-2 if name == "mamba2" else 4e-3)  # a gradient of Mamba-2's steps is a sum over all frames
     return {"fla": tf32, "triton": tf32, "flex": (2e-4, 2e-3)}.get(implementation, (5e-6, 1e-5))
 
 
@@ -148,7 +148,7 @@ def test_output_and_gradients(name: str, implementation: str, precision: str, fr
         f"{name}/{implementation} {precision} {frames}{' turned' * turned}: inference {error(inferred, expected):.1e}, "
         f"training {error(y, expected):.1e}, gradient of {worst} {errors[worst]:.1e}"
     )
-    of_output, of_gradients = bounds(implementation, precision)
+    of_output, of_gradients = bounds(name, implementation, precision)
     assert errors.keys() == gradients.keys()
     assert error(inferred, expected) < of_output
     assert error(y, expected) < of_output
@@ -165,7 +165,7 @@ def test_a_padded_batch_equals_each_sequence_alone(name: str, implementation: st
         y = mixer(x, mask)
         alone = torch.cat([mixer(x[row : row + 1, :length])[0] for row, length in enumerate(lengths)])
     assert (y[~mask] == 0).all()
-    assert error(y[mask], alone.double()) < bounds(implementation, "bfloat16")[0]
+    assert error(y[mask], alone.double()) < bounds(name, implementation, "bfloat16")[0]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
@@ -224,7 +224,8 @@ def test_memory_of_each_direction(name: str, implementation: str, training: bool
     )
     # FoX's peak is between the blocks of the backward pass, where the gradient is there in both orders.
     assert alternating <= (1.04 if training else 1.01) * causal
-    assert both <= 1.35 * causal
+    one_layer_for_both = mixer.implementations[implementation].run_both_ways is not None
+    assert both <= (1.45 if one_layer_for_both else 2.0) * causal
 
 
 def errors_in(precision: str, name: str, implementation: str) -> tuple[float, float]:
@@ -247,7 +248,7 @@ def test_float32_is_full_float32(name: str, implementation: str) -> None:
     skip_without("float32", name, implementation)
     of_output, of_gradients = isolation.call(errors_in, "float32", name, implementation)
     print(f"{name}/{implementation} float32: output {of_output:.1e}, gradients {of_gradients:.1e}")
-    assert of_output < 1e-5
+    assert of_output < 3e-5
     assert of_gradients < (3e-4 if implementation == "flex" else 3e-5)
 
 

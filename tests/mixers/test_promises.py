@@ -16,6 +16,20 @@ EXACT = TOLERANCES["float64"]
 WIDTH = 8
 
 
+class Overwriting(torch.autograd.Function):
+    """Gives its input, and in the backward pass writes over it, as a kernel could."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Tensor:
+        ctx.saved_tensors[0].data.copy_(upstream[0])
+        return upstream[0]
+
+
 class Sums(Mixer):
     """The sum of the past, projected."""
 
@@ -27,6 +41,7 @@ class Sums(Mixer):
         "padded": Implementation(run=lambda mixer, x, _: mixer.equations(x)),
         "early": Implementation(run=lambda mixer, x, _: mixer.equations(x.roll(-1, dims=1))),
         "frozen": Implementation(run=lambda mixer, x, _: mixer.equations(x.detach()) + 0 * x),
+        "overwriting": Implementation(run=lambda mixer, x, _: mixer.equations(Overwriting.apply(x))),
         "endless": Implementation(run=lambda mixer, x, _: mixer.equations(x) / torch.zeros_like(x)),
     }
 
@@ -93,6 +108,11 @@ def test_a_wrong_implementation_breaks_what_it_does_wrong(implementation: str, b
     assert promises.shape(mixer, frames()).kept is (implementation != "endless")
 
 
+def test_a_pass_that_changes_its_input_is_found() -> None:
+    with pytest.raises(ValueError, match="changed its input"):
+        gradients(built(implementation="overwriting"))
+
+
 def test_a_mixer_that_should_see_the_whole_clip_must() -> None:
     mixer = built()
     assert not causality(mixer, causal=False).kept
@@ -153,6 +173,7 @@ def test_errors_are_relative_and_by_norm() -> None:
     assert training_error(built(), frames(), frames(seed=1)) == 0
     assert output_error(built(implementation="frozen"), frames()) == 0
     assert training_error(built(implementation="frozen"), frames(), frames(seed=1)) == pytest.approx(1)
+    assert training_error(built(implementation="overwriting"), frames(), frames(seed=1)) > 0.1
     assert math.isnan(training_error(built(), frames(), torch.full_like(frames(), float("nan"))))
 
 

@@ -1,9 +1,10 @@
 """Kernels of others for the delta rules, without a GPU: what they are called with, and what comes of their results."""
 
 import importlib.metadata
+import sys
 from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -55,6 +56,13 @@ OPERATORS = {
     "gated_deltanet": partial(delta_rules.through_flashqla, kernel=qwens),
 }
 OUTPUT_GATES: dict[str, Callable[[Tensor], Tensor]] = {"kda": torch.sigmoid, "gated_deltanet": F.silu}
+
+
+def test_what_surrounds_nvidias_kernel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    ops = ModuleType("cudnn.linear_attention.ops")
+    ops.kimi_delta_attention = nvidias  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, ops.__name__, ops)
+    assert callable(delta_rules.kda())
 
 
 def around(reference: Any, name: str) -> Any:

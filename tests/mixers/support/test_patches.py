@@ -174,6 +174,33 @@ def test_the_library_hands_work_to_no_other_package(monkeypatch: pytest.MonkeyPa
     assert answer() == "own"
 
 
+def test_gradients_of_gated_operators_are_refused_only_where_they_are_wrong() -> None:
+    code = """
+import torch
+from mixers.kernels import fla
+fla.layers()
+from fla.ops.common import chunk_o
+from fla.ops.gated_delta_rule import chunk as gated
+from fla.ops.simple_gla import chunk as simple
+chunk_o.IS_NVIDIA_HOPPER = chunk_o.TRITON_ABOVE_3_4_0 = True
+chunk_o.chunk_bwd_kernel_dqkwg = {(2, 1): lambda **_: None, (1, 1): lambda **_: None, (4, 1): lambda **_: None}
+chunk_o.check_shared_mem = lambda *_: True  # as on Hopper
+for operator in gated, simple:
+    for fixed in False, True:
+        chunk_o.TRITON_ABOVE_3_7_1 = fixed
+        for width in 32, 33, 64, 65, 256:
+            x = torch.zeros(1, 64, 1, width)
+            tensors = {name: x for name in ("q", "k", "v", "do", "h", "dh")}
+            try:
+                operator.chunk_bwd_dqkwg(**tensors, g=x[..., 0])
+            except RuntimeError as error:
+                print(width, "refused" if "incorrect results" in str(error) else error)
+        assert chunk_o.TRITON_ABOVE_3_7_1 is fixed
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == 2 * ["33 refused", "64 refused"]
+
+
 def test_products_of_delta_rules_follow_the_default_precision() -> None:
     code = """
 from mixers.kernels import fla
