@@ -31,7 +31,9 @@ def _mean(s: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None, view: Vie
     real = torch.ones(s.shape[:2], dtype=torch.bool, device=s.device) if mask is None else mask
     weighted, count = (s if mask is None else s * mask[..., None]), real[..., None].to(wide)
     if view == "past":
-        return (weighted.cumsum(1, dtype=wide) / count.cumsum(1).clamp(min=1)).to(s.dtype)
+        # PyTorch sums along the last dimension with many threads, and along others with one for each column
+        sums = weighted.mT.contiguous().cumsum(-1, dtype=wide).mT  # (B, L, D)
+        return (sums / count.cumsum(1).clamp(min=1)).to(s.dtype)
     return (weighted.sum(1, keepdim=True, dtype=wide) / count.sum(1, keepdim=True).clamp(min=1)).to(s.dtype)
 
 
