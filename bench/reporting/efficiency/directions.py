@@ -12,10 +12,11 @@ from matplotlib.lines import Line2D
 from bench.efficiency.records import Record
 from bench.efficiency.settings import WIDTH
 from bench.reporting.efficiency.grids import draw_curves, marks_of
-from bench.reporting.efficiency.overview import BASELINES, CPU_NOTICE, names_of
-from bench.reporting.efficiency.quantities import main_time
+from bench.reporting.efficiency.overview import BASELINES, CPU_NOTICE, by_setting, names_of
+from bench.reporting.efficiency.quantities import far_above, main_time
 from bench.reporting.end_labels import PANEL, crowded, label_ends
 from bench.reporting.figures import save, style_of
+from bench.reporting.formats import enumeration
 
 _TITLES = {
     "causal": "causal: no frame sees a later one",
@@ -36,7 +37,7 @@ def can_be_drawn(records: Sequence[Record]) -> bool:
 def draw_directions(records: Sequence[Record], stem: Path) -> None:
     """Draw the time over the length, a column for each direction and a row for each pass, without the baseline.
 
-    The panels of a row share their linear axes.
+    The panels of a row share their linear axes. With many curves, those far above the others are left out too.
 
     Raises:
         OSError: A file cannot be written; the old file is still there.
@@ -47,6 +48,12 @@ def draw_directions(records: Sequence[Record], stem: Path) -> None:
     every = names_of(records)
     names = [name for name in every if name not in BASELINES] or every
     named = crowded(len(names))
+    left_out = [name for name in every if name not in names]
+    if named:
+        panels = by_setting([each for each in records if each.name in names]).values()
+        high = {name for panel in panels for name in far_above(panel, time)}
+        left_out += [name for name in names if name in high]
+        names = [name for name in names if name not in high]
     width, height = PANEL if named else _PANEL
     size = (width * len(directions), height * len(passes) + 1)
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
@@ -71,6 +78,7 @@ def draw_directions(records: Sequence[Record], stem: Path) -> None:
     entries = [(Line2D([], [], **style), name) for name, style in styles.items()] + marks_of(shown)
     first = records[0]
     notice = f"\n{CPU_NOTICE}" if first.device_type == "cpu" else ""
+    notice += f"\nwithout {enumeration(left_out)}" if left_out else ""
     features = "" if first.width == WIDTH else f", width {first.width}"
     figure.suptitle(f"{first.device}, {first.precision}, {first.preset} preset{features}{notice}", weight="bold")
     handles, labels = zip(*entries, strict=True)

@@ -17,6 +17,7 @@ from matplotlib.patches import Patch
 
 from bench.efficiency.records import Record
 from bench.efficiency.settings import OF_THE_PAPER
+from bench.reporting.efficiency import quantities
 from bench.reporting.efficiency.figure2_panels import (
     CROSSED,
     GPU_TIME,
@@ -33,7 +34,7 @@ from bench.reporting.efficiency.figure2_panels import (
 )
 from bench.reporting.efficiency.frame import to_frame
 from bench.reporting.efficiency.overview import baseline_name, names_of, title_of
-from bench.reporting.efficiency.quantities import has_gpu_time
+from bench.reporting.efficiency.quantities import far_above, has_gpu_time
 from bench.reporting.end_labels import crowded
 from bench.reporting.figures import save, style_of
 from bench.reporting.formats import enumeration
@@ -54,7 +55,7 @@ def draw_figure2(
     no GPU time is known. Beside single calls, thin lines show the GPU's time and, if known, the time as the paper took
     it. Panels (a) and (b) show every mixer, (c) and (d) all but the baseline; of the paper's layers they show no
     softmax attention, as in the paper. With fewer than two others, or without a baseline, there is one row. Where
-    colours come again, the lower row names each curve.
+    colours come again, the lower row names each curve, and leaves out those far above the others.
 
     Args:
         records: Of one setting.
@@ -69,9 +70,14 @@ def draw_figure2(
     """
     series = _series(records)
     baseline = baseline_name(records)
+    calls = single_calls or not has_gpu_time(records)
     left_out = _without(records)
     others = [one for one in series if one.name not in left_out and one.available]
     named = crowded(len(others))
+    if named:
+        shown = [each for each in records if each.name in {one.name for one in others}]
+        left_out += far_above(shown, quantities.latency if calls else quantities.gpu_time)
+        others = [one for one in others if one.name not in left_out]
     below = (5.5 if named else 4.0) if len(others) > 1 else 0.0 if others else 0.4
     heights = [4.0] if baseline is None or not below else [4.0, below]
 
@@ -79,7 +85,6 @@ def draw_figure2(
         figsize=(12.5 if named else 10, sum(heights) + 1), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
     )
     FigureCanvasAgg(figure)
-    calls = single_calls or not has_gpu_time(records)
     time = latency(records, single_calls=single_calls) if calls else GPU_TIME
     figure.suptitle("\n".join([title_of(records), *_notes(single_calls, host)]), weight="bold")
     grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from bench.reporting.formats import enumeration
 Quantity = Callable[[Record], float | None]
 
 _IN_WORDS = {5: "five"}
+
+_FAR = 4.0
 
 
 def latency(record: Record) -> float | None:
@@ -65,6 +68,21 @@ def has_gpu_time(records: Sequence[Record]) -> bool:
 def main_time(records: Sequence[Record]) -> tuple[str, Quantity]:
     """Return which time a mixer costs, with its label: the GPU's, or on a CPU that of single calls."""
     return (GPU_TIME, gpu_time) if on_gpu(records) else (LATENCY, latency)
+
+
+def far_above(records: Sequence[Record], quantity: Quantity) -> list[str]:
+    """Return the few mixers of a setting beside which the others would be flat lines on a linear axis.
+
+    At the longest length they have over ``_FAR`` times the next lower figure. They are less than half of all.
+    """
+    ends: dict[str, tuple[float, float]] = {}
+    for each in records:
+        value = quantity(each) if each.status == "ok" else None
+        if value:
+            ends[each.name] = max(ends.get(each.name, (0.0, 0.0)), (each.seconds, value))
+    rising = sorted(ends, key=lambda name: ends[name][1])
+    gaps = (at for at, (low, high) in enumerate(pairwise(rising), 1) if ends[high][1] > _FAR * ends[low][1])
+    return next((rising[at:] for at in gaps if at > len(rising) / 2), [])
 
 
 def refusal(records: Sequence[Record]) -> str:
