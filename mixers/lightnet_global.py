@@ -60,13 +60,28 @@ def _run(mixer: LightNetGlobal, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B
     logit = layer.k_proj(x)  # (B, L, H K)
     if mask is not None:
         logit = logit.masked_fill(~mask[..., None], torch.finfo(logit.dtype).min)
-    share, q, v = (in_heads(each, num_heads) for each in (logit.softmax(1), F.silu(layer.q_proj(x)), layer.v_proj(x)))
-    state = torch.einsum("blhk,blhv->bhkv", share, v)
+    # PyTorch's softmax is fast along the last dimension alone
+    share = logit.mT.contiguous().softmax(-1).unflatten(1, (num_heads, -1))  # (B, H, K, L)
+    q, v = (in_heads(each, num_heads) for each in (F.silu(layer.q_proj(x)), layer.v_proj(x)))
+    state = torch.einsum("bhkl,blhv->bhkv", share, v)
     o = torch.einsum("blhk,bhkv->blhv", q, state / q.shape[-1] ** 0.5).flatten(2)  # (B, L, D)
     o = F.rms_norm(o, o.shape[-1:], layer.g_norm.weight, eps=1e-6) * F.silu(layer.g_proj(x))
     y: Tensor = layer.o_proj(o)
     return y if mask is None else y * mask[..., None]
 
 
-_REFERENCE = LightNet.implementations["reference"]
-LightNetGlobal.implementations = {"reference": _REFERENCE, "eager": dataclasses.replace(_REFERENCE, run=_run)}
+_REFERENCE, _TRITON = (LightNet.implementations[name] for name in ("reference", "triton"))
+
+
+def _run_kernels(
+    mixer: LightNetGlobal, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None
+) -> Float[Tensor, "B L D"]:
+    """Run LightNet's kernels in the past; a whole clip needs none."""
+    return (_TRITON.run if mixer.sees == "past" else _run)(mixer, x, mask)
+
+
+LightNetGlobal.implementations = {
+    "reference": _REFERENCE,
+    "eager": dataclasses.replace(_REFERENCE, run=_run, default=lambda config: not _TRITON.is_default(config)),
+    "triton": dataclasses.replace(_TRITON, run=_run_kernels, run_both_ways=None),
+}
