@@ -1,6 +1,8 @@
 """The tables of the pages that help to choose a mixer, from the committed records. Needs no torch."""
 
+import csv
 import functools
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +17,12 @@ from bench.reporting.efficiency.fastest_page import AT_S, fastest, length_label,
 from bench.reporting.efficiency.overview import mixers_of
 from bench.reporting.formats import enumeration
 
-H100 = Path(__file__).parent / "nvidia-h100"
+REPORTS = Path(__file__).parent
+GPUS = {"H100": "nvidia-h100", "H200": "nvidia-h200"}  # by preference: the first is the paper's card
 NOT_MEASURED = "It was not measured yet."
+
+_SHARES = "kernel-shares.csv"
+_PRODUCTS = ("nvjet", "Kernel2", "gemm", "sm80_xmma_gemm")  # names of cuBLAS
 
 _ENCODERS = {"xlsr-random": "XLS-R 300M", "whisper-base-random": "Whisper base"}
 _SETTINGS = [(direction, pass_) for pass_ in ("inference", "training") for direction in ("causal", "alternating")]
@@ -27,8 +33,8 @@ def choice() -> str:
 
     Mixers are those of the sweep with encoders, or of the default sweep until there is one.
     """
-    whole = H100 / "end-to-end"
-    records = read_records(whole if whole.is_dir() else H100 / "bfloat16")
+    folder = find("end-to-end", "bfloat16")
+    records = read_records(folder)
     alike = [each for each in mixers_of(records) if (each.width, each.pass_) == (WIDTH, "inference")]
     rows = []
     for seconds in AT_S:
@@ -45,7 +51,25 @@ def choice() -> str:
         )
     behind = [f"gain behind {name}" for name in _ENCODERS.values()]
     filled = table(("audio", "fastest", "smallest", *behind, "finds an emotion (%)", "knows their order (%)"), rows)
-    return f"{filled}\n\n{_among_all()}"
+    about = f"Which mixer, on an {gpu_of(folder)} in bfloat16, when every frame sees the whole clip:"
+    return f"{about}\n\n{filled}\n\n{_among_all()}"
+
+
+def find(*names: str) -> Path:
+    """Return the first folder of a name that there is, of the GPU that comes first.
+
+    Raises:
+        FileNotFoundError: There is none of any name.
+    """
+    for name, gpu in itertools.product(names, GPUS.values()):
+        if (REPORTS / gpu / name).is_dir():
+            return REPORTS / gpu / name
+    raise FileNotFoundError(names[0])
+
+
+def gpu_of(folder: Path) -> str:
+    """Return the short name of the GPU of a folder of results."""
+    return next(gpu for gpu, name in GPUS.items() if name == folder.parent.name)
 
 
 def _among_all() -> str:
@@ -66,8 +90,7 @@ def _records(direction: str, pass_: str) -> list[Record]:
 
 
 def _folder(direction: str, pass_: str) -> Path:
-    every = H100 / f"all-{direction}-{pass_}"
-    return every if every.is_dir() else H100 / f"direction-{direction}"
+    return find(f"all-{direction}-{pass_}", f"direction-{direction}")
 
 
 def _every() -> list[Record]:
@@ -77,9 +100,10 @@ def _every() -> list[Record]:
 def measured() -> str:
     """Return how many mixers were measured, which were not, and in which folders the records are."""
     ours = [name for name in mixers.names() if mixers.plugin(name) is None]
-    folders = dict.fromkeys(_folder(*setting).name for setting in _SETTINGS)
-    links = ", ".join(f"[{name}](nvidia-h100/{name}/results.csv)" for name in folders)
-    return f"{fastest_page.missing(_every(), ours)} The records: {links}."
+    folders = dict.fromkeys(_folder(*setting) for setting in _SETTINGS)
+    links = ", ".join(f"[{each.name}]({each.parent.name}/{each.name}/results.csv)" for each in folders)
+    gpus = enumeration(dict.fromkeys(f"one {gpu_of(each)}" for each in folders))
+    return f"{fastest_page.missing(_every(), ours)} All on {gpus}. The records: {links}."
 
 
 def ranks(direction: str, pass_: str) -> str:
@@ -89,26 +113,53 @@ def ranks(direction: str, pass_: str) -> str:
 
 def heads() -> str:
     """Return the GPU time of the paper's mixers with 4 heads and with 8 at each length, of one card."""
-    folder = H100 / "heads"
-    return fastest_page.heads(read_records(folder)) if folder.is_dir() else NOT_MEASURED
+    return _of_the_folder("heads", fastest_page.heads)
 
 
 def conformer() -> str:
     """Return what mixers take in Conformers."""
-    folder = H100 / "conformer"
-    return fastest_page.ranks(read_records(folder)) if folder.is_dir() else NOT_MEASURED
+    return _of_the_folder("conformer", fastest_page.ranks)
+
+
+def _of_the_folder(name: str, make: Callable[[list[Record]], str]) -> str:
+    """Return a table of a folder's records, and of which GPU they are."""
+    try:
+        folder = find(name)
+    except FileNotFoundError:
+        return NOT_MEASURED
+    return f"On one {gpu_of(folder)}:\n\n{make(read_records(folder))}"
+
+
+def profile() -> str:
+    """Return which kernels take the time of each mixer: those of the projections, and the three longest others."""
+    folder = next(path for gpu in GPUS.values() if (path := REPORTS / gpu).joinpath(_SHARES).is_file())
+    with (folder / _SHARES).open(newline="", encoding="utf-8") as file:
+        lines = [each for each in csv.DictReader(file) if each["pass"] == "inference"]
+    rows = []
+    for mixer in dict.fromkeys(each["mixer"] for each in lines):
+        mine = [each for each in lines if each["mixer"] == mixer]
+        products = [each for each in mine if each["kernel"].startswith(_PRODUCTS)]
+        others = [f"`{each['kernel'][:48]}` {each['percent']}" for each in mine if each not in products][:3]
+        ms, share = (
+            sum(float(each[column]) for each in found) for column, found in (("ms", mine), ("percent", products))
+        )
+        rows.append((ms, (mixer, f"{ms:.2f}", f"{share:.0f}", *others)))
+    headers = ("mixer", "ms", "cuBLAS (%)", "longest other kernel (%)", "second (%)", "third (%)")
+    return table(headers, [cells for _, cells in sorted(rows)])
 
 
 def picture() -> str:
     """Return the picture of all mixers, or of the paper's six until there is one."""
-    folder = "all" if (H100 / "all" / "directions.png").is_file() else "directions"
-    return f"![GPU time over the length of the audio, in each direction](nvidia-h100/{folder}/directions.png)"
+    folder = find("all", "directions")
+    path = f"{folder.parent.name}/{folder.name}/directions.png"
+    return f"![GPU time over the length of the audio, in each direction]({path})"
 
 
 TABLES: dict[str, Callable[[], str]] = {
     "choice": choice,
     "measured": measured,
     "picture": picture,
+    "profile": profile,
     "heads": heads,
     "conformer": conformer,
     "fastest": lambda: fastest_page.table(_every()),

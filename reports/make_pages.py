@@ -14,6 +14,7 @@ from typing import Any
 import accuracy_tables
 import choice_tables
 from accuracy_tables import table
+from choice_tables import GPUS, find, gpu_of
 
 from bench.efficiency.store import read_records
 from bench.efficiency.wall_time import read_wall_time
@@ -28,8 +29,6 @@ _PAGES = ("README.md", "how-it-measures.md", "ravdess.md", "lengths.md", "end-to
 PAGES = (REPORTS.parent / "README.md", *(REPORTS / name for name in _PAGES))
 
 FASTEST_AT_S = (10.0, 50.0, 100.0, 400.0)
-
-GPUS = {"H100": "nvidia-h100", "H200": "nvidia-h200"}
 
 _MATCHED = "sbench sweep --direction paper --lengths 5,10,25,50,75,100,150,200,250,300,350,400 --precision {} "
 _MATCHED += "--pass inference,training"
@@ -53,6 +52,8 @@ COMMANDS = {
     "all": "bash reports/all.sh FOLDER report",
     "heads": "bash reports/all.sh FOLDER heads",
     "conformer": "bash reports/all.sh FOLDER conformer",
+    "rivals": "bash reports/all.sh FOLDER rivals",
+    "kernel-shares.csv": "python reports/kernel_shares.py kernel-shares.csv",
     "graph": "sbench sweep --max-seconds 400 --direction paper --execution graph",
     "native": "sbench sweep --max-seconds 400 --direction paper --precision native",
     "released": "sbench sweep --max-seconds 400 --preset released",
@@ -73,6 +74,7 @@ _FIRST = {
     "directions": "overview.png",
     "all": "directions.png",
     "end-to-end": "end-to-end.png",
+    **dict.fromkeys(("heads", "conformer", "rivals"), "results.csv"),
     "matched": "claims.md",
     "released": "claims.md",
     "kernels": "tables/floors.md",
@@ -140,9 +142,9 @@ def advantage() -> str:
 
 
 def whole_system(make: Callable[..., str]) -> str:
-    """Return what the sweep with encoders says, once it was measured."""
-    folder = REPORTS / "nvidia-h100" / "end-to-end"
-    return make(read_records(folder)) if folder.is_dir() else choice_tables.NOT_MEASURED
+    """Return what the sweep with encoders says, and on which GPU."""
+    folder = find("end-to-end")
+    return f"On one {gpu_of(folder)}:\n\n{make(read_records(folder))}"
 
 
 def sweeps(gpu: str) -> str:

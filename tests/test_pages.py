@@ -1,5 +1,6 @@
 """The pages say what the committed records say, and their links lead somewhere."""
 
+import importlib
 import importlib.util
 import itertools
 import os
@@ -47,29 +48,41 @@ def test_every_table_is_what_the_records_give(make_pages: ModuleType) -> None:
 def test_pages_take_the_sweeps_of_all_mixers_and_of_whole_systems_once_they_are_there(
     make_pages: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    tables = make_pages.choice_tables.TABLES
+    tables, every = make_pages.choice_tables.TABLES, {"sa/sdpa": 4.0, "kda/fla": 3.0, "summary/eager": 1.0}
+    paper = {name: ms for name, ms in every.items() if name != "summary/eager"}
+    h100, h200 = (tmp_path / gpu for gpu in ("nvidia-h100", "nvidia-h200"))
+    for folder in (h100, h200):
+        folder.mkdir()
+
+    def found(mixers: dict[str, float], direction: str, pass_: str) -> list[Record]:
+        setting = {"direction": direction, "pass_": pass_, "conforms": True, "floor_ms": 0.5}
+        return [
+            make_up_record(name, s, gpu_ms=ms, **setting) for name, ms in mixers.items() for s in (10.0, 60.0, 400.0)
+        ]
+
+    write_folder(h100 / "bfloat16", *found(paper, "alternating", "inference"), count=0)
+    for direction in ("causal", "alternating"):
+        both = [each for pass_ in ("inference", "training") for each in found(paper, direction, pass_)]
+        write_folder(h100 / f"direction-{direction}", *both, count=0)
+    monkeypatch.setattr(make_pages.choice_tables, "REPORTS", tmp_path)
+    assert "on an H100" in tables["choice"]()
     assert "not measured yet" in tables["choice"]()
     assert "Not measured yet: " in tables["measured"]()
-    mixers = {"sa/sdpa": 4.0, "kda/fla": 3.0, "summary/eager": 1.0}
+    assert tables["heads"]() == "It was not measured yet."
+
     for direction, pass_ in itertools.product(("causal", "alternating"), ("inference", "training")):
-        setting = {"direction": direction, "pass_": pass_, "conforms": True}
-        found = [
-            make_up_record(name, seconds, gpu_ms=ms, floor_ms=0.5, **setting)
-            for name, ms in mixers.items()
-            for seconds in (10.0, 60.0, 400.0)
-        ]
-        write_folder(tmp_path / f"all-{direction}-{pass_}", *found, count=0)
+        write_folder(h200 / f"all-{direction}-{pass_}", *found(every, direction, pass_), count=0)
     whole = [
         make_up_record(name, 60.0, direction=direction, preset=preset, gpu_ms=ms)
         for name, preset, direction, ms in (
-            *((name, "matched", "alternating", mixers[name]) for name in ("sa/sdpa", "kda/fla")),
+            *((name, "matched", "alternating", ms) for name, ms in paper.items()),
             ("xlsr-random/one-piece", "encoder", "paper", 46.0),
             ("head/pooling-classifier", "head", "paper", 0.0001),
         )
     ]
-    write_folder(tmp_path / "end-to-end", *whole, count=0)
-    monkeypatch.setattr(make_pages.choice_tables, "H100", tmp_path)
+    write_folder(h200 / "end-to-end", *whole, count=0)
     choice = tables["choice"]()
+    assert "on an H200" in choice
     assert "| 60 s " in choice
     assert "-2.0 % in one piece" in choice
     assert "| kda/fla (3.00 ms) " in choice
@@ -77,6 +90,21 @@ def test_pages_take_the_sweeps_of_all_mixers_and_of_whole_systems_once_they_are_
     assert tables["fastest"]().count("| summary/eager |") == 12
     assert tables["measured"]().startswith("3 mixers were measured. Not measured yet: `deltanet`")
     assert "summary/eager" not in tables["slow"]()
+
+
+@pytest.mark.usefixtures("make_pages")  # finds the scripts
+def test_kernels_are_named_without_types() -> None:
+    short = importlib.import_module("kernel_shares").short
+    scan = "void at::native::tensor_kernel_scan_outer_dim<float, unsigned int>(float*, float)"
+    silu = (
+        "void at::native::elementwise_kernel<128, at::(anonymous namespace)::silu_kernel(int)::{lambda(float)#1}>(int)"
+    )
+    product = (
+        "void at::native::vectorized_elementwise_kernel<4, at::BinaryFunctor<float, at::MulFunctor<float> > >(int)"
+    )
+    names = [short(each) for each in ("chunk_fwd_kernel_h", scan, silu, product)]
+    assert names[:2] == ["chunk_fwd_kernel_h", "tensor_kernel_scan_outer_dim"]
+    assert names[2:] == ["elementwise_kernel: silu_kernel", "vectorized_elementwise_kernel: MulFunctor"]
 
 
 def test_every_table_is_on_a_page(make_pages: ModuleType) -> None:
