@@ -62,16 +62,9 @@ def test_a_search_that_fails_is_told_and_the_others_are_kept(sbench: Sbench, tmp
 
 @pytest.mark.usefixtures("_made_up")
 def test_other_sizes_are_searched_by_themselves(sbench: Sbench) -> None:
-    size = ("--heads", "8", "--width", "512,768")
-    code, _, err = sbench(
-        "tune", "retnet", "--preset", "matched", "--precision", "bfloat16", *size, "--output", "found"
-    )
-    assert code == 0
-    assert set(err.splitlines()) == {
-        f"retnet/fla, bfloat16, matched preset, {pass_}, width {width}, 8 heads"
-        for pass_ in ("inference", "training")
-        for width in (512, 768)
-    }
+    setting = ("--preset", "matched", "--precision", "bfloat16", "--pass", "training")
+    code, _, err = sbench("tune", "retnet", *setting, "--heads", "8", "--width", "512", "--output", "found")
+    assert (code, err) == (0, "retnet/fla, bfloat16, matched preset, training, width 512, 8 heads\n")
     code, _, err = sbench("tune", "retnet", "--heads", "7")
     assert code == 2
     assert "--heads 7 is no number of heads that divides the width" in err

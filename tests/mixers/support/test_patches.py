@@ -174,16 +174,23 @@ def test_the_library_hands_work_to_no_other_package(monkeypatch: pytest.MonkeyPa
     assert answer() == "own"
 
 
-def test_gradients_of_gated_operators_are_refused_only_where_they_are_wrong() -> None:
+def test_the_librarys_operators_are_changed_where_they_must_be() -> None:
+    """Products of the delta rules follow the default precision; gradients are refused only where they are wrong."""
     code = """
 import torch
 from mixers.kernels import fla
+from mixers.support import patches
 fla.layers()
+patches.compute_delta_rules_in_full_float32()
 from fla.ops.common import chunk_o
-from fla.ops.gated_delta_rule import chunk as gated
+from fla.ops.gated_delta_rule import chunk as gated, chunk_fwd
+from fla.ops.kda import chunk_intra
 from fla.ops.simple_gla import chunk as simple
+for module, name in ((chunk_intra, "SOLVE_TRIL"), (chunk_intra, "SAFE_GATE"), (chunk_fwd, "SOLVE_TRIL")):
+    print(getattr(module, f"{name}_DOT_PRECISION").value)
+
 chunk_o.IS_NVIDIA_HOPPER = chunk_o.TRITON_ABOVE_3_4_0 = True
-chunk_o.chunk_bwd_kernel_dqkwg = {(2, 1): lambda **_: None, (1, 1): lambda **_: None, (4, 1): lambda **_: None}
+chunk_o.chunk_bwd_kernel_dqkwg = {(number, 1): lambda **_: None for number in (1, 2, 4)}
 chunk_o.check_shared_mem = lambda *_: True  # as on Hopper
 for operator in gated, simple:
     for fixed in False, True:
@@ -198,22 +205,7 @@ for operator in gated, simple:
         assert chunk_o.TRITON_ABOVE_3_7_1 is fixed
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == 2 * ["33 refused", "64 refused"]
-
-
-def test_products_of_delta_rules_follow_the_default_precision() -> None:
-    code = """
-from mixers.kernels import fla
-from mixers.support import patches
-fla.layers()
-patches.compute_delta_rules_in_full_float32()
-from fla.ops.gated_delta_rule import chunk_fwd
-from fla.ops.kda import chunk_intra
-print(chunk_intra.SOLVE_TRIL_DOT_PRECISION.value, chunk_intra.SAFE_GATE_DOT_PRECISION.value)
-print(chunk_fwd.SOLVE_TRIL_DOT_PRECISION.value)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["ieee"] * 3
+    assert done.stdout.splitlines() == ["ieee"] * 3 + 2 * ["33 refused", "64 refused"]
 
 
 def test_the_methods_of_the_autotuner_are_put_back() -> None:
