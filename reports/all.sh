@@ -21,8 +21,9 @@ for part in ${*:-$parts heads conformer report}; do
                 ${OPTIONS:---lengths 10,60,400} --output "$folder/heads"
             ;;
         rivals)
-            $sbench sweep sa/{sdpa,flash,cudnn,fa4} kda/{fla,cudnn} gated_deltanet/{fla,flashqla} --heads 8 \
-                --direction causal --pass inference,training ${OPTIONS:---lengths 10,60,400} --output "$folder/rivals"
+            $sbench sweep sa/{sdpa,flash,cudnn,fa4} kda/{fla,cudnn} gated_deltanet/{fla,flashqla} fox/{fla,triton} \
+                --heads 8 --direction causal --pass inference,training ${OPTIONS:---lengths 10,60,400} \
+                --output "$folder/rivals"
             ;;
         conformer)
             $sbench sweep paper summary kda+sa --preset conformer ${OPTIONS:---lengths 10,60,400} \

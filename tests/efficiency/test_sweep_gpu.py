@@ -13,6 +13,8 @@ from bench.efficiency.tune import AUTOTUNED
 
 pytestmark = pytest.mark.gpu
 
+EXECUTIONS = ("eager", "graph")
+
 SBENCH = (sys.executable, "-c", "from bench.cli import main; main()")
 
 
@@ -22,11 +24,13 @@ def swept(folder: Path, *arguments: str) -> list[Record]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("execution", ["eager", "graph"])
-def test_every_mixer(tmp_path: Path, execution: str) -> None:
-    records = swept(tmp_path / "run", "--lengths", "2,10", "--execution", execution)
-    contestants = choose_contestants([], settings=choose_settings(device_type="cuda"), device_type="cuda")
-    assert [record.name for record in records] == [contestant.name for contestant in contestants for _ in range(2)]
+def test_every_mixer(tmp_path: Path) -> None:
+    records = swept(tmp_path / "run", "--lengths", "2,10", "--execution", ",".join(EXECUTIONS))
+    settings = choose_settings(device_type="cuda", executions=EXECUTIONS)
+    contestants = choose_contestants([], settings=settings, device_type="cuda")
+    assert sorted((each.name, each.execution) for each in records) == sorted(
+        (each.name, each.setting.execution) for each in contestants for _ in range(2)
+    )
     assert len(read_samples(tmp_path / "run")) == len(records)
     for record in records:
         assert (record.status, record.error) == ("ok", "")
@@ -41,35 +45,27 @@ def test_every_mixer(tmp_path: Path, execution: str) -> None:
         assert record.reserved_gib >= record.weights_gib + record.input_gib + record.peak_memory_gib
         assert record.sm_clock_mhz is not None
         assert bool(record.configurations) == (record.implementation in AUTOTUNED)
-        if execution == "graph":
+        if record.execution == "graph":
             assert record.host_ms < 0.2
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("execution", ["eager", "graph"])
-def test_an_encoder_and_the_head(tmp_path: Path, execution: str) -> None:
-    options = (
-        "--lengths",
-        "1",
-        "--execution",
-        execution,
-        "--with-encoder",
-        "xlsr-random",
-        "--encoder-window",
-        "none,0.5",
-    )
-    records = swept(tmp_path / "run", "sa/sdpa", *options)
-    assert [record.part for record in records] == ["mixer", "encoder", "encoder", "head"]
+def test_an_encoder_and_the_head(tmp_path: Path) -> None:
+    encoder = ("--with-encoder", "xlsr-random", "--encoder-window", "none,0.5")
+    records = swept(tmp_path / "run", "sa/sdpa", "--lengths", "1", "--execution", ",".join(EXECUTIONS), *encoder)
+    parts = ("mixer", "encoder", "encoder", "head")
+    expected = [(part, execution) for part in parts for execution in EXECUTIONS]
+    assert sorted((record.part, record.execution) for record in records) == sorted(expected)
     for record in records:
         assert (record.status, record.error) == ("ok", "")
-        assert (record.execution, record.pass_) == (execution, "inference")
+        assert record.pass_ == "inference"
         for figure in (record.gpu_ms, record.latency_ms, record.peak_memory_gib, record.weights_gib, record.floor_ms):
             assert figure is not None
             assert 0 < figure < float("inf")
         assert record.gpu_ms is not None
         assert record.floor_ms is not None
         assert record.gpu_ms > record.floor_ms
-    assert records[1].fused_attention is True
+        assert record.fused_attention is (True if record.part == "encoder" else None)
 
 
 @pytest.mark.timeout(300)
