@@ -15,17 +15,16 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixers.base import Implementation, Mixer, MixerConfig, in_heads, rms_norm, split_heads, with_recurrence
+from mixers.base import Implementation, Mixer, MixerConfig, rms_norm, split_heads, with_recurrence
 from mixers.kernels import delta_rules, fla
 from mixers.support import chunks, patches
 from mixers.support.forgetting import learned_reach
 from mixers.support.precision import is_full_float32
 from mixers.support.recurrences import delta_rule, project_and_convolve, unit_length
-from mixers.support.reversal import average, mix_both_ways
 
 _RATES, _STEPS = (0.0, 16.0), (0.001, 0.1)  # the ranges of exp(A_log) and of the step in a new layer
 _SLOW_RATE = 0.05 * _RATES[1]  # one rate in twenty is below it
@@ -100,38 +99,7 @@ def _load_fla() -> Callable[..., Any]:
     )
 
 
-def _run_operator(
-    mixer: "GatedDeltaNet", x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None
-) -> Float[Tensor, "B L D"]:
-    """Run the library's convolutions and an operator between the projections, one way or both."""
-    layer: Any = mixer.layer
-    num_heads = mixer.config.num_heads
-
-    def attend(q: Tensor, k: Tensor, v: Tensor, gate: Tensor, beta: Tensor) -> Tensor:
-        o: Tensor = mixer.operator(
-            *(in_heads(each, num_heads) for each in (q, k, v)),  # (B, L, H, K), V for the values
-            gate,
-            beta,
-            A_log=layer.A_log,
-            dt_bias=layer.dt_bias,
-        )[0]
-        return o
-
-    def mix(q: Tensor, k: Tensor, v: Tensor, gate: Tensor, beta: Tensor) -> Tensor:
-        return attend(layer.q_conv1d(q)[0], layer.k_conv1d(k)[0], layer.v_conv1d(v)[0], gate, beta)
-
-    outputs: tuple[Tensor, ...]
-    if mixer.passes == 1:
-        # each projection is free once it is convolved
-        q, k, v = (getattr(layer, f"{name}_conv1d")(getattr(layer, f"{name}_proj")(x))[0] for name in "qkv")
-        outputs = (attend(q, k, v, layer.a_proj(x), layer.b_proj(x)),)
-    else:
-        inputs = [p(x) for p in (layer.q_proj, layer.k_proj, layer.v_proj, layer.a_proj, layer.b_proj)]
-        outputs = mix_both_ways(mix, inputs, mask)
-    gate = in_heads(layer.g_proj(x), num_heads)  # (B, L, H, V)
-    o = layer.o_norm(outputs[0], gate) if mixer.passes == 1 else average(*(layer.o_norm(o, gate) for o in outputs))
-    y: Tensor = layer.o_proj(o.flatten(2))
-    return y if mask is None else y * mask[..., None]
+_run_operator = partial(delta_rules.run, gate="a_proj", by_channel=False)
 
 
 class GatedDeltaNet(Mixer):

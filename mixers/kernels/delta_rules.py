@@ -1,4 +1,4 @@
-"""Kernels of others for the delta rules: NVIDIA's for KDA, and Qwen's for Gated DeltaNet.
+"""The gated delta rules' layers around any kernel, and kernels of others: NVIDIA's for KDA, Qwen's for Gated DeltaNet.
 
 An operator maps q and k (B, L, H, K), v (B, L, H, V), gates before their activation, beta before its sigmoid (B, L, H),
 `A_log` (H) and `dt_bias` to (B, L, H, V), the first of two results, as flash-linear-attention's do. Both are for heads
@@ -11,11 +11,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from mixers.kernels import fla, packages
+from mixers.support.reversal import average, mix_both_ways
 
 PRECISIONS = ("bfloat16",)
 
@@ -23,6 +24,53 @@ _WIDTH = 128  # of keys and values
 _KDA_PLAN = "kda_hopper_cuda"  # the only one for Hopper with a backward pass; without a name another could be chosen
 
 _Mixed = tuple[Float[Tensor, "B L H V"], None]
+
+
+def run(
+    mixer: Any,
+    x: Float[Tensor, "B L D"],
+    mask: Bool[Tensor, "B L"] | None,
+    *,
+    gate: str,
+    by_channel: bool,
+) -> Float[Tensor, "B L D"]:
+    """Run the library's convolutions and the mixer's operator between the projections, one way or both.
+
+    Args:
+        mixer: KDA or Gated DeltaNet, with the library's layer.
+        x: Its input.
+        mask: Which frames are real; None for all.
+        gate: The name of the layer's projection to the forget gates.
+        by_channel: Whether each key channel has a gate of its own, rather than each head.
+    """
+    layer = mixer.layer
+
+    def in_heads(channels: Tensor) -> Tensor:
+        return channels.unflatten(-1, (mixer.config.num_heads, -1))  # type: ignore[no-any-return]
+
+    def attend(q: Tensor, k: Tensor, v: Tensor, gates: Tensor, beta: Tensor) -> Tensor:
+        q, k, v = map(in_heads, (q, k, v))  # (B, L, H, K), V for the values
+        gates = in_heads(gates) if by_channel else gates  # (B, L, H, K) or (B, L, H)
+        o: Tensor = mixer.operator(q, k, v, gates, beta, A_log=layer.A_log, dt_bias=layer.dt_bias)[0]
+        return o
+
+    def mix(q: Tensor, k: Tensor, v: Tensor, gates: Tensor, beta: Tensor) -> Tensor:
+        return attend(layer.q_conv1d(q)[0], layer.k_conv1d(k)[0], layer.v_conv1d(v)[0], gates, beta)
+
+    to_gates = getattr(layer, gate)
+    outputs: tuple[Tensor, ...]
+    if mixer.passes == 1:
+        # each projection is free once it is convolved
+        q, k, v = (getattr(layer, f"{name}_conv1d")(getattr(layer, f"{name}_proj")(x))[0] for name in "qkv")
+        outputs = (attend(q, k, v, to_gates(x), layer.b_proj(x)),)
+    else:
+        inputs = [p(x) for p in (layer.q_proj, layer.k_proj, layer.v_proj, to_gates, layer.b_proj)]
+        outputs = mix_both_ways(mix, inputs, mask)
+    output_gate = in_heads(layer.g_proj(x))  # (B, L, H, V)
+    normed = [layer.o_norm(o, output_gate) for o in outputs]
+    o = normed[0] if mixer.passes == 1 else average(*normed)
+    y: Tensor = layer.o_proj(o.flatten(2))
+    return y if mask is None else y * mask[..., None]
 
 
 def kda() -> Callable[..., _Mixed]:
