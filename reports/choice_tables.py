@@ -76,7 +76,8 @@ def _among_all() -> str:
     """Return who is fastest among all mixers, or that they were not measured yet."""
     folder = _folder("alternating", "inference")
     records = _records("alternating", "inference")
-    link = "[all {} mixers](reports/fastest.md)".format(len({each.mixer for each in records if each.status == "ok"}))
+    count = fastest_page.count_of({each.mixer for each in records if each.status == "ok"})
+    link = f"[all {count}](reports/fastest.md)"
     if not folder.name.startswith("all-"):
         return "These are the paper's six mixers. [The others](reports/fastest.md) were not measured yet."
     lengths = {seconds: nearest(records, seconds) for seconds in AT_S}

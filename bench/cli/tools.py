@@ -11,7 +11,7 @@ from bench import signals
 from bench.cli.app import MEASURE, Json, Plugins, Quiet, app, console_for_tables, new_progress
 from bench.cli.output import print_json
 from bench.cli.parsing import split_names
-from bench.cli.sweep_options import PRESETS, Heads, Width, parse_heads, parse_widths
+from bench.cli.sweep_options import PRESETS, parse_heads, parse_widths
 
 
 @app.command(rich_help_panel=MEASURE)
@@ -62,8 +62,8 @@ def tune(
     pass_: Annotated[
         str | None, typer.Option("--pass", help="Only these passes, for instance training.", show_default=False)
     ] = None,
-    width: Width = None,
-    heads: Heads = None,
+    width: Annotated[str | None, typer.Option(help="Features per frame, as for sweep.", show_default=False)] = None,
+    heads: Annotated[str | None, typer.Option(help="Heads of each mixer, as for sweep.", show_default=False)] = None,
     again: Annotated[bool, typer.Option("--again", help="Search again for known configurations too.")] = False,
     output: Annotated[
         Path | None,

@@ -1,8 +1,8 @@
 """The gated delta rules' layers around any kernel, and kernels of others: NVIDIA's for KDA, Qwen's for Gated DeltaNet.
 
 An operator maps q and k (B, L, H, K), v (B, L, H, V), gates before their activation, beta before its sigmoid (B, L, H),
-`A_log` (H) and `dt_bias` to (B, L, H, V), the first of two results, as flash-linear-attention's do. Both are for heads
-of width 128. They take the gates that the layer has, which have no lower bound.
+`A_log` (H) and `dt_bias` to (B, L, H, V), the first of two results, as flash-linear-attention's do. Those of
+others are for heads of width 128. They take the gates that the layer has, which have no lower bound.
 """
 
 import importlib

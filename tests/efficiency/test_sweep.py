@@ -17,7 +17,7 @@ from bench.efficiency.settings import Contestant, Plan, Setting
 from bench.efficiency.store import RECORDS_FILE, SWEEP_FILE, read_records, read_samples
 from tests.cli.commands import measure_quickly
 
-KILLS = 3
+KILLS = 5
 LONGEST_LIFE = 0.7  # of the processor's time that a whole sweep takes: on a busy machine the same share of its work
 
 SETTING = Setting(preset="released", precision="float32")

@@ -224,8 +224,9 @@ def test_memory_of_each_direction(name: str, implementation: str, training: bool
     )
     # FoX's peak is between the blocks of the backward pass, where the gradient is there in both orders.
     assert alternating <= (1.04 if training else 1.01) * causal
-    one_layer_for_both = mixer.implementations[implementation].run_both_ways is not None
-    assert both <= (1.45 if one_layer_for_both else 2.0) * causal
+    one_pass_for_both = mixer.implementations[implementation].run_both_ways is not None
+    # Mamba-2 keeps its copies of keys for both. Without a pass of its own for both, the whole layer runs twice.
+    assert both <= ({"mamba2": 1.45}.get(name, 1.35) if one_pass_for_both else 2.0) * causal
 
 
 def errors_in(precision: str, name: str, implementation: str) -> tuple[float, float]:
@@ -248,8 +249,9 @@ def test_float32_is_full_float32(name: str, implementation: str) -> None:
     skip_without("float32", name, implementation)
     of_output, of_gradients = isolation.call(errors_in, "float32", name, implementation)
     print(f"{name}/{implementation} float32: output {of_output:.1e}, gradients {of_gradients:.1e}")
-    assert of_output < 3e-5
-    assert of_gradients < (3e-4 if implementation == "flex" else 3e-5)
+    # RWKV-7's errors on an H200 are 1.7e-5 and 3.7e-5. Its TF32 has 1e-3.
+    assert of_output < (3e-5 if name == "rwkv7" else 1e-5)
+    assert of_gradients < {"flex": 3e-4, "fla": 6e-5 if name == "rwkv7" else 3e-5}.get(implementation, 3e-5)
 
 
 @on_gpu

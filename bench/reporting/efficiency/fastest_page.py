@@ -124,7 +124,7 @@ def missing(records: Sequence[Record], mixers: Iterable[str]) -> str:
     statuses = {each.mixer: each.status for each in records if each.mixer not in with_figures}
     tried = [f"`{name}` ({status})" for name, status in statuses.items()]
     others = [name for name in mixers if name not in {*with_figures, *statuses}]
-    lines = [f"{len(with_figures)} mixers were measured."]
+    lines = [f"{count_of(with_figures)} were measured."]
     lines += [f"Without a figure: {enumeration(tried)}."] if tried else []
     lines += [f"Not measured yet: {enumeration(f'`{name}`' for name in others)}."] if others else []
     wrong = dict.fromkeys(
@@ -134,6 +134,14 @@ def missing(records: Sequence[Record], mixers: Iterable[str]) -> str:
     )
     lines += [f"Left out, because it differs from its reference: {enumeration(wrong)}."] if wrong else []
     return " ".join(lines)
+
+
+def count_of(mixers: Iterable[str]) -> str:
+    """Return how many mixers and hybrids there are among some names: ``14 mixers and 1 hybrid``."""
+    names = list(mixers)
+    hybrids = sum("+" in name for name in names)
+    counted = [f"{len(names) - hybrids} mixers", f"{hybrids} hybrid{'s' * (hybrids > 1)}"]
+    return enumeration(counted if hybrids else counted[:1])
 
 
 def conformity(record: Record) -> str:

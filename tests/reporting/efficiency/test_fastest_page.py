@@ -98,6 +98,12 @@ def test_what_has_no_figure_is_told_from_what_was_not_measured(records: list[Rec
     )
 
 
+def test_hybrids_are_counted_apart() -> None:
+    assert fastest_page.count_of(["sa", "kda"]) == "2 mixers"
+    assert fastest_page.count_of(["sa", "kda", "kda+sa"]) == "2 mixers and 1 hybrid"
+    assert fastest_page.count_of(["sa", "kda", "kda+sa", "sa+kda"]) == "2 mixers and 2 hybrids"
+
+
 def test_heads_stand_side_by_side(records: list[Record]) -> None:
     both = [
         dataclasses.replace(each, heads=number, gpu_ms=(each.gpu_ms or 0) * number, parameters=20_000_000 + number)
