@@ -4,9 +4,9 @@ Source: Lin et al. 2025, "Forgetting Transformer", arXiv 2503.02130, equations 3
 between key and query, a difference of running sums, is added to the scores.
 
 `flex` computes it with PyTorch's FlexAttention. On an H100 its tiles fit at 64, 128 and 256 a head; at 192 they do not
-fit in float32. `fla` is flash-linear-attention's kernel. It keeps whole heads in shared memory, and at 256 a head it
-does not launch on any current GPU. `triton` is our own kernel. It multiplies float32 in bfloat16 parts, on tensor
-cores.
+fit in float32. `fla` is flash-linear-attention's kernel. It keeps whole heads in shared memory: at 256 a head, and in
+float32 at 128, it does not launch on any current GPU. `triton` is our own kernel. It multiplies float32 in bfloat16
+parts, on tensor cores.
 """
 
 from collections.abc import Callable
@@ -23,10 +23,11 @@ from mixers import kernels
 from mixers.base import Implementation, Mixer, MixerConfig, split_heads
 from mixers.kernels import fla, flex
 from mixers.support.forgetting import reach_of_gates
+from mixers.support.precision import DTYPES
 from mixers.support.reversal import average, mix_both_ways
 
-# At 256 a head in bfloat16 the library's kernel needs 263,168 bytes of shared memory; an H200 has 232,448.
-_FLA_WIDEST_HEAD = 128
+# Of twice this width, the library's kernel needs 263,168 bytes of shared memory; an H200 has 232,448.
+_FLA_WIDEST_HEAD = {torch.bfloat16: 128, torch.float32: 64}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +66,14 @@ def _fla_layer(config: ForgettingConfig) -> nn.Module:
     return layer
 
 
-def _fla_fits(config: ForgettingConfig) -> bool:
-    return config.head_width <= _FLA_WIDEST_HEAD
+def _fla_is_default(config: ForgettingConfig) -> bool:
+    """Tell whether it runs in every precision. At 128 a head in bfloat16 it runs, but our kernel is faster."""
+    return config.head_width <= min(_FLA_WIDEST_HEAD.values())
 
 
 def _fla_unavailable(config: ForgettingConfig, device_type: str) -> str:
-    too_wide = "" if _fla_fits(config) else f"too little shared memory at {config.head_width} a head"
+    fits = config.head_width <= max(_FLA_WIDEST_HEAD.values())
+    too_wide = "" if fits else f"too little shared memory at {config.head_width} a head"
     return fla.unavailable(config, device_type) or too_wide
 
 
@@ -115,7 +118,7 @@ class ForgettingAttention(Mixer):
             run=_run,
             run_both_ways=_run,
             unavailable=flex.unavailable,
-            default=lambda config: not _fla_fits(config) and bool(_triton_unavailable(config, "cuda")),
+            default=lambda config: not _fla_is_default(config) and bool(_triton_unavailable(config, "cuda")),
         ),
         "fla": Implementation(
             build=_fla_layer,
@@ -123,7 +126,7 @@ class ForgettingAttention(Mixer):
             run=fla.run,
             run_both_ways=_run,
             unavailable=_fla_unavailable,
-            default=_fla_fits,
+            default=_fla_is_default,
         ),
         "triton": Implementation(
             build=_Parameters,
@@ -131,12 +134,22 @@ class ForgettingAttention(Mixer):
             run=_run,
             run_both_ways=_run,
             unavailable=_triton_unavailable,
-            default=lambda config: not _fla_fits(config) and not _triton_unavailable(config, "cuda"),
+            default=lambda config: not _fla_is_default(config) and not _triton_unavailable(config, "cuda"),
         ),
     }
     config: ForgettingConfig
     layer: _Parameters
     operator: Callable[..., Any]
+
+    @classmethod
+    def unavailable(
+        cls, implementation: str, config: MixerConfig, *, device_type: str, precision: str | None = None
+    ) -> str:
+        reason = super().unavailable(implementation, config, device_type=device_type, precision=precision)
+        if not reason and precision and implementation == "fla":
+            fits = config.head_width <= _FLA_WIDEST_HEAD[DTYPES[precision]]
+            return "" if fits else f"too little shared memory at {config.head_width} a head in {precision}"
+        return reason
 
     def equations(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         layer, shared = self.layer, self.config.num_heads // self.config.key_heads

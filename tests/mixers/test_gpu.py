@@ -63,9 +63,10 @@ def measured_on_gpus() -> list[tuple[str, str]]:
 
 
 def skip_without(precision: str, name: str, implementation: str) -> None:
-    known = mixers.load(name).implementations[implementation].precisions
-    if known and precision not in known:
-        pytest.skip(f"computes in {' and '.join(known)} only")
+    config = sizes(name, implementation)
+    assert config
+    if reason := mixers.load(name).unavailable(implementation, config, device_type="cuda", precision=precision):
+        pytest.skip(reason)
 
 
 on_gpu = pytest.mark.parametrize(("name", "implementation"), measured_on_gpus())

@@ -122,6 +122,18 @@ def test_the_list_says_what_runs_here_and_why_not() -> None:
         assert width in row
 
 
+def test_the_librarys_fox_runs_wide_heads_in_bfloat16_alone() -> None:
+    """Its kernel keeps whole heads in shared memory. What is measured by default runs in every precision."""
+    mixer = mixers.load("fox")
+    for heads in (4, 8, 16):
+        config = stack.sizes(mixer, "matched", heads=heads)
+        reasons = [
+            mixer.unavailable("fla", config, device_type="cuda", precision=each) for each in ("bfloat16", "tf32")
+        ]
+        assert [bool(reason) for reason in reasons] == [heads == 4, heads < 16]
+        assert mixer.defaults(config) == (("fla",) if heads == 16 else ("triton",))
+
+
 def test_a_group_is_a_name_for_its_mixers() -> None:
     assert set(mixers.expand(["paper"])) == PAPER
     assert set(mixers.expand(["all"])) == set(mixers.names())
