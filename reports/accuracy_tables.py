@@ -78,6 +78,7 @@ def tries() -> str:
     return table(("schedule", "learning rate", "classifier layers", "epochs", "best epoch", "last epoch"), rows)
 
 
+_KINDS = ("salient", "change", "sustained")
 _LEARNED, _TESTED = ("5.5", "30", "120"), ("10", "30", "60", "120", "240")
 
 
@@ -130,9 +131,12 @@ def _interval(row: "pd.Series[Any]") -> str:
 
 
 def _lengths(kind: str) -> Iterable[tuple[str, str, pd.DataFrame]]:
-    """Yield the length learned from, the length tested and the rows of the accuracy table."""
+    """Yield the length learned from, the length tested and the rows of the accuracy table, of those that there are."""
     for learned in _LEARNED:
-        scores = pd.read_csv(_REPORTS / "lengths" / f"table-{kind}-{learned}" / "accuracy.csv")
+        path = _REPORTS / "lengths" / f"table-{kind}-{learned}" / "accuracy.csv"
+        if not path.is_file():
+            continue
+        scores = pd.read_csv(path)
         for tested in _TESTED:
             yield learned, tested, scores[scores["split"] == f"test-{tested}s"]
 
@@ -142,6 +146,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "gpus": gpus,
     "ravdess": ravdess,
     "tries": tries,
-    **{f"lengths {kind}": functools.partial(lengths, kind) for kind in ("salient", "change")},
-    **{f"highest {kind}": functools.partial(lengths_highest, kind) for kind in ("salient", "change")},
+    **{f"lengths {kind}": functools.partial(lengths, kind) for kind in _KINDS},
+    **{f"highest {kind}": functools.partial(lengths_highest, kind) for kind in _KINDS},
 }

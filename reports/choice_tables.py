@@ -25,7 +25,8 @@ _SHARES = "kernel-shares.csv"
 _PRODUCTS = ("nvjet", "Kernel2", "gemm", "sm80_xmma_gemm")  # names of cuBLAS
 
 _ENCODERS = {"xlsr-random": "XLS-R 300M", "whisper-base-random": "Whisper base"}
-_SETTINGS = [(direction, pass_) for pass_ in ("inference", "training") for direction in ("causal", "alternating")]
+_PASSES = ("inference", "training")
+_SETTINGS = [(direction, pass_) for pass_ in _PASSES for direction in ("causal", "alternating")]
 
 
 def choice() -> str:
@@ -122,6 +123,17 @@ def conformer() -> str:
     return _of_the_folder("conformer", fastest_page.ranks)
 
 
+def rivals() -> str:
+    """Return what the kernels of others take, beside the defaults, in a table for each pass."""
+
+    def tables(records: list[Record]) -> str:
+        by_pass = {pass_: [each for each in records if each.pass_ == pass_] for pass_ in _PASSES}
+        found = {pass_: fastest_page.ranks(alike, by_mixer=True) for pass_, alike in by_pass.items() if alike}
+        return "\n\n".join(f"**{pass_}**\n\n{table}" for pass_, table in found.items())
+
+    return _of_the_folder("rivals", tables)
+
+
 def _of_the_folder(name: str, make: Callable[[list[Record]], str]) -> str:
     """Return a table of a folder's records, and of which GPU they are."""
     try:
@@ -131,11 +143,11 @@ def _of_the_folder(name: str, make: Callable[[list[Record]], str]) -> str:
     return f"On one {gpu_of(folder)}:\n\n{make(read_records(folder))}"
 
 
-def profile() -> str:
+def profile(pass_: str) -> str:
     """Return which kernels take the time of each mixer: those of the projections, and the three longest others."""
     folder = next(path for gpu in GPUS.values() if (path := REPORTS / gpu).joinpath(_SHARES).is_file())
     with (folder / _SHARES).open(newline="", encoding="utf-8") as file:
-        lines = [each for each in csv.DictReader(file) if each["pass"] == "inference"]
+        lines = [each for each in csv.DictReader(file) if each["pass"] == pass_]
     rows = []
     for mixer in dict.fromkeys(each["mixer"] for each in lines):
         mine = [each for each in lines if each["mixer"] == mixer]
@@ -160,9 +172,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "choice": choice,
     "measured": measured,
     "picture": picture,
-    "profile": profile,
+    **{f"profile {pass_}": functools.partial(profile, pass_) for pass_ in _PASSES},
     "heads": heads,
     "conformer": conformer,
+    "rivals": rivals,
     "fastest": lambda: fastest_page.table(_every()),
     "slow": lambda: fastest_page.slow(_every()),
     **{

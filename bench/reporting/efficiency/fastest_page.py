@@ -63,18 +63,23 @@ def table(records: Sequence[Record]) -> str:
     return _markdown((*headers, *_JUDGED), rows)
 
 
-def ranks(records: Sequence[Record]) -> str:
+def ranks(records: Sequence[Record], *, by_mixer: bool = False) -> str:
     """Return a row for each implementation of a setting, the fastest at the longest length first.
 
     A row has the GPU time at each length of `AT_S`, and at the longest one the memory and the ratio to the floor.
+
+    Args:
+        records: Of one setting.
+        by_mixer: Keep the implementations of a mixer together, the mixers in the order of the records.
     """
     lengths = [nearest(records, seconds) for seconds in AT_S]
     cases = {(each.name, each.seconds): each for each in records}
+    mixers = list(dict.fromkeys(each.mixer for each in records))
     rows = []
     for name in names_of(records):
         found = [cases.get((name, seconds)) for seconds in lengths]
         if last := found[-1]:
-            key = last.gpu_ms or float("inf")
+            key = (mixers.index(last.mixer) if by_mixer else 0, last.gpu_ms or float("inf"))
             cells = (*map(_time, found), significant(memory(last)), conformity(last), _floors(last))
             rows.append((key, (name, *cells)))
     labels = [f"{length_label(seconds, measured=at)}, ms" for seconds, at in zip(AT_S, lengths, strict=True)]

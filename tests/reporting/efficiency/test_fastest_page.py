@@ -78,6 +78,9 @@ def test_ranks_put_the_fastest_first_and_failures_last(records: list[Record]) ->
     imprecise = change(failed, "retnet/fla", converged=False)
     rows = cells(fastest_page.ranks(imprecise))
     assert [row[0] for row in rows] == ["kda/fla", "retnet/fla", "sa/sdpa"]
+    slower = [dataclasses.replace(each, implementation="eager", gpu_ms=9 * (each.gpu_ms or 0)) for each in records[:4]]
+    together = cells(fastest_page.ranks([*slower, *records[:12]], by_mixer=True))
+    assert [row[0] for row in together] == ["sa/sdpa", "sa/eager", "kda/fla", "retnet/fla"]
     assert rows[1][1:4] == ["4.00 ~", "20.00 ~", "160.00 ~"]
     assert rows[2][1:5] == 3 * ["out of memory"] + [NOTHING]
 
