@@ -25,6 +25,8 @@ install_import_hook(CHECKED, "beartype.beartype")
 
 EXAMPLE_PLUGIN = Path(__file__).parent / "example_plugin"
 
+GPU_BYTES_OF_A_PROCESS = 12 * 2**30  # one test held 11 GiB
+
 REAL = Path(__file__).parents[2] / "shared" / "real"  # real speech and a real encoder, never part of the project
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one is no failure
@@ -43,6 +45,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_cmdline_main(config: pytest.Config) -> None:
     if config.option.benchmark:
         config.option.numprocesses = 0  # one case at a time
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Run no more processes at once than the GPU's memory holds; without one, as many as xdist chooses."""
+    if not torch.cuda.is_available():
+        return None
+    room = torch.cuda.get_device_properties(0).total_memory // GPU_BYTES_OF_A_PROCESS
+    return max(1, min(len(os.sched_getaffinity(0)), room))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -6,6 +6,7 @@ candidates. These compile in seconds, all candidates in minutes.
 
 import contextlib
 import dataclasses
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -96,6 +97,13 @@ def _few_candidates() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _compile_anew() -> None:
     torch.compiler.reset()  # otherwise dtypes, lengths and passes in one process exceed the limit of recompilations
+
+
+@pytest.fixture(autouse=True)
+def _leave_memory_to_other_processes() -> Iterator[None]:
+    yield
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def poison() -> None:
