@@ -15,6 +15,7 @@ import bench
 import mixers
 from bench.gpu import Card
 from mixers.support.errors import UserError, unknown_name
+from mixers.support.extras import DISTRIBUTIONS
 
 PACKAGES = {"sbench": "sbench", "torch": "torch", "triton": "triton", "fla": "flash-linear-attention"}
 
@@ -62,6 +63,7 @@ def environment(device_type: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "transformers": _version("transformers"),
         **versions(),
+        **{package: _version(package) for package in DISTRIBUTIONS.values()},
         "torch_build": torch.__version__,
         "source": source_digest(),
     }
@@ -105,6 +107,7 @@ def _gpu() -> dict[str, Any]:
         "gpu_max_sm_clock_mhz": card.max_sm_clock_mhz,
         "driver": pynvml.nvmlSystemGetDriverVersion(),
         "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
     }
 

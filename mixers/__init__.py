@@ -17,7 +17,7 @@ GROUPS = ("all", "paper", "linear", "attention")  # names for several mixers, wh
 
 _CONTRACT = ("base",)  # the module of this folder that is no mixer
 
-_JOIN = "+"  # between the mixers of a hybrid, which take turns as the blocks of a stack
+JOIN = "+"  # between the mixers of a hybrid, which take turns as the blocks of a stack
 
 _files: dict[str, Path] = {}  # the plug-ins of this process that are single files
 
@@ -64,7 +64,7 @@ def files() -> tuple[Path, ...]:
 
 def parts(name: str) -> list[str]:
     """Return the mixers of a hybrid, ``kda+sa``, in the order of its blocks; otherwise the mixer alone."""
-    return name.split(_JOIN)
+    return name.split(JOIN)
 
 
 def plugin(name: str) -> plugins.Plugin | None:
@@ -86,7 +86,7 @@ def load(name: str) -> "type[Mixer]":
         UserError: No mixer has this name, or it names no two different mixers.
         ImportError: The mixer is unavailable. A library may be missing, or the file may be no complete mixer.
     """
-    if _JOIN in name:
+    if JOIN in name:
         return _load_hybrid(name)
     if name not in names():
         raise unknown_name("mixer", name, names())
@@ -118,7 +118,7 @@ def require(name: str) -> "type[Mixer]":
     Raises:
         UserError: No mixer has this name, or it is unavailable.
     """
-    if _JOIN in name:
+    if JOIN in name:
         for each in parts(name):
             require(each)
     try:
@@ -165,7 +165,8 @@ def expand(chosen: Iterable[str]) -> list[str]:
         else:
             for each in parts(name.partition("/")[0]):
                 if each not in names():
-                    raise unknown_name("mixer", each, [*names(), *GROUPS])
+                    groups = GROUPS if name == each else ()  # a group has no implementation
+                    raise unknown_name("mixer", each, [*names(), *groups])
             found[name] = None
     return list(found)
 

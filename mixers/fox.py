@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from mixers import kernels
 from mixers.base import Implementation, Mixer, MixerConfig, split_heads
 from mixers.kernels import fla, flex
+from mixers.support.errors import UserError
 from mixers.support.forgetting import reach_of_gates
 from mixers.support.precision import DTYPES
 from mixers.support.reversal import average, mix_both_ways
@@ -140,6 +141,17 @@ class ForgettingAttention(Mixer):
     config: ForgettingConfig
     layer: _Parameters
     operator: Callable[..., Any]
+
+    @classmethod
+    def sized(cls, preset: str, *, width: int | None = None, heads: int | None = None) -> MixerConfig:
+        config = super().sized(preset, width=width, heads=heads)
+        assert isinstance(config, ForgettingConfig)
+        if config.num_heads % config.key_heads:
+            raise UserError(
+                f"--heads {heads}: FoX has {config.key_heads} heads of keys in {preset}, which those of queries share",
+                hint=f"Give a multiple of {config.key_heads}.",
+            )
+        return config
 
     @classmethod
     def unavailable(

@@ -67,6 +67,8 @@ COMMANDS = {
     "gpus": "bash reports/gpus.sh RAVDESS WHISPER gpus",
 }
 
+_OF_H200 = {"bfloat16": "sbench sweep --max-seconds 400 --direction paper"}  # an older sweep than that of the H100
+
 # The page or picture of each folder that a reader should open first.
 _FIRST = {
     **{f"matched-{precision}": "results.csv" for precision in ("tf32", "float32")},
@@ -150,7 +152,7 @@ def whole_system(make: Callable[..., str]) -> str:
 def sweeps(gpu: str) -> str:
     """Return the folders of one GPU model, the command behind each, and how long it took."""
     rows = []
-    for name, command in COMMANDS.items():
+    for name, command in (COMMANDS | (_OF_H200 if gpu == "H200" else {})).items():
         path = REPORTS / GPUS[gpu] / name
         if path.exists():
             took = str(read_wall_time(path) or "")

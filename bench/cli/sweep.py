@@ -243,6 +243,6 @@ class Display:
         from bench.reporting.efficiency.overview import CPU_NOTICE
 
         for name, reason in mixers.unavailable().items():
-            self._console.print(f"{name} is unavailable: {reason}", style="yellow")
+            self._console.print(f"{name} is unavailable: {reason}", style="yellow", markup=False)
         if self._plan.device_type == "cpu":
             self._console.print(CPU_NOTICE, style="bold yellow")

@@ -12,6 +12,7 @@ from rich.table import Table
 
 import mixers
 from bench.efficiency import isolation
+from bench.efficiency.selection import check_precision
 from mixers import autotuning, stack
 from mixers.contract.examination import Examined, Verdict, examine
 from mixers.support.errors import UserError, unknown_name
@@ -44,7 +45,7 @@ def choose(names: Sequence[str], *, precision: str, device_type: str) -> list[Ex
     """Return what is to be examined: of each mixer, what its implementations share, then each one that runs here.
 
     Args:
-        names: Mixers, or ``sa/sdpa`` for one implementation; none for all mixers.
+        names: Mixers and groups, or ``sa/sdpa`` for one implementation; none for all mixers.
         precision: Of `mixers.support.precision.DTYPES`.
         device_type: ``cuda`` or ``cpu``.
 
@@ -53,10 +54,9 @@ def choose(names: Sequence[str], *, precision: str, device_type: str) -> list[Ex
     """
     if precision not in DTYPES:
         raise unknown_name("precision", precision, tuple(DTYPES))
-    if precision == "tf32" and device_type != "cuda":
-        raise UserError("--precision tf32 needs a GPU: a CPU has no TF32 products", hint="Use float32 or bfloat16.")
+    check_precision(precision, device_type=device_type)
     chosen: dict[Examined, None] = {}
-    for name in names or mixers.available():
+    for name in mixers.expand(names) or mixers.available():
         mixer_name, slash, asked = name.partition("/")
         mixer = mixers.require(mixer_name)
         if slash and asked not in mixer.implementations:

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import mixers
-from bench.efficiency.selection import measured
+from bench.efficiency.selection import default_precision, measured
 from bench.environment import choose_device
 from mixers import stack
 from mixers.support.errors import unknown_name
@@ -97,12 +97,13 @@ def _mechanism(name: str, preset: str) -> Mechanism:
 
 def _implementations(preset: str, device_type: str) -> Iterator[Implementation]:
     """Yield every implementation, then every mixer that is unavailable."""
+    precision = default_precision(preset, device_type=device_type)
     for name in mixers.available():
         mixer = mixers.load(name)
         sizes = stack.sizes(mixer, preset)
-        default = measured(mixer, sizes, device_type=device_type)
+        default = measured(mixer, sizes, device_type=device_type, precision=precision)
         for implementation in mixer.implementations:
-            reason = mixer.unavailable(implementation, sizes, device_type=device_type)
+            reason = mixer.unavailable(implementation, sizes, device_type=device_type, precision=precision)
             yield Implementation(
                 name=f"{name}/{implementation}",
                 runs_here=not reason,

@@ -160,9 +160,18 @@ def without_repetition(axis: str, values: Sequence[Value]) -> Sequence[Value]:
     return values
 
 
-def _check_device(precision: str, execution: str, *, device_type: str) -> None:
+def check_precision(precision: str, *, device_type: str) -> None:
+    """Check that a device can compute in a precision.
+
+    Raises:
+        UserError: It cannot.
+    """
     if precision == "tf32" and device_type != "cuda":
         raise UserError("--precision tf32 needs a GPU: a CPU has no TF32 products", hint="Use float32 or bfloat16.")
+
+
+def _check_device(precision: str, execution: str, *, device_type: str) -> None:
+    check_precision(precision, device_type=device_type)
     if execution == "graph" and device_type != "cuda":
         raise UserError("--execution graph needs a GPU: it replays CUDA graphs", hint="Use eager or compile.")
 
@@ -233,7 +242,7 @@ def choose_contestants(
         if slash and implementation not in mixer.implementations:
             raise unknown_name(f"implementation of {mixer_name}", implementation, mixer.implementations)
         sizes = stack.sizes(mixer, setting.preset, width=setting.width, heads=setting.heads)
-        by_default = measured(mixer, sizes, device_type=device_type)
+        by_default = measured(mixer, sizes, device_type=device_type, precision=setting.precision)
         for each in (implementation,) if implementation else by_default:
             chosen[Contestant(mixer=mixer_name, implementation=each, setting=setting)] = None
     return tuple(chosen)
@@ -243,7 +252,7 @@ def _by_default() -> list[str]:
     return [name for name in mixers.available() if mixers.load(name).by_default]
 
 
-def measured(mixer: type[Mixer], sizes: MixerConfig, *, device_type: str) -> tuple[str, ...]:
+def measured(mixer: type[Mixer], sizes: MixerConfig, *, device_type: str, precision: str) -> tuple[str, ...]:
     """Return the implementations that are measured when only the mixer is named, at these sizes.
 
     On a GPU they are the mixer's defaults. On a CPU they are those that run there, otherwise the fastest that does.
@@ -251,5 +260,9 @@ def measured(mixer: type[Mixer], sizes: MixerConfig, *, device_type: str) -> tup
     defaults = mixer.defaults(sizes)
     if device_type == "cuda":
         return defaults
-    runnable = [name for name in mixer.implementations if not mixer.unavailable(name, sizes, device_type=device_type)]
+    runnable = [
+        name
+        for name in mixer.implementations
+        if not mixer.unavailable(name, sizes, device_type=device_type, precision=precision)
+    ]
     return tuple(name for name in runnable if name in defaults) or tuple(runnable[-1:])

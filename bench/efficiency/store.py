@@ -1,4 +1,4 @@
-"""The folder of a sweep: its plan and its records. Only `bench.efficiency.repair` reads or writes them too.
+"""The folder of a sweep: its plan and its records. `repair` also writes them, and `progress` counts their lines.
 
 sweep.json     the plan and the environment, written once, before the first measurement
 records.jsonl  one line for each case, appended the moment it exists
@@ -25,6 +25,7 @@ from bench.efficiency.settings import Case, Plan
 from bench.files import check_new, make, resume_command
 from bench.validation import STRICT, first_fault, parse
 from mixers.support.errors import UserError
+from mixers.support.extras import DISTRIBUTIONS
 
 SWEEP_FILE = "sweep.json"
 RECORDS_FILE = "records.jsonl"
@@ -35,7 +36,8 @@ HEADER_VERSION = 1  # of sweep.json; files without a version are of the first
 _OTHER_VERSION = "Read it with the version of sbench that wrote it."
 
 # These must be the same for two halves of a sweep to be one: the machine, the libraries and this suite's code.
-BINDING = ("device", "device_type", "driver", "torch_build", "triton", "fla", "source")
+_LIBRARIES = ("torch_build", "cudnn", "triton", "fla", *DISTRIBUTIONS.values())
+BINDING = ("device", "device_type", "driver", *_LIBRARIES, "source")
 
 
 @dataclass(frozen=True, kw_only=True)

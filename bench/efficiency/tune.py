@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 import mixers
+from bench.efficiency import subjects
 from bench.efficiency.measurement.execution import PASSES, bind
 from bench.efficiency.selection import GPU_SECONDS, check_sizes, choose_contestants
 from bench.efficiency.settings import WIDTH, Contestant, Setting
@@ -121,9 +122,14 @@ def tune(
     Raises:
         UserError: There is no GPU, or nothing to tune.
     """
+    for name in names:
+        if len(parts := mixers.parts(name.partition("/")[0])) > 1:
+            raise UserError(
+                f"{name}: a hybrid has no kernels of its own", hint=f"Tune its mixers: sbench tune {' '.join(parts)}"
+            )
     contestants = choose_contestants(names, settings=settings, device_type="cuda")
     choose_device("cuda")
-    chosen = [contestant for contestant in contestants if contestant.implementation in AUTOTUNED]
+    chosen = [each for each in contestants if each.implementation in AUTOTUNED and _runs(each, on_search_ended)]
     if not chosen:
         raise UserError(
             f"{', '.join(names)}: nothing to tune", hint=f"Only {' and '.join(AUTOTUNED)} implementations are tuned."
@@ -156,6 +162,14 @@ def tune(
     for folder in found:
         _merge_searches(folder)
     return Tuned(folders=found, failed=failed)
+
+
+def _runs(contestant: Contestant, on_search_ended: Callable[[str, bool], object]) -> bool:
+    """Tell whether an implementation runs here in this setting. If not, the reason is told."""
+    reason = subjects.unavailable(contestant, device_type="cuda")
+    if reason:
+        on_search_ended(f"{contestant.name}, {contestant.setting.label}: left out, {reason}", False)
+    return not reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,9 +205,7 @@ def _run(searches: Sequence[Search], pool: Executor, on_search_ended: Callable[[
                     running[pool.submit(_search, each)] = each
                     failed -= 1
                     note += "; started again without it"
-            on_search_ended(
-                f"{contestant.mixer}/{contestant.implementation}, {contestant.setting.label}{note}", bool(note)
-            )
+            on_search_ended(f"{contestant.name}, {contestant.setting.label}{note}", bool(note))
     except KeyboardInterrupt:
         for future in running:
             future.cancel()

@@ -75,7 +75,7 @@ def flash_4() -> Callable[..., _Heads]:
 def flash_4_unavailable(head_width: int, device_type: str) -> str:
     """Return why FlashAttention-4 cannot run on ``cpu`` or ``cuda``, for heads of a width; empty if it can."""
     fits = head_width % 8 == 0 and (head_width <= _WIDEST_FLASH_4 or head_width == _WIDE_FLASH_4)
-    return packages.unavailable("flash-attn-4", device_type, extra="fa4", capabilities=((9, 0), (10, 0), (10, 3))) or (
+    return packages.unavailable("fa4", device_type, capabilities=((9, 0), (10, 0), (10, 3))) or (
         "" if fits else f"supports no heads of width {head_width}"
     )
 

@@ -158,19 +158,17 @@ def through_flashqla(
 
 def kda_unavailable(key_width: int, device_type: str) -> str:
     """Return why NVIDIA's KDA cannot run on ``cpu`` or ``cuda``, for keys of a width; empty if it can."""
-    return _unavailable("nvidia-cudnn-frontend", key_width, device_type, extra="cudnn", capabilities=((9, 0),))
+    return _unavailable("cudnn", key_width, device_type, capabilities=((9, 0),))
 
 
 def gated_unavailable(key_width: int, device_type: str) -> str:
     """Return why FlashQLA cannot run on ``cpu`` or ``cuda``, for keys of a width; empty if it can."""
     capabilities = ((9, 0), (10, 0), (10, 3))
-    return _unavailable("flash-qla", key_width, device_type, extra="flashqla", capabilities=capabilities)
+    return _unavailable("flashqla", key_width, device_type, capabilities=capabilities)
 
 
-def _unavailable(
-    distribution: str, key_width: int, device_type: str, *, extra: str, capabilities: tuple[tuple[int, int], ...]
-) -> str:
+def _unavailable(extra: str, key_width: int, device_type: str, *, capabilities: tuple[tuple[int, int], ...]) -> str:
     reasons = ["" if key_width == _WIDTH else f"needs keys of width {_WIDTH}, not {key_width}"]
     reasons.append(fla.unavailable(None, "cuda"))
-    reasons.append(packages.unavailable(distribution, device_type, extra=extra, capabilities=capabilities))
+    reasons.append(packages.unavailable(extra, device_type, capabilities=capabilities))
     return "; ".join(filter(None, reasons))

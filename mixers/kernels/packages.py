@@ -5,16 +5,18 @@ from collections.abc import Collection
 
 import torch
 
+from mixers.support.extras import DISTRIBUTIONS
 
-def unavailable(distribution: str, device_type: str, *, extra: str, capabilities: Collection[tuple[int, int]]) -> str:
+
+def unavailable(extra: str, device_type: str, *, capabilities: Collection[tuple[int, int]]) -> str:
     """Return why a package's kernels cannot run on ``cpu`` or ``cuda``; empty if they can.
 
     Args:
-        distribution: The package's name, as pip takes it.
-        device_type: ``cpu`` or ``cuda``.
         extra: The extra of sbench that installs it.
+        device_type: ``cpu`` or ``cuda``.
         capabilities: The compute capabilities of the GPUs that it has kernels for.
     """
+    distribution = DISTRIBUTIONS[extra]
     reasons = [] if device_type == "cuda" else ["needs a CUDA GPU"]
     if device_type == "cuda" and torch.cuda.is_available() and torch.cuda.get_device_capability() not in capabilities:
         known, here = (" or ".join(map(_dotted, each)) for each in (capabilities, [torch.cuda.get_device_capability()]))

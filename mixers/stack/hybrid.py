@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mixers import JOIN
 from mixers.base import Implementation, Mixer, MixerConfig
-
-JOIN = "+"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,6 +83,14 @@ def test_what_a_library_says_in_brackets_is_shown(sbench: Sbench, tmp_path: Path
     assert "ValueError: no kernel: [sm_90]" in " ".join(out.split())
 
 
+def test_a_broken_one_does_not_stop_others(sbench: Sbench, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.py"
+    bad.write_text("raise ImportError('pip install mylib[cuda], or see [/data]')")
+    code, _, err = sbench("sweep", "sa/sdpa", *SHORT, "--plugin", bad, "--output", "run")
+    assert code == 0
+    assert "mylib[cuda], or see [/data]" in " ".join(err.split())
+
+
 def test_records_and_reports_name_them(sbench: Sbench, run: Path, file: Path) -> None:
     records = read_records(run)
     found = [(each.name, each.status, each.plugin) for each in records]

@@ -25,6 +25,7 @@ from bench.efficiency.store import (
     read_samples,
     start,
 )
+from bench.environment import environment
 from mixers.base import MixerConfig
 from mixers.support.errors import UserError
 
@@ -290,3 +291,10 @@ def test_a_sweep_of_one_process_is_read_without_its_samples(record: Record, tmp_
     append_record(tmp_path, record)
     (tmp_path / SAMPLES_FILE).write_text("damaged")
     assert read_pooled(tmp_path) == [record]
+
+
+def test_another_version_of_a_package_with_kernels_is_another_environment() -> None:
+    now = environment("cpu")
+    plan = Plan(contestants=(), seconds=(1.0,), device_type="cpu", seed=0, time_budget_s=None)
+    header = Header(plan=plan, environment=now | {"flash-qla": "0.0.1"})
+    assert header.changes(now) == [f"flash-qla '0.0.1' then, {now['flash-qla']!r} now"]

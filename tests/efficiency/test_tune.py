@@ -71,6 +71,20 @@ def test_other_sizes_are_searched_by_themselves(sbench: Sbench) -> None:
 
 
 @pytest.mark.usefixtures("_made_up")
+def test_what_does_not_run_is_not_searched(sbench: Sbench) -> None:
+    asked = ("--preset", "matched", "--pass", "inference", "--heads", "8", "--output", "found")
+    code, _, err = sbench("tune", "fox/fla", *asked)
+    assert code == 0
+    searched, *left_out = sorted(err.splitlines())
+    assert searched == "fox/fla, bfloat16, matched preset, inference, 8 heads"
+    why = "matched preset, inference, 8 heads: left out, too little shared memory at 128 a head"
+    assert left_out == [f"fox/fla, {each}, {why} in {each}" for each in ("float32", "native")]
+    code, _, err = sbench("tune", "kda+fox")
+    assert code == 2
+    assert "sbench tune kda fox" in err
+
+
+@pytest.mark.usefixtures("_made_up")
 def test_what_breaks_a_kernel_is_told_and_left_out(sbench: Sbench, tmp_path: Path) -> None:
     code, _, err = sbench("tune", "kda", "--preset", "released", "--output", "found")
     assert code == 0

@@ -134,6 +134,18 @@ def test_the_librarys_fox_runs_wide_heads_in_bfloat16_alone() -> None:
         assert mixer.defaults(config) == (("fla",) if heads == 16 else ("triton",))
 
 
+def test_heads_of_queries_share_those_of_keys_evenly() -> None:
+    with pytest.raises(UserError, match="--heads 6: FoX has 4 heads of keys in released") as refusal:
+        stack.sizes(mixers.load("fox"), "released", heads=6)
+    assert refusal.value.hint == "Give a multiple of 4."
+
+
+def test_a_group_has_no_implementation() -> None:
+    with pytest.raises(UserError, match="unknown mixer 'paper'") as refusal:
+        mixers.expand(["paper/reference"])
+    assert "Did you mean 'paper'" not in refusal.value.hint
+
+
 def test_a_group_is_a_name_for_its_mixers() -> None:
     assert set(mixers.expand(["paper"])) == PAPER
     assert set(mixers.expand(["all"])) == set(mixers.names())

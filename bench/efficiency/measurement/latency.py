@@ -86,7 +86,7 @@ def measure_latency(
     """Time single calls, and on a GPU the device alone, each until its criterion is met.
 
     Without a graph, the device waits for the host no longer than the host takes to issue a call. If that time is within
-    the precision asked for, single calls also give the device's own time, and no other calls are made.
+    the precision asked for, a series of single calls gives both times, and nothing is queued.
 
     Args:
         call: What is timed; it must have been warmed up.
@@ -156,7 +156,7 @@ def measure_as_the_paper(calls: Iterable[Callable[[], object]]) -> float:
     times = []
     for call in calls:
         torch.cuda.synchronize()
-        start, end = _events()
+        start, end = timing_events()
         start.record()
         call()
         end.record()
@@ -203,7 +203,7 @@ def _for_a_window() -> Iterator[None]:
 def _single_on_gpu(call: Callable[[], object], prepare: Callable[[], None]) -> Window:
     times, issued = [], []
     for _ in _for_a_window():
-        start, end = _events()
+        start, end = timing_events()
         prepare()
         torch.cuda.synchronize()
         start.record()
@@ -241,7 +241,7 @@ class _Queue:
         """
         times, gaps = [], 0
         for _ in _for_a_window():
-            start, end = _events()
+            start, end = timing_events()
             torch.cuda.synchronize()
             busy(self._head_start_ms)
             self._prepare()
@@ -259,6 +259,7 @@ class _Queue:
         return Window(samples_ms=times, queue_gaps=gaps)
 
 
-def _events() -> tuple[torch.cuda.Event, torch.cuda.Event]:
+def timing_events() -> tuple[torch.cuda.Event, torch.cuda.Event]:
+    """Return two events, to be recorded before and after what is timed."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     return start, end

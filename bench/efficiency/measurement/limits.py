@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from bench.efficiency.measurement.latency import timing_events
 from bench.files import write_atomically
 from bench.validation import STRICT, parse
 from mixers.support.precision import DTYPES
@@ -104,7 +105,7 @@ def _best_s(call: Callable[[], object]) -> float:
         time.sleep(_PAUSE_S)
         times: list[float] = []
         for run in range(_WARM_UP + _RUNS):
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+            start, end = timing_events()
             start.record()
             call()
             end.record()

@@ -25,7 +25,7 @@ class Conditions:
         sm_clock_mhz_min: The lowest.
         temperature_c: The highest.
         throttle_reasons: All that were seen, separated by commas.
-        energy_j: Energy of one call, from the counter's first change to its last while single calls were timed.
+        energy_j: Energy of one call, from the counter's first change to its last while the GPU's time was taken.
         power_w: Mean power over that time.
         energy_s: That time. The counter changes every 0.1 s or so, and each end is known to about 0.02 s.
     """

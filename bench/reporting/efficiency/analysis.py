@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from bench.efficiency.records import Record
+from bench.reporting.efficiency.allowances import CONFIDENCE
 from bench.reporting.efficiency.overview import names_of
 from bench.reporting.efficiency.quantities import (
     MEMORY,
@@ -28,7 +29,6 @@ from bench.reporting.efficiency.quantities import (
 from bench.reporting.formats import yes_or_no
 
 GROWTH_FROM_S = 100.0  # at shorter lengths, launch overhead sets the time of most mixers
-CONFIDENCE = 0.95
 
 CARDS_GIB = (8, 16, 24, 40, 80)
 

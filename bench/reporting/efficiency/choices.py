@@ -96,8 +96,9 @@ def estimates(records: Sequence[Record], seconds: float, quantity: Quantity) -> 
     What does not conform to its reference computes something else, so it is left out.
     """
     found = {}
-    for name in names_of([each for each in records if each.conforms is not False]):
-        cases = [case for case in measured(records, name, quantity) if memory(case)]
+    conforming = [each for each in records if each.conforms is not False]
+    for name in names_of(conforming):
+        cases = [case for case in measured(conforming, name, quantity) if memory(case)]
         if cases and cases[0].seconds <= seconds <= cases[-1].seconds:
             below, above = [c for c in cases if c.seconds <= seconds], [c for c in cases if c.seconds >= seconds]
             lengths = [case.seconds for case in cases]

@@ -111,7 +111,9 @@ def what_takes_the_advantage(records: Sequence[Record]) -> str:
         f"scores (`sa/eager`), and {fused:.1f} x as fast as fused attention (`sa/sdpa`)."
     )
     return line + (
-        " So fused attention takes its advantage away, not equal size." if stored > 2 * max(fused, 1) else ""
+        " So most of its advantage goes with fused attention, not with equal size."
+        if stored > 2 * max(fused, 1)
+        else ""
     )
 
 

@@ -79,8 +79,11 @@ def draw_directions(records: Sequence[Record], stem: Path) -> None:
     first = records[0]
     notice = f"\n{CPU_NOTICE}" if first.device_type == "cpu" else ""
     notice += f"\nwithout {enumeration(left_out)}" if left_out else ""
-    features = "" if first.width == WIDTH else f", width {first.width}"
-    figure.suptitle(f"{first.device}, {first.precision}, {first.preset} preset{features}{notice}", weight="bold")
+    about = [first.device, first.precision, f"{first.preset} preset"]
+    about += [] if first.width == WIDTH else [f"width {first.width}"]
+    about += [] if first.heads is None else [f"{first.heads} heads"]
+    about += [] if first.batch == 1 else [f"batch {first.batch}"]
+    figure.suptitle(f"{', '.join(about)}{notice}", weight="bold")
     handles, labels = zip(*entries, strict=True)
     columns = 2 * len(directions) + 1 if named else len(labels)
     figure.legend(handles=handles, labels=labels, loc="outside lower center", ncols=columns)

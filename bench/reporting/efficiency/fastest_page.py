@@ -20,8 +20,8 @@ MOST_FLOORS = 3.0  # a default implementation that takes more times its floor as
 
 
 def nearest(records: Sequence[Record], seconds: float) -> float:
-    """Return the length with a figure that is nearest, the shorter one of two."""
-    lengths = {each.seconds for each in records if each.status == "ok"}
+    """Return the length with a figure that is nearest, the shorter one of two; any length if there is no figure."""
+    lengths = {each.seconds for each in records if each.status == "ok"} or {each.seconds for each in records}
     return min(lengths, key=lambda length: (abs(length - seconds), length))
 
 
@@ -95,9 +95,9 @@ def heads(records: Sequence[Record]) -> str:
     rows = []
     for name, direction, pass_ in dict.fromkeys(key[:3] for key in cases):
         found = [[cases.get((name, direction, pass_, number, each)) for number in numbers] for each in lengths]
-        parameters = [each.parameters for each in found[0] if each and each.parameters]
+        parameters = [f"{each.parameters:,}" if each and each.parameters else NOTHING for each in found[0]]
         times = (" / ".join(map(_time, row)) for row in found)
-        rows.append((name, f"`{direction}`", pass_, " / ".join(f"{each:,}" for each in parameters), *times))
+        rows.append((name, f"`{direction}`", pass_, " / ".join(parameters), *times))
     labels = [f"{seconds:g} s, ms" for seconds in lengths]
     headers = ("mixer", "direction", "pass", f"parameters with {' / '.join(map(str, numbers))} heads", *labels)
     return _markdown(headers, rows)

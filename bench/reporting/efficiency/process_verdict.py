@@ -24,9 +24,6 @@ def judge_processes(
     before: Sequence[float],
     after: Sequence[float],
     *,
-    alpha: float = ALPHA,
-    threshold: float = THRESHOLD,
-    resolution: float = RESOLUTION,
     allowance: float = 0.0,
 ) -> Judgement:
     """Compare the times of a case in several processes before and after.
@@ -34,9 +31,6 @@ def judge_processes(
     Args:
         before: The median of each process, in any unit.
         after: Likewise, in the same unit.
-        alpha: Highest probability that the interval misses the true ratio.
-        threshold: Smallest difference that counts, as a fraction.
-        resolution: Difference that "no difference" must rule out, as a fraction.
         allowance: Largest difference that something other than the code explains, as a fraction.
 
     Raises:
@@ -44,9 +38,8 @@ def judge_processes(
     """
     if not before or not after or not all(0 < time < math.inf for time in (*before, *after)):
         raise ValueError("each side needs a process, and times must be positive and finite")
-    low, high = ratio_interval(before, after, alpha=alpha)
-    limits = {"threshold": threshold, "resolution": resolution, "allowance": allowance}
-    return judgement_of(before, after, low, high, **limits)
+    low, high = ratio_interval(before, after, alpha=ALPHA)
+    return judgement_of(before, after, low, high, threshold=THRESHOLD, resolution=RESOLUTION, allowance=allowance)
 
 
 def judge_series(

@@ -64,6 +64,11 @@ def test_the_papers_own_figures_reproduce_every_claim(make_record: MakeRecord) -
     assert set(verdicts(as_in_the_paper(make_record)).values()) == {True}
 
 
+def test_mixers_that_the_paper_did_not_measure_fell_no_claim(make_record: MakeRecord) -> None:
+    others = {"summary__eager": (1.0, 0.1, 1.0), "rwkv7__fla": (7.0, 1.6, 1.0), "kda+sa__fla+sdpa": (9.0, 1.0, 2.0)}
+    assert set(verdicts(as_in_the_paper(make_record, **others)).values()) == {True}
+
+
 @pytest.mark.parametrize(
     ("changes", "fallen"),
     [
@@ -260,7 +265,7 @@ def test_what_takes_kdas_advantage_is_said_where_the_records_show_it(make_record
         "At equal size, by GPU time at 400 s, KDA is 8.0 x as fast as attention that stores its scores"
     )
     assert f"{fused / 10:.1f} x as fast as fused attention" in line
-    assert ("So fused attention takes its advantage away" in line) is (fused < 40)
+    assert ("So most of its advantage goes with fused attention" in line) is (fused < 40)
 
 
 def test_what_takes_kdas_advantage_is_not_said_without_all_three_of_equal_size(make_record: MakeRecord) -> None:

@@ -253,6 +253,7 @@ def test_wild_or_few_samples_are_noisy_and_pass_the_gate(
         ("batch", 8, "batch: 1 -> 8"),
         ("input", "speech", "input: random features -> speech"),
         ("parameters", 4_196_352, "parameters: 20020000 -> 4196352"),
+        ("heads", 8, "heads: None -> 8"),
     ],
 )
 def test_a_pairing_that_makes_no_sense_is_said_first_and_still_compared(

@@ -73,6 +73,12 @@ def test_what_does_not_conform_is_no_contestant_and_is_named(records: list[Recor
     )
 
 
+def test_a_setting_without_a_figure_has_no_row(records: list[Record]) -> None:
+    failed = [dataclasses.replace(each, status="failed", gpu_ms=None) for each in records if each.pass_ == "training"]
+    rows = cells(fastest_page.table([*(each for each in records if each.pass_ == "inference"), *failed]))
+    assert [row[1] for row in rows] == 3 * ["inference"]
+
+
 def test_ranks_put_the_fastest_first_and_failures_last(records: list[Record]) -> None:
     failed = change(records[:12], "sa/sdpa", status="oom", gpu_ms=None, peak_memory_gib=None, floor_ms=None)
     imprecise = change(failed, "retnet/fla", converged=False)
