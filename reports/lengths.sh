@@ -11,7 +11,7 @@ corpus=${1:?give the folder of RAVDESS} speech=${2:?give the encoder} folder=${3
 shift 3
 sbench=${SBENCH:-sbench}
 kinds="salient change sustained" learned="5.5 30 120" tests=10,30,60,120,240
-mixers="sa/sdpa retnet/fla lightnet/triton gsa/fla fox/fla kda/fla"
+mixers="sa/sdpa retnet/fla lightnet/triton gsa/fla fox/triton kda/fla"
 composed=$folder/composed # audio: not a result
 every=
 for kind in $kinds; do

@@ -35,7 +35,7 @@ for part in ${*:-$every}; do
         probe) $sbench probe --corpus "ravdess:$corpus" --fold all --speech "$speech" --output "$folder/probe" ;;
         costs)
             for direction in causal alternating both; do
-                $sbench sweep sa/sdpa retnet/fla lightnet/triton gsa/fla fox/fla kda/fla --width 512 \
+                $sbench sweep sa/sdpa retnet/fla lightnet/triton gsa/fla fox/triton kda/fla --width 512 \
                     --direction $direction --lengths $median,400 --output "$folder/costs-$direction"
             done
             ;;

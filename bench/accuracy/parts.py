@@ -1,6 +1,6 @@
 """The parts of a model and its loss that the paper's text does not state. Imports no torch.
 
-Where the text is silent, its code is the only evidence, so new runs of both presets have what the code has. run.json
+Where the text is silent, its code is the only evidence, so new runs of every preset have what the code has. run.json
 holds each part. Runs of before these fields have what their preset had then.
 """
 

@@ -1,5 +1,6 @@
 """How far a run has come, as its folder says: whether training ended, and of which epochs the best weights are."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -26,10 +27,13 @@ def _last_epoch(folder: Path) -> int | None:
     try:
         with (folder / METRICS_FILE).open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _LINE))
-            *_, last = file.read().splitlines()
-        return int(json.loads(last)["epoch"])
-    except (OSError, ValueError, KeyError, TypeError):
+            lines = file.read().splitlines()
+    except OSError:
         return None
+    for line in reversed(lines):  # a kill cuts the last one off
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            return int(json.loads(line)["epoch"])
+    return None
 
 
 def best_epochs(folder: Path, run: Run) -> dict[str, int | None]:

@@ -82,7 +82,7 @@ def _check_weights(folder: Path, run: Run) -> None:
 
 
 def _runnable(name: str, run: Run, *, device: str) -> str:
-    choose = partial(choose_implementation, preset=run.preset, device=device, width=run.width)
+    choose = partial(choose_implementation, preset=run.preset, device=device, width=run.width, precision=run.precision)
     try:
         return choose(name)
     except UserError:
@@ -116,7 +116,7 @@ def evaluate(
 
     Args:
         trained: What `open_run` returned.
-        corpus: Any release with the run's classes.
+        corpus: Any release with the run's classes, in any order.
         splits: The splits to predict.
         workers: Additional processes that read audio.
         done: Called with the number of utterances of a split that are predicted so far.
@@ -125,9 +125,10 @@ def evaluate(
     Raises:
         UserError: The corpus has other classes, lacks a split or cannot be read, or a file cannot be written.
     """
-    if corpus.classes != trained.run.classes:
+    if set(corpus.classes) != set(trained.run.classes):
         message = f"{corpus.spec} has other classes than {trained.folder}: {', '.join(corpus.classes)}"
         raise UserError(message, hint=f"The run was trained on {trained.run.corpus}.")
+    corpus = replace(corpus, classes=trained.run.classes)  # corpora order them in ways of their own
     for split, utterances in {split: corpus.split(split) for split in splits}.items():
         yield split_started(corpus, split)
         probabilities = _probabilities(trained, utterances, workers=workers, done=done)

@@ -97,12 +97,17 @@ def _separate(
 ) -> "tuple[Corpus, Checks | None]":
     """Return the corpus without what training heard, if so chosen, and what each split shares with training.
 
-    If the run's corpus is no longer there, nothing can be compared, which is said.
+    If the run's corpus is no longer there, or is another one, nothing can be compared, which is said.
     """
     from bench.accuracy import corpora
+    from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, digest
+    from bench.accuracy.corpora.reference import absolute_spec
 
     try:
-        learned = corpus if corpus.spec == run.corpus else corpora.load(run.corpus, missing_text="empty")
+        same = absolute_spec(corpus.spec) == run.corpus
+        learned = corpus if same else corpora.load(run.corpus, missing_text="empty")
+        if run.utterances != digest((*learned.split(TRAIN), *learned.split(DEVELOPMENT))):
+            raise UserError(f"{run.corpus} has changed since")
     except UserError as error:
         warn(f"not checked against training: {error}", console)
         return corpus, None

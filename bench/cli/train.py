@@ -196,6 +196,7 @@ def _follow(events: "Iterator[Event]", console: "Console") -> "Finished":
 
     status, progress = console.status(""), new_progress(console)
     task = progress.add_task("", total=None)
+    finished: Finished | None = None
     try:
         for event in events:
             match event:
@@ -216,8 +217,9 @@ def _follow(events: "Iterator[Event]", console: "Console") -> "Finished":
                     scores = ", ".join(f"{name} {score:.1%}" for name, score in event.scores.items())
                     progress.console.print(f"epoch {event.epoch + 1}: development macro-F {scores}")
                 case Finished():
-                    return event
-        raise AssertionError("a training ends with Finished")
+                    finished = event  # the training then frees its models
+        assert finished, "a training ends with Finished"
+        return finished
     finally:
         status.stop()
         if progress.live.is_started:

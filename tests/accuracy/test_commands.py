@@ -1,6 +1,7 @@
 """The accuracy half as its users meet it: a demonstration, an interruption, wrong input."""
 
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ import torch
 from bench.accuracy import run as runs
 from bench.accuracy.corpora.base import Corpus
 from bench.accuracy.evaluation.predictions import read_predictions
+from bench.accuracy.evaluation.writing import write_split
 from bench.accuracy.training import checkpoints
 from bench.accuracy.training.learner import Learner
 from bench.locking import holder
@@ -277,6 +279,34 @@ def test_a_test_that_was_trained_on_is_refused_left_out_or_accepted(
     assert code == 0, err
     assert "not checked against training" in err
     assert json.loads(file.read_text())["overlap"] is None
+    moved[0]["speaker"] = "another"
+    (tmp_path / "other.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in moved))
+    changed(tmp_path / "run" / "run.json", corpus=f"manifest:{tmp_path / 'other.jsonl'}")
+    code, _, err = sbench(*evaluate)
+    assert code == 0, err
+    assert "other.jsonl has changed since" in " ".join(err.split())
+
+
+def test_a_corpus_may_order_its_classes_in_its_own_way(
+    sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus
+) -> None:
+    sbench("train", *arguments, "--output", "run")
+    changed(tmp_path / "run" / "run.json", classes=corpus.classes[::-1])
+    code, _, err = sbench("evaluate", "run", "--corpus", corpus.spec, "--splits", "test1", "--device", "cpu")
+    assert code == 0, err
+    header, *_ = (tmp_path / "run" / "evaluation" / "test1" / "sa-0.csv").read_text().splitlines()
+    assert header.endswith(",".join(corpus.classes[::-1]))
+
+
+def test_an_evaluation_that_is_interrupted_does_not_pass_for_one_of_newer_weights(
+    tmp_path: Path, corpus: Corpus
+) -> None:
+    found = dict.fromkeys(("sa-0", "kda-0"), np.full((len(corpus.split("test1")), 2), 0.5))
+    for weights, steps, complete in ((1, 2, True), (5, 1, False), (5, 2, True)):
+        epochs: dict[str, int | None] = dict.fromkeys(found, weights)
+        writing = write_split(corpus, "test1", found, checks=None, weights=epochs, folder=tmp_path)
+        assert len(list(itertools.islice(writing, steps + complete))) == steps
+        assert (tmp_path / "evaluation" / "test1" / "utterances.json").exists() == complete
 
 
 def test_two_folds_are_trained_evaluated_and_pooled(
@@ -461,6 +491,8 @@ def test_weights_of_an_unfinished_run_and_scores_of_earlier_weights_are_named(
     run = tmp_path / "run"
     fields = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(fields | {"epochs": 9}))
+    with (run / "metrics.jsonl").open("a") as metrics:
+        metrics.write('{"epoch": 9, "devel')
     (run / "sa-0" / "best.json").write_text(json.dumps({"development_macro_f": 1.0, "epoch": 7}))
     words = "not finished: 2 of 9 epochs are complete"
     code, _, err = sbench("evaluate", "run", "--corpus", corpus.spec, "--splits", "development", "--device", "cpu")
@@ -497,6 +529,9 @@ def test_training_names_speakers_that_stand_in_two_splits(
         code, _, err = sbench("train", *given, "--epochs", 1, "--output", f"run-{shares}")
         assert (code, f"test1 shares 1 speaker ({heard}) with training: 1 utterance." in err) == (0, shares), err
         assert "not used by this training: 5 utterances of test1." in err
+    code, _, err = sbench("train", *own, "--evaluate", "test1", "--output", "refused")
+    assert (code, "shares 1 speaker" in err, "--evaluate" in err) == (2, True, True), err
+    assert not (tmp_path / "refused").exists()
 
 
 def test_a_corpus_with_one_file_name_in_several_folders(

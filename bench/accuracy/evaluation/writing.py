@@ -94,10 +94,12 @@ def write_split(
         output.mkdir(parents=True, exist_ok=True)
         check = (checks or {}).get(split)
         facts = {"overlap": check} | ({} if weights is None else {"weights": weights})
-        _write_utterances(corpus, split, used=len(utterances), facts=facts, path=output / "utterances.json")
+        # Who is interrupted leaves no file that says of which weights the predictions are, and must evaluate again.
+        (output / "utterances.json").unlink(missing_ok=True)
         for name, probabilities in found.items():
             summary = _write(utterances, probabilities, corpus.classes, output / name)
             yield LearnerScored(split=split, learner=name, stem=output / name, summary=summary)
+        _write_utterances(corpus, split, used=len(utterances), facts=facts, path=output / "utterances.json")
     except OSError as error:
         raise UserError(f"{output} cannot be written: {error.strerror}", hint="Is the disk full?") from None
 

@@ -132,7 +132,7 @@ def reopen(folder: Path, *, device: str) -> tuple[Run, Corpus]:
     if changed := find_again(run.plugins, needed_by=folder):
         raise UserError(f"{folder} was begun with other code: {'; '.join(changed)}", hint="Begin a new run.")
     last_place(folder)  # so that a damaged state is named at once
-    choose_implementations(run.mixers, run.preset, device=device, width=run.width)
+    choose_implementations(run.mixers, run.preset, device=device, width=run.width, precision=run.precision)
     choose_precision(run.precision, device=device)
     corpus = corpora.load(run.corpus, missing_text=run.missing_text)
     if run.utterances != digest((*corpus.split(TRAIN), *corpus.split(DEVELOPMENT))):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench.accuracy import run as runs
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, ordered_splits
+from bench.accuracy.corpora.reference import parse_reference
 from bench.accuracy.evaluation.overlap import counted, describe, separate
 from bench.accuracy.inputs.features import Encoders, open_encoders
 from bench.accuracy.run import Direction, Run
@@ -21,6 +22,7 @@ from bench.files import check_new
 from bench.locking import writing
 from bench.speech import frames_of, samples_of
 from mixers.autotuning import compiling_side_by_side
+from mixers.support.errors import UserError
 
 _USUAL_SECONDS = 5.0  # of a whole recording, for compiling: kernels hardly depend on it
 
@@ -35,7 +37,7 @@ def train(
         folder: A new folder for the run.
         precision: ``bfloat16`` or ``float32``; None for the default of the device.
         resources: What to use of the machine.
-        splits: Splits that the corpus must have besides.
+        splits: Splits that are to be scored in the end, which the corpus must have and keep apart from training.
 
     Raises:
         UserError: The request cannot be met, a split is missing, the folder exists, or training fails as in `Training`.
@@ -45,6 +47,7 @@ def train(
     folder = _new_folder(folder, resources)
     yield Preparing(task="Reading the corpus and loading the encoders")
     run, corpus, encoders = prepare(request, splits=splits, precision=precision, device=str(accelerator.device))
+    _refuse_shared(corpus, splits)
     yield from _shared_speakers(corpus)
     if not run.demo:  # which scores all splits
         yield from _unused(corpus, splits)
@@ -111,6 +114,21 @@ def resume(folder: Path, *, resources: Resources, splits: Sequence[str] = ()) ->
         for split in splits:
             corpus.split(split)
         yield from _train(run, folder, corpus, None, resources=resources)
+
+
+def _refuse_shared(corpus: Corpus, splits: Sequence[str]) -> None:
+    """Refuse splits that share speakers or recordings with training, and so could not be scored in the end.
+
+    Raises:
+        UserError: One does, and the corpus is not named with ``+shared``, which accepts it.
+    """
+    if parse_reference(corpus.spec).shared:
+        return
+    try:
+        separate(corpus, splits, learned=corpus, treatment="refuse")
+    except UserError as error:
+        hint = "Leave it out of --evaluate. `sbench evaluate --overlap leave-out` can score what was not heard."
+        raise UserError(str(error), hint=hint) from None
 
 
 def _shared_speakers(corpus: Corpus) -> Iterator[Noted]:

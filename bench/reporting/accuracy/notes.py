@@ -89,6 +89,11 @@ def _differing(runs: Sequence[EvaluatedRun]) -> Iterator[str]:
     values = [_training(one.run) for one in runs]
     for label in values[0] if values else ():
         yield from _not_alike(label, [each[label] for each in values])
+    implementations: dict[str, list[str]] = {}
+    for name in (name for one in runs for name in one.run.mixers):
+        implementations.setdefault(name.partition("/")[0], []).append(name)
+    for mixer, names in implementations.items():
+        yield from _not_alike(f"the implementation of {mixer}", names)
 
 
 def _learned(every: Sequence[Run | Probe]) -> Iterator[str]:
@@ -97,14 +102,13 @@ def _learned(every: Sequence[Run | Probe]) -> Iterator[str]:
     for one in every:
         by_fold.setdefault(parse_reference(one.corpus).fold, []).append(one.utterances)
     for digests in by_fold.values():
-        yield from _not_alike("utterances of training or development", digests)
+        yield from _not_alike("utterances of training or development", [each[:12] for each in digests])
 
 
 def _not_alike(label: str, values: Sequence[str]) -> Iterator[str]:
     distinct = list(dict.fromkeys(values))
     if len(distinct) > 1:
-        shown = " and ".join(value[:12] for value in distinct)
-        yield f"NOT ALIKE: the runs differ in {label} ({shown}), not only in their mixers."
+        yield f"NOT ALIKE: the runs differ in {label} ({' and '.join(distinct)}), not only in their mixers."
 
 
 def _of_changing_weights(one: EvaluatedRun) -> Iterator[str]:

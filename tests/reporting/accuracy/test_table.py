@@ -281,6 +281,17 @@ def test_runs_that_were_not_trained_alike_are_said_to_differ(tmp_path: Path) -> 
     assert "in utterances of training or development (aaaaaaaaaaaa and bbbbbbbbbbbb)" in utterances
 
 
+def test_one_mixer_in_two_implementations_is_told(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / name, results("fox"), implementations={"fox": name}, direction=direction)
+        for direction, name in (("causal", "fla"), ("alternating", "triton"))
+    ]
+    notes = [note for note in table.read(runs).notes if "NOT ALIKE" in note]
+    assert notes == [
+        "NOT ALIKE: the runs differ in the implementation of fox (fox/fla and fox/triton), not only in their mixers."
+    ]
+
+
 @pytest.mark.parametrize(
     ("field", "values", "said"),
     [
