@@ -87,6 +87,7 @@ def fold_to_test(spec: str, fold: int | None, *, trained_on: str) -> str:
         UserError: As in `with_fold`.
     """
     found, trained = parse_reference(spec), parse_reference(trained_on)
-    if fold is None and found.fold is None and found.name == trained.name and trained.fold is not None:
+    may_be_its_own = found.name == trained.name and not Path(found.path).is_file()  # a file has no folds
+    if fold is None and found.fold is None and may_be_its_own and trained.fold is not None:
         return str(Reference(name=found.name, path=found.path, fold=trained.fold, shared=trained.shared))
     return with_fold(spec, fold)

@@ -212,6 +212,13 @@ def test_a_run_is_tested_on_its_own_fold(spec: str, fold: int | None, trained_on
     assert fold_to_test(spec, fold, trained_on=trained_on) == expected
 
 
+def test_a_manifest_has_no_fold_of_the_corpus_trained_on(tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").touch()
+    spec = f"manifest:{tmp_path / 'mine.jsonl'}"
+    assert fold_to_test(spec, None, trained_on=f"manifest@1:{tmp_path}") == spec
+    assert fold_to_test(f"manifest:{tmp_path}", None, trained_on="manifest@1:/old") == f"manifest@1:{tmp_path}"
+
+
 def test_two_different_folds_are_refused() -> None:
     assert with_fold("ravdess:/a", 2) == with_fold("ravdess@2:/a", 2) == with_fold("ravdess@2:/a", None)
     with pytest.raises(UserError, match="is fold 2, but --fold says 3"):
