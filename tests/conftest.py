@@ -25,7 +25,7 @@ install_import_hook(CHECKED, "beartype.beartype")
 
 EXAMPLE_PLUGIN = Path(__file__).parent / "example_plugin"
 
-GPU_BYTES_OF_A_PROCESS = 12 * 2**30  # one test held 11 GiB
+GPU_BYTES_OF_A_PROCESS = 12 * 2**30  # one held 11 GiB
 
 REAL = Path(__file__).parents[2] / "shared" / "real"  # real speech and a real encoder, never part of the project
 

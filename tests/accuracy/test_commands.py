@@ -1,6 +1,7 @@
 """The accuracy half as its users meet it: a demonstration, an interruption, wrong input."""
 
 import errno
+import gc
 import itertools
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -475,6 +477,29 @@ def test_a_run_is_scored_in_the_end_if_so_chosen(sbench: Sbench, tmp_path: Path,
     assert runs.read(tmp_path / "run").crop_seconds is None
 
 
+def test_what_was_trained_is_freed_before_it_is_scored(
+    sbench: Sbench, arguments: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: list[bool] = []
+    trained: list[weakref.ref[Learner]] = []
+    build = Learner.__init__
+
+    def remember(learner: Learner, *given: object, **named: object) -> None:
+        trained.append(weakref.ref(learner))
+        build(learner, *given, **named)  # type: ignore[arg-type]
+
+    def look(*_: object, **__: object) -> None:
+        gc.collect()
+        alive.extend(each() is not None for each in trained)
+
+    monkeypatch.setattr(Learner, "__init__", remember)
+    monkeypatch.setattr("bench.cli.evaluate.evaluate_run", look)
+    code, _, err = sbench("train", *arguments, "--evaluate", "test1", "--output", "run")
+    assert code == 0, err
+    assert alive
+    assert not any(alive)
+
+
 def test_a_crop_is_a_number_or_whole(sbench: Sbench, arguments: list[object]) -> None:
     code, _, err = sbench("train", *arguments, "--crop", "half", "--output", "run")
     assert (code, err.splitlines()[0]) == (2, "sbench: --crop half is no number")
@@ -532,6 +557,8 @@ def test_training_names_speakers_that_stand_in_two_splits(
     code, _, err = sbench("train", *own, "--evaluate", "test1", "--output", "refused")
     assert (code, "shares 1 speaker" in err, "--evaluate" in err) == (2, True, True), err
     assert not (tmp_path / "refused").exists()
+    code, _, err = sbench("train", "--resume", "run-True", "--evaluate", "test1", "--device", "cpu")
+    assert (code, "shares 1 speaker" in err, "--evaluate" in err) == (2, True, True), err
 
 
 def test_a_corpus_with_one_file_name_in_several_folders(

@@ -43,12 +43,12 @@ def bounds(name: str, implementation: str, precision: str) -> tuple[float, float
 pytestmark = pytest.mark.gpu
 
 
-def sizes(name: str, implementation: str) -> MixerConfig | None:
-    """Those of the matched stack, 4 heads of width 256, otherwise 8 of width 128; None if neither runs."""
+def sizes(name: str, implementation: str, precision: str | None = None) -> MixerConfig | None:
+    """Those of the matched stack, 4 heads of width 256, otherwise 8 of width 128 or 16 of 64; None if none runs."""
     mixer = mixers.load(name)
     matched = mixer.presets["matched"]
-    for config in (matched, dataclasses.replace(matched, num_heads=8)):
-        if not mixer.unavailable(implementation, config, device_type="cuda"):
+    for config in (matched, *(dataclasses.replace(matched, num_heads=number) for number in (8, 16))):
+        if not mixer.unavailable(implementation, config, device_type="cuda", precision=precision):
             return config
     return None
 
@@ -64,10 +64,11 @@ def measured_on_gpus() -> list[tuple[str, str]]:
 
 
 def skip_without(precision: str, name: str, implementation: str) -> None:
-    config = sizes(name, implementation)
-    assert config
-    if reason := mixers.load(name).unavailable(implementation, config, device_type="cuda", precision=precision):
-        pytest.skip(reason)
+    if not sizes(name, implementation, precision):
+        known = mixers.load(name).implementations[implementation].precisions
+        assert known
+        assert precision not in known
+        pytest.skip(f"computes in {' and '.join(known)} only")
 
 
 on_gpu = pytest.mark.parametrize(("name", "implementation"), measured_on_gpus())
@@ -116,7 +117,7 @@ def poison() -> None:
 def build(name: str, implementation: str, precision: str, *, turned: bool = False) -> Mixer:
     """A mixer; if turned, attention sees the past, and the others run forward and backward in time."""
     torch.manual_seed(0)
-    mixer, config = mixers.load(name), sizes(name, implementation)
+    mixer, config = mixers.load(name), sizes(name, implementation, precision)
     assert config
     built = mixer(config, implementation=implementation).to("cuda", DTYPES[precision])
     if turned:

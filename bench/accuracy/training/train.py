@@ -113,6 +113,7 @@ def resume(folder: Path, *, resources: Resources, splits: Sequence[str] = ()) ->
         run, corpus = reopen(folder, device=resources.accelerator.device.type)
         for split in splits:
             corpus.split(split)
+        _refuse_shared(corpus, splits)
         yield from _train(run, folder, corpus, None, resources=resources)
 
 

@@ -17,7 +17,6 @@ from bench.efficiency.noise import launch_gaps, spread
 
 GPU_TIME, SINGLE_CALL = "GPU time", "single call"
 
-_A_RESULT = "a result"  # is expected of a check that gave none
 _REPEATED = "A/A: "  # begins the names of checks of a case in several processes
 
 KindMs = Mapping[str, float]  # a time in ms for each kind: `GPU_TIME` (on a GPU) and `SINGLE_CALL`
@@ -141,8 +140,8 @@ def _largest_spreads(repetitions: Sequence[Repetitions]) -> dict[str, float]:
 
 def advice(diagnosis: Diagnosis, *, device_type: str) -> list[str]:
     """Return what to do where processes that measured the same differ too much, however quiet the machine was."""
-    repeated = [each for each in diagnosis.findings if each.check.startswith(_REPEATED)]
-    if all(each.passed or each.expected == _A_RESULT for each in repeated):
+    measured = {f"{_REPEATED}{each.case}" for each in diagnosis.repetitions if not each.failure}
+    if all(each.passed for each in diagnosis.findings if each.check in measured):
         return []
     if device_type == "cuda":
         return ["Measured again, the same code differs. End other work on this GPU, and wait until it is cool."]
@@ -154,7 +153,7 @@ def advice(diagnosis: Diagnosis, *, device_type: str) -> list[str]:
 
 def without_result(check: str, reason: str) -> Finding:
     """Return the finding of a check that gave no result. It has failed."""
-    return Finding(check=check, expected=_A_RESULT, measured=reason, passed=False)
+    return Finding(check=check, expected="a result", measured=reason, passed=False)
 
 
 def judge_load(load: float, *, cores: int) -> Finding:

@@ -37,8 +37,9 @@ def mismatches(before: Mapping[Case, Record], after: Mapping[Case, Record]) -> I
     common = [(before[case], after[case]) for case in before if case in after]
     for field in _MUST_AGREE:
         both = [(getattr(one, field), getattr(other, field)) for one, other in common]
-        unknown = {None} if field == "parameters" else set()  # that is None where the model could not be built
-        differing = [(one, other) for one, other in both if one != other and not unknown & {one, other}]
+        if field == "parameters":  # None where the model could not be built
+            both = [pair for pair in both if None not in pair]
+        differing = [(one, other) for one, other in both if one != other]
         if differing:
             changes = "; ".join(f"{one} -> {other}" for one, other in dict.fromkeys(differing))
             extent = "" if len(differing) == len(common) else f" ({len(differing)} of {len(common)} cases)"

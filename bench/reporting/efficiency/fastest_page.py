@@ -20,7 +20,7 @@ MOST_FLOORS = 3.0  # a default implementation that takes more times its floor as
 
 
 def nearest(records: Sequence[Record], seconds: float) -> float:
-    """Return the length with a figure that is nearest, the shorter one of two; any length if there is no figure."""
+    """Return the length with a figure that is nearest, the shorter one of two; without any figure, of all lengths."""
     lengths = {each.seconds for each in records if each.status == "ok"} or {each.seconds for each in records}
     return min(lengths, key=lambda length: (abs(length - seconds), length))
 

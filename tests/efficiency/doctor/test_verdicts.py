@@ -142,7 +142,6 @@ def test_a_quiet_machine_whose_processes_differ_gets_advice(device_type: str, sa
         finding = verdicts.judge_repetitions(repetitions, device_type=device_type)
         diagnosis = Diagnosis(findings=[quiet, finding], repetitions=[repetitions])
         assert (said in " ".join(verdicts.advice(diagnosis, device_type=device_type))) == advised
-    nothing = verdicts.judge_repetitions(
-        Repetitions(case="x", medians_ms={}, failure="killed"), device_type=device_type
-    )
-    assert not verdicts.advice(Diagnosis(findings=[quiet, nothing], repetitions=[]), device_type=device_type)
+    killed = Repetitions(case="x", medians_ms={}, failure="killed")
+    nothing = verdicts.judge_repetitions(killed, device_type=device_type)
+    assert not verdicts.advice(Diagnosis(findings=[quiet, nothing], repetitions=[killed]), device_type=device_type)
