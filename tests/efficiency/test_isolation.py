@@ -183,9 +183,13 @@ def test_a_child_that_is_killed_leaves_nothing_to_complain_of() -> None:
 def test_children_start_fast() -> None:
     """They are forked from a process that has imported PyTorch, which alone takes seconds."""
     call(os.getpid)
-    began = time.perf_counter()
-    assert call(torch_is_loaded)
-    assert time.perf_counter() - began < 1.0
+
+    def started_s() -> float:
+        began = time.perf_counter()
+        assert call(torch_is_loaded)
+        return time.perf_counter() - began
+
+    assert min(started_s() for _ in range(5)) < 1.0  # a busy machine delays some, but not all
 
 
 def torch_is_loaded() -> bool:

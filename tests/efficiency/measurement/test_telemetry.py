@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
+from bench.efficiency.isolation import start_server
 from bench.efficiency.measurement import telemetry
 from bench.efficiency.measurement.telemetry import Conditions, Monitor
 from bench.environment import gpu_uuid
 from bench.gpu import Card
+from tests.efficiency.measurement.conftest import Clock
 
 
 @dataclass
@@ -51,22 +53,23 @@ def monitor_of(card: FakeCard) -> Monitor:
     return Monitor(card)  # type: ignore[arg-type]
 
 
-def test_a_card_at_its_power_cap_rests_until_it_is_not() -> None:
+def test_a_card_at_its_power_cap_rests_until_it_is_not(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry, "_READING_EVERY_S", 0.02)
     card = FakeCard(reasons={"software power cap"})
     monitor = monitor_of(card)
 
     def rested() -> float:
-        began = time.perf_counter()
+        began = clock.now_s
         monitor.pause()
-        return time.perf_counter() - began
+        return clock.now_s - began
 
-    assert rested() < 0.02  # nothing is known yet
+    assert rested() == 0  # nothing is known yet
     monitor.observe(0)
-    assert rested() >= 0.06  # in vain
+    assert 0.06 <= rested() < 0.09  # in vain
     card.reasons = set()
-    assert rested() < 0.05
+    assert 0 < rested() < 0.03
     monitor.observe(0)
-    assert rested() < 0.02
+    assert rested() == 0
 
 
 def test_energy_of_a_call_is_counted_from_movement_to_movement() -> None:
@@ -179,6 +182,7 @@ def _others(pids: tuple[int, ...]) -> int | None:
 
 def test_workers_of_one_sweep_are_no_others() -> None:
     """A worker leads its own process group, so only the common parent tells that two belong together."""
+    start_server()
     with multiprocessing.get_context("forkserver").Pool(2, initializer=os.setpgid, initargs=(0, 0)) as pool:
         first, second = (worker.pid for worker in pool._pool)  # type: ignore[attr-defined]
         assert pool.apply(_others, ((first, second),)) == 0

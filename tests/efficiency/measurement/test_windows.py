@@ -2,13 +2,13 @@
 
 import gc
 import itertools
-import time
 from collections.abc import Callable
 
 import pytest
 
 from bench.efficiency.measurement.criterion import Criterion
 from bench.efficiency.measurement.windows import Events, Window, collect
+from tests.efficiency.measurement.conftest import Clock
 
 # Its cap is reached at once.
 TWENTY = Criterion(relative_error=0.005, fewest_samples=20, minimum_seconds=0.0, maximum_seconds=0.0)
@@ -52,14 +52,14 @@ def test_a_contaminated_window_is_void_and_taken_again() -> None:
     assert (series.events, series.void_samples) == (Events(garbage_collections=1), 5)
 
 
-def test_resting_between_windows_takes_no_time_of_sampling() -> None:
+def test_resting_between_windows_takes_no_time_of_sampling(clock: Clock) -> None:
     def sample(_: int) -> int:
-        time.sleep(0.02)
+        clock.sleep(0.02)
         return 0
 
     timed = Criterion(relative_error=0.0, minimum_seconds=0.0, maximum_seconds=0.15)
-    series = collect(windows_of_five(sample), criterion=timed, observe=lambda _: 0, pause=lambda: time.sleep(0.05))
-    assert len(series.samples_ms) / 5 >= 6  # three, were it counted
+    series = collect(windows_of_five(sample), criterion=timed, observe=lambda _: 0, pause=lambda: clock.sleep(0.05))
+    assert len(series.samples_ms) / 5 == 8  # three, were it counted
 
 
 def test_a_sample_at_a_gap_is_left_out_and_counted_and_its_neighbours_stay() -> None:
