@@ -60,7 +60,7 @@ def evaluate(
 
     from bench.accuracy import corpora
     from bench.accuracy import run as runs
-    from bench.accuracy.corpora.reference import fold_to_test
+    from bench.accuracy.corpora.reference import fold_to_test, parse_reference, with_fold
     from bench.accuracy.evaluation.overlap import choose_treatment
     from bench.accuracy.trained import choose_splits
     from bench.accuracy.training.computing import start_accelerator
@@ -74,6 +74,8 @@ def evaluate(
     device = choose_device(device)
     accelerator = start_accelerator(device)
     console = Console(stderr=True, quiet=quiet or not accelerator.is_main_process)
+    if spec != with_fold(corpus, fold):
+        console.print(f"fold {parse_reference(spec).fold}, as in training; --fold chooses another", highlight=False)
     evaluate_run(run, read, chosen, treatment=treatment, device=device, workers=workers, console=console)
     if accelerator.is_main_process:
         print(run / "evaluation")

@@ -324,8 +324,9 @@ def test_two_folds_are_trained_evaluated_and_pooled(
         code, _, err = sbench("evaluate", f"run-{fold}", "--corpus", "emobox:data/tones", "--device", "cpu")
         assert code == 0, err
         assert "test: 16 utterances, 16 used" in err
+        assert f"fold {fold}, as in training" in err
     code, _, err = sbench("evaluate", "run-1", "--corpus", "emobox:data/tones", "--fold", 2, "--device", "cpu")
-    assert (code, "shares" in err) == (2, True), err
+    assert (code, "shares" in err, "as in training" in err) == (2, True, False), err
     code, out, err = sbench("table", "run-1", "run-2")
     assert code == 0, err
     assert "32 utterances, 8 speakers, 2 folds" in out
