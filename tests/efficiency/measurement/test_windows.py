@@ -98,8 +98,8 @@ def test_where_enough_windows_are_clean_slow_ones_do_not_count() -> None:
     assert (series.stop, series.void_samples) == ("contaminated", 100)
 
 
-@pytest.mark.parametrize("reset_before", [False, True])
-def test_a_compilation_voids_its_window(reset_before: bool) -> None:
+@pytest.mark.parametrize(("reset_before", "new"), [(False, lambda x: x + 1), (True, lambda x: x + 2)])
+def test_a_compilation_voids_its_window(reset_before: bool, new: Callable[[object], object]) -> None:
     import torch
     import torch._dynamo
 
@@ -108,7 +108,7 @@ def test_a_compilation_voids_its_window(reset_before: bool) -> None:
 
     def compile_in_the_third(window: int) -> int:
         if window == 2:
-            torch.compile(lambda x: x + 1, backend="eager")(torch.zeros(3))
+            torch.compile(new, backend="eager")(torch.zeros(3))
         return 0
 
     series = collect(windows_of_five(compile_in_the_third), criterion=TWENTY, observe=lambda _: 0)
