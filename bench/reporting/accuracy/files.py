@@ -59,7 +59,7 @@ def _csv(table: AccuracyTable) -> str:
     """Return a row for each mixer, direction, encoder and split, in full precision."""
     rows = []
     for key, cell in table.cells.items():
-        parameters = table.parameters[key.row.mixer]
+        parameters = table.parameters_of(key.row.mixer, [key.column])
         rows.append(
             {
                 "mixer": key.row.mixer,
@@ -123,7 +123,7 @@ def _line(table: AccuracyTable, key: Key, cell: Cell, *, beside: bool) -> list[s
         split_name(key.split),
         mixer_name(key.row),
         key.row.direction,
-        span(table.parameters[key.row.mixer], millions),
+        span(table.parameters_of(key.row.mixer, [key.column]), millions),
         two_decimals(cell.ours),
         spread(cell),
         ends(cell.low, cell.high),

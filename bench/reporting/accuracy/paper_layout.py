@@ -52,7 +52,7 @@ def _lines(
     def line(figure: Callable[[Cell], str]) -> list[str]:
         return [NOTHING if cell is None else figure(cell) for cell in own]
 
-    parameters = span(table.parameters[row.mixer], millions)
+    parameters = span(table.parameters_of(row.mixer, columns), millions)
     return [
         [row_name(table, row), parameters, "paper", *line(lambda cell: two_decimals(cell.paper))],
         ["", "", "ours", *line(lambda cell: two_decimals(cell.ours))],

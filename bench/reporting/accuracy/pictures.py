@@ -1,18 +1,21 @@
 """The pictures of an accuracy table: scores against time, learning curves and confusion matrices. Needs no torch."""
 
+import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN
 from bench.reporting.accuracy.confusion import draw_confusions
 from bench.reporting.accuracy.evaluations import Row
 from bench.reporting.accuracy.learning_curves import draw_learning_curves
-from bench.reporting.accuracy.score_against_length import draw_score_against_length
+from bench.reporting.accuracy.score_against_length import differ_in_length, draw_score_against_length
 from bench.reporting.accuracy.score_against_time import draw_score_against_time, panels_by_length, panels_of_split
 from bench.reporting.accuracy.table import AccuracyTable, Cell
-from bench.reporting.accuracy.words import split_name
+from bench.reporting.accuracy.words import of_one_kind, split_name
 from mixers.support.errors import UserError
+
+Tested = Mapping[Row, Cell]  # the rows of an encoder on a test
 
 SCORE_AGAINST_TIME, SCORE_AGAINST_LENGTH = "score-against-time", "score-against-length"
 LEARNING_CURVES, CONFUSION = "learning-curves", "confusion"
@@ -23,7 +26,8 @@ def write_pictures(table: AccuracyTable, output: Path) -> None:
 
     ``score-against-length-ENCODER`` is written if the recordings of the tests differ in length. If the table has costs
     too, ``score-against-time-ENCODER`` has a panel for each of these lengths, otherwise there is one such picture for
-    each split. ``confusion-ENCODER-SPLIT`` is written for each test, ``learning-curves-ENCODER`` if a run has metrics.
+    each split. Tests that differ in more than length have pictures of their own: ``...-ENCODER-TEST``.
+    ``confusion-ENCODER-SPLIT`` is written for each test, ``learning-curves-ENCODER`` if a run has metrics.
 
     Raises:
         UserError: A file cannot be written.
@@ -50,18 +54,23 @@ def _draw(table: AccuracyTable, output: Path) -> Iterator[Path]:
             yield stem
         by_split = {split: _cells(table, column, split) for split in table.splits}
         tests = {split: cells for split, cells in by_split.items() if cells and split not in (TRAIN, DEVELOPMENT)}
-        stem = output / f"{SCORE_AGAINST_LENGTH}-{names[column]}"
-        if of_several_lengths := draw_score_against_length([*tests.values()], stem, title=f"{column}{mark}"):
+        by_length = {kind: each for kind, each in _alike(tests).items() if differ_in_length(each.values())}
+        for kind, alike in by_length.items():
+            ending, of = (f"-{kind}", f", {kind}") if len(_alike(tests)) > 1 else ("", "")
+            stem = output / f"{SCORE_AGAINST_LENGTH}-{names[column]}{ending}"
+            draw_score_against_length([*alike.values()], stem, title=f"{column}{of}{mark}")
             yield stem
-        stem = output / f"{SCORE_AGAINST_TIME}-{names[column]}"
-        if of_several_lengths and table.costs:
-            panels = panels_by_length(tests, table.costs, column)
-            if draw_score_against_time(panels, table.costs, stem, title=f"{column}, tests of each length{mark}"):
+            stem = output / f"{SCORE_AGAINST_TIME}-{names[column]}{ending}"
+            panels = panels_by_length(alike, table.costs, column) if table.costs else []
+            if table.costs and draw_score_against_time(
+                panels, table.costs, stem, title=f"{column}{of}, tests of each length{mark}"
+            ):
                 yield stem
+        without = {DEVELOPMENT, *itertools.chain.from_iterable(by_length.values())} if by_length else set()
         for split, cells in by_split.items():
             title = f"{column}, {split_name(split)}{mark}"
             stem = output / f"{SCORE_AGAINST_TIME}-{names[column]}-{split}"
-            if table.costs and not of_several_lengths:
+            if table.costs and split not in without:
                 panels = panels_of_split(cells, table.costs, column)
                 if draw_score_against_time(panels, table.costs, stem, title=title):
                     yield stem
@@ -71,6 +80,11 @@ def _draw(table: AccuracyTable, output: Path) -> Iterator[Path]:
                 title = f"{title}: per cent of each true class, all seeds and folds together"
                 draw_confusions(matrices, stem, classes=table.classes, title=title)
                 yield stem
+
+
+def _alike(tests: Mapping[str, Tested]) -> dict[str, dict[str, Tested]]:
+    """Return the tests by what they are of; those of one kind differ in nothing but their length."""
+    return {kind: {split: tests[split] for split in splits} for kind, splits in of_one_kind(tests).items()}
 
 
 def _cells(table: AccuracyTable, column: str, split: str) -> dict[Row, Cell]:

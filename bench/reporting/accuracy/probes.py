@@ -70,11 +70,6 @@ def by_seed(found: Mapping[Row, Mapping[int, Predictions]], row: Row, *, beside:
     return dict.fromkeys(found[beside], only)
 
 
-def parameters(probes: Sequence[EvaluatedProbe]) -> dict[str, tuple[int, ...]]:
-    """Return the numbers of parameters under the name of the row; nothing without a probe."""
-    return {NAME: tuple(sorted({each.probe.parameters for each in probes}))} if probes else {}
-
-
 def notes(probes: Sequence[EvaluatedProbe], *, paired: bool) -> Iterator[str]:
     """Yield what the rows of probes are.
 

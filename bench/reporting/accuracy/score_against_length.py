@@ -1,6 +1,6 @@
 """The score of each row against the length of the recordings: who keeps up. A panel for each direction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -19,18 +19,21 @@ _APART = 1.025  # between the bars of two rows at one length, as a factor
 Curve = Mapping[float, Cell]  # by the length of the recordings, rising
 
 
-def draw_score_against_length(by_split: Sequence[Mapping[Row, Cell]], stem: Path, *, title: str) -> bool:
+def differ_in_length(by_split: Iterable[Mapping[Row, Cell]]) -> bool:
+    """Tell whether the recordings of some tests differ in their median length, by half or more."""
+    lengths = {cell.seconds for cells in by_split for cell in cells.values() if cell.seconds is not None}
+    return len(lengths) > 1 and max(lengths) >= 1.5 * min(lengths)
+
+
+def draw_score_against_length(by_split: Sequence[Mapping[Row, Cell]], stem: Path, *, title: str) -> None:
     """Draw macro-F with its interval over speakers against the median length of the recordings of each split.
 
     A row without a direction, the linear probe, is drawn in every panel.
 
     Args:
-        by_split: The rows of one encoder on each test split.
+        by_split: The rows of one encoder on tests that `differ_in_length`, and in nothing else.
         stem: The path without an ending.
         title: What was scored.
-
-    Returns:
-        Whether the splits have at least two lengths. Otherwise nothing is drawn.
 
     Raises:
         OSError: A file cannot be written; the old file is still there.
@@ -41,8 +44,6 @@ def draw_score_against_length(by_split: Sequence[Mapping[Row, Cell]], stem: Path
             if cell.seconds is not None:
                 curves.setdefault(row, {})[cell.seconds] = cell
     lengths = sorted({seconds for curve in curves.values() for seconds in curve})
-    if len(lengths) < 2 or lengths[-1] < 1.5 * lengths[0]:
-        return False
     directions = list(dict.fromkeys(str(row.direction) for row in curves))
     directions = [each for each in directions if each != NO_DIRECTION] or [NO_DIRECTION]
     figure, panels = row_of_panels(len(directions), panel=_PANEL, narrowest=_NARROWEST, around=1.3)
@@ -55,8 +56,10 @@ def draw_score_against_length(by_split: Sequence[Mapping[Row, Cell]], stem: Path
         axes.minorticks_off()
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("Macro-F (%)")
-    lines = f"{title}: score against length\nBars: 95 % intervals over speakers, drawn side by side"
-    figure.suptitle(lines, fontsize="medium", weight="bold", wrap=True)
+    bars = (
+        "\nBars: 95 % intervals over speakers, drawn side by side" if any(map(_has_intervals, curves.values())) else ""
+    )
+    figure.suptitle(f"{title}: score against length{bars}", fontsize="medium", weight="bold", wrap=True)
     mixers = list(dict.fromkeys(row.mixer for row in curves if row.direction != NO_DIRECTION))
     handles, labels = legend_of_mixers(mixers)
     for row in curves:
@@ -65,7 +68,11 @@ def draw_score_against_length(by_split: Sequence[Mapping[Row, Cell]], stem: Path
             labels.append(mixer_name(row))
     figure.legend(handles=handles, labels=labels, loc="outside lower center", ncols=min(len(handles), 7))
     save(figure, stem)
-    return True
+
+
+def _has_intervals(curve: Curve) -> bool:
+    """Tell whether there were enough speakers for intervals."""
+    return all((cell.low, cell.high) != (0, 100) for cell in curve.values())
 
 
 def _draw(axes: Axes, curves: Mapping[Row, Curve]) -> None:
@@ -73,7 +80,7 @@ def _draw(axes: Axes, curves: Mapping[Row, Curve]) -> None:
     for place, (row, curve) in enumerate(curves.items()):
         lengths = sorted(curve)
         cells = [curve[each] for each in lengths]
-        known = all((cell.low, cell.high) != (0, 100) for cell in cells)  # there were enough speakers for intervals
+        known = _has_intervals(curve)
         below, above = [cell.ours - cell.low for cell in cells], [cell.high - cell.ours for cell in cells]
         shift = _APART ** (place - (len(curves) - 1) / 2)
         probe = row.direction == NO_DIRECTION

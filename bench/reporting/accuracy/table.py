@@ -102,7 +102,7 @@ class AccuracyTable:
     Attributes:
         cells: What was measured, in the order of the table: by encoder, split, mixer and direction. The encoders are
             the paper's, then others, then the mean of the paper's; mixers and splits are the paper's, then others.
-        parameters: Number of trainable parameters of each mixer; several if runs differ, none if not known.
+        parameters: Number of trainable parameters of each mixer or probe behind each encoder; several if runs differ.
         pairs: Every two mixers of an encoder, test split and direction, and every mixer in two directions. p-values and
             verdicts take the number of all of them into account.
         preset: The preset of all runs; a dash if there are only probes.
@@ -115,7 +115,7 @@ class AccuracyTable:
     """
 
     cells: dict[Key, Cell]
-    parameters: dict[str, tuple[int, ...]]
+    parameters: dict[tuple[str, str], tuple[int, ...]]
     pairs: tuple[MixerPair, ...]
     preset: str
     demo: bool
@@ -139,6 +139,12 @@ class AccuracyTable:
     def splits(self) -> tuple[str, ...]:
         """The splits."""
         return _ordered_splits(key.split for key in self.cells)
+
+    def parameters_of(self, mixer: str, columns: Iterable[str]) -> tuple[int, ...]:
+        """Return the numbers of parameters of a mixer behind some encoders, rising; none if not known."""
+        known = {column for each in columns for column in (published.COLUMNS if each == published.MEAN else (each,))}
+        found = (self.parameters.get((mixer, column), ()) for column in known)
+        return tuple(sorted(set(itertools.chain.from_iterable(found))))
 
     @property
     def directions(self) -> tuple[Direction, ...]:
@@ -168,7 +174,7 @@ def read(folders: Sequence[Path], *, sweeps: Sequence[Path] = ()) -> AccuracyTab
     speakers = max((cells[Key(pair.first, pair.column, pair.split)].speakers for pair in pairs), default=0)
     return AccuracyTable(
         cells=cells,
-        parameters={key.row.mixer: _parameters(key.row.mixer, runs) for key in cells} | linear.parameters(probes),
+        parameters=_parameters(runs, probes, names),
         pairs=tuple(_controlled(pairs)),
         preset=runs[0].run.preset if runs else NOTHING,
         demo=demo,
@@ -296,5 +302,13 @@ def _cell(key: Key, score: MixerScore, measured: Measured) -> Cell:
     )
 
 
-def _parameters(mixer: str, runs: Sequence[EvaluatedRun]) -> tuple[int, ...]:
-    return tuple(sorted({one.run.parameters[mixer] for one in runs if mixer in one.run.parameters}))
+def _parameters(
+    runs: Sequence[EvaluatedRun], probes: Sequence[linear.EvaluatedProbe], names: dict[Encoders, str]
+) -> dict[tuple[str, str], tuple[int, ...]]:
+    """Return the numbers of parameters by mixer, or probe, and encoder."""
+    every = [(mixer, one.encoders, count) for one in runs for mixer, count in one.run.parameters.items()]
+    every += [(linear.ROW.mixer, one.encoders, one.probe.parameters) for one in probes]
+    found: dict[tuple[str, str], set[int]] = {}
+    for mixer, encoders, count in every:
+        found.setdefault((mixer, names[encoders]), set()).add(count)
+    return {key: tuple(sorted(counts)) for key, counts in found.items()}

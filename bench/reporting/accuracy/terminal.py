@@ -66,12 +66,12 @@ def _block(table: AccuracyTable, cells: Mapping[Key, Cell]) -> Table:
     block.add_column("M", justify="right")
     for name in ("macro-F", "", "95 %", "UAR", *(("paper", "diff") if beside else ())):
         block.add_column(name, justify="right", no_wrap=True)
-    for (row, _, _), cell in cells.items():
+    for (row, column, _), cell in cells.items():
         paper = [two_decimals(cell.paper), signed(cell.difference)] if beside else []
         block.add_row(
             mixer_name(row),
             *([row.direction] if directions else []),
-            span(table.parameters[row.mixer], millions),
+            span(table.parameters_of(row.mixer, [column]), millions),
             two_decimals(cell.ours),
             spread(cell),
             ends(cell.low, cell.high),

@@ -1,6 +1,7 @@
 """How the accuracy table writes its names and figures, on the terminal and in files."""
 
 import re
+from collections.abc import Iterable
 
 from bench.efficiency.records import Record
 from bench.reporting import published
@@ -9,6 +10,8 @@ from bench.reporting.accuracy.table import AccuracyTable, Cell
 from bench.reporting.formats import NOTHING, interval, significant, two_decimals
 
 DEMONSTRATION = "DEMONSTRATION: a synthetic corpus and random encoders; these figures say nothing about the mixers."
+
+_LENGTH = re.compile(r"-[0-9.]+s$")
 
 _LATEX = {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
 
@@ -27,6 +30,14 @@ def row_name(table: AccuracyTable, row: Row) -> str:
 def split_name(split: str) -> str:
     """Return the paper's name of a split: ``T1``."""
     return published.SPLITS.get(split, split)
+
+
+def of_one_kind(splits: Iterable[str]) -> dict[str, list[str]]:
+    """Return splits by their names without a length at the end: ``test1-10s`` and ``test1-30s`` are of ``test1``."""
+    found: dict[str, list[str]] = {}
+    for split in splits:
+        found.setdefault(_LENGTH.sub("", split), []).append(split)
+    return found
 
 
 def signed(value: float | None) -> str:

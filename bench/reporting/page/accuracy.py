@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.accuracy.evaluation.intervals import FEWEST_SPEAKERS
 from bench.reporting.accuracy.files import PAIRS_FILES, TABLE_FILES
 from bench.reporting.accuracy.words import DEMONSTRATION
-from bench.reporting.formats import two_decimals
+from bench.reporting.formats import enumeration, two_decimals
 from bench.reporting.page.charts import Chart, colours_of
 from bench.reporting.page.findings import Finding, Question
 from bench.reporting.page.grids import Grid, of_frame
@@ -135,14 +136,15 @@ def _notes(folder: Path) -> list[str]:
 
 
 def _finding(rows: Sequence[Row], pairs: Sequence[Row]) -> Finding:
-    """Return the row of a test with the highest macro-F, and how many of those that it was compared with it beats."""
-    best = max(rows, key=lambda row: row["macro_f_percent"])
+    """Return who has the highest macro-F in a test, and how many of those that they were compared with they beat."""
+    highest = max(row["macro_f_percent"] for row in rows)
+    best, *tied = [row for row in rows if row["macro_f_percent"] == highest]
     between = interval_of(best)
     return Finding(
         where=best["split"],
-        who=name_of(best),
-        figure=f"{two_decimals(best['macro_f_percent'])} %{f' (95 %: {between})' if between else ''}",
-        certainty=_certainty(name_of(best), list(_verdicts(best, pairs))),
+        who=enumeration(map(name_of, (best, *tied))),
+        figure=f"{two_decimals(highest)} %{f' (95 %: {between})' if between else ''}",
+        certainty="They have the same score." if tied else _certainty(best, list(_verdicts(best, pairs))),
     )
 
 
@@ -159,10 +161,13 @@ def _verdicts(row: Row, pairs: Sequence[Row]) -> Iterator[str]:
             yield turned.get(verdict, verdict)
 
 
-def _certainty(name: str, verdicts: Sequence[str]) -> str:
+def _certainty(row: Row, verdicts: Sequence[str]) -> str:
     if not verdicts:
-        return "Nothing was compared with it."
+        few = row.get("speakers") is not None and row["speakers"] < FEWEST_SPEAKERS
+        reason = f": the test has {row['speakers']:g} speakers of at least {FEWEST_SPEAKERS}" if few else ""
+        return f"Nothing was compared with it{reason}."
     better = verdicts.count("better")
     if not better:
+        name = name_of(row)
         return f"Not certain: {name} cannot be told apart from any of the {len(verdicts)} rows it was compared with."
     return f"Better than {better} of the {len(verdicts)} rows it was compared with, over speakers and seeds."

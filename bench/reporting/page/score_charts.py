@@ -6,6 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from bench.reporting.accuracy.words import of_one_kind
 from bench.reporting.formats import cell, interval, two_decimals
 from bench.reporting.page.charts import Chart, Curve, curves_of, lines, logarithmic, render
 
@@ -35,21 +36,39 @@ def charts_of(
         of: What was scored, for titles.
         identifier: Of the charts' elements, without their number.
     """
-    lengths = {split: _seconds(rows) for split, rows in splits.items()}
-    if len(splits) > 1 and len(set(lengths.values())) == len(splits) and None not in lengths.values():
-        yield _against_length(splits, colours, of=of, identifier=f"{identifier}-length")
-        cells = {
-            f"{lengths[split]:g} s of audio": (rows, f"gpu_ms_at_{lengths[split]:g}_s")
-            for split, rows in splits.items()
-        }
-        if chart := _against_time(cells, colours, of=of, identifier=f"{identifier}-time"):
-            yield chart
-        return
+    kinds = of_one_kind(splits)
+    by_length = [each for each in kinds.values() if _differ_in_length([splits[split] for split in each])]
+    for at, (kind, each) in enumerate(kinds.items()):
+        if each in by_length:
+            named, ending = (f"{of}, {kind}", f"-kind-{at}") if len(kinds) > 1 else (of, "")
+            alike = {split: splits[split] for split in each}
+            yield from _by_length(alike, colours, of=named, identifier=f"{identifier}{ending}")
     for at, (split, rows) in enumerate(splits.items()):
+        if any(split in each for each in by_length):
+            continue
         timed = {column: _TIME.sub(r"\1 s of audio", column) for column in rows[0] if _TIME.fullmatch(column)}
         cells = {label: (rows, column) for column, label in timed.items()}
         if chart := _against_time(cells, colours, of=f"{split} of {of}", identifier=f"{identifier}-{at}"):
             yield chart
+
+
+def _differ_in_length(tests: Sequence[Sequence[Row]]) -> bool:
+    lengths = [_seconds(rows) for rows in tests]
+    return len(tests) > 1 and len(set(lengths)) == len(tests) and None not in lengths
+
+
+def _by_length(
+    splits: Mapping[str, Sequence[Row]], colours: Mapping[str, str], *, of: str, identifier: str
+) -> Iterator[Chart]:
+    """Yield the charts of tests that differ in nothing but length."""
+    yield _against_length(splits, colours, of=of, identifier=f"{identifier}-length")
+    cells = {
+        f"{seconds:g} s of audio": (rows, f"gpu_ms_at_{seconds:g}_s")
+        for rows in splits.values()
+        if (seconds := _seconds(rows)) is not None
+    }
+    if chart := _against_time(cells, colours, of=of, identifier=f"{identifier}-time"):
+        yield chart
 
 
 def name_of(row: Row) -> str:

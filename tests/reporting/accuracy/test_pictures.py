@@ -152,6 +152,22 @@ def test_tests_of_several_lengths_have_pictures_by_length(tmp_path: Path, drawn:
         assert [*points(by_time, panel).values()] == [pytest.approx((time, scores[split].ours))]
 
 
+def test_tests_that_differ_in_more_than_length_share_no_picture(tmp_path: Path, drawn: Drawn) -> None:
+    lengths = {"test1-10s": 10.0, "test1-40s": 40.0, "test2-10s": 10.0, "test2-40s": 40.0}
+    run = write_run(tmp_path / "run", results("sa", splits=tuple(lengths)))
+    for split, seconds in lengths.items():
+        path = run / "evaluation" / split / "utterances.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"median_seconds": seconds}))
+    found = table.read([run])
+    write_pictures(found, tmp_path / "pictures")
+    scores = {key.split: cell.ours for key, cell in found.cells.items()}
+    for test in ("test1", "test2"):
+        figure = drawn[f"score-against-length-WavLM-{test}"]
+        assert test in figure.get_suptitle()
+        (curve,) = (np.asarray(line.get_xydata()) for line in figure.axes[0].lines if np.size(line.get_xydata()) == 4)
+        assert curve[:, 1].tolist() == [scores[f"{test}-10s"], scores[f"{test}-40s"]]
+
+
 @given(low=st.floats(1e-3, 1e3), width=st.floats(1.01, 1e4))
 def test_every_panel_has_round_ticks_within_it(low: float, width: float) -> None:
     ticks = score_against_time.round_ticks(low, low * width)

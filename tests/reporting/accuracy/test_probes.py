@@ -35,7 +35,7 @@ def test_a_probe_is_a_row_beside_the_mixers(tmp_path: Path) -> None:
     cell = found.cells[Key(ROW, "WavLM, no text", "test1")]
     expected = comparison.score_mixer([linear()])
     assert (cell.ours, cell.low, cell.spread) == (100 * expected.spread.mean, 100 * expected.estimate.low, None)
-    assert found.parameters["linear"] == (16_392,)
+    assert found.parameters_of("linear", found.columns) == (16_392,)
     assert [row.mixer for row in found.rows] == ["sa", "kda", "linear"]
     assert found.directions == ("alternating",)
     with (tmp_path / "table" / "accuracy.csv").open(newline="") as file:

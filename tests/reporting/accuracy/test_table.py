@@ -232,14 +232,18 @@ def test_other_mixers_and_splits_follow_the_papers(tmp_path: Path) -> None:
     assert "test3" in (tmp_path / "table" / "accuracy.tex").read_text()
 
 
-def test_parameters_that_differ_are_a_range(tmp_path: Path) -> None:
+def test_parameters_are_those_behind_each_encoder(tmp_path: Path) -> None:
     runs = [
         write_run(tmp_path / speech, results("sa"), speech=speech, parameters={"sa": count})
         for speech, count in (("wavlm-large", 20_020_000), ("mine", 19_500_000))
     ]
-    found = table.read(runs)
-    assert found.parameters["sa"] == (19_500_000, 20_020_000)
-    assert "19.50 to 20.02" in shown(found, width=120)
+    found = files.write(runs, tmp_path / "table")
+    assert "19.50 to 20.02" not in shown(found, width=120)
+    assert all(f" {count} " in shown(found, width=120) for count in ("19.50", "20.02"))
+    with (tmp_path / "table" / "accuracy.csv").open(newline="") as file:
+        counts = {row["encoder"]: row["parameters"] for row in csv.DictReader(file)}
+    assert counts == {"WavLM": "20020000", found.columns[1]: "19500000"}
+    assert found.parameters_of("sa", found.columns) == (19_500_000, 20_020_000)
 
 
 def test_the_terminals_table_fits_80_columns(tmp_path: Path) -> None:

@@ -163,6 +163,36 @@ def test_tests_of_several_lengths_have_one_chart_of_length_and_one_of_time(recor
     assert "test-240s lightnet (alternating) 77.95 %" in page.text
 
 
+def test_tests_that_differ_in_more_than_length_share_no_chart(records: Sequence[Record], tmp_path: Path) -> None:
+    frame = pd.read_csv(LONG / "table-change-30" / "accuracy.csv", keep_default_na=False, na_values=[""])
+    others = frame.assign(split=frame["split"].str.replace("test-", "other-"))
+    pd.concat([frame, others]).to_csv(tmp_path / "accuracy.csv", index=False)
+    page = Page(render(records[:2], folders=(), scores=[read(tmp_path)]))
+    of = "manifest (whisper-base-encoder, no text)"
+    for kind in ("test", "other"):
+        assert page.text.count(f"Macro-F against length: {of}, {kind}") == 1
+    assert page.text.count("Macro-F against GPU time") == 2
+
+
+def test_who_shares_the_highest_score_is_named_and_too_few_speakers_are(
+    records: Sequence[Record], tmp_path: Path
+) -> None:
+    frame = pd.read_csv(TABLE / "accuracy.csv", keep_default_na=False, na_values=[""])
+    (best,) = frame.index[frame["macro_f_percent"] == frame["macro_f_percent"].max()]
+    frame.loc[best, "speakers"] = 4
+    frame.to_csv(tmp_path / "accuracy.csv", index=False)
+    few = Page(render(records[:2], folders=(), scores=[read(tmp_path)])).text
+    assert "Nothing was compared with it: the test has 4 speakers of at least 6." in few
+    alike = frame.index[frame["split"] == frame.loc[best, "split"]]
+    second = next(index for index in alike if index != best)
+    frame.loc[second, "macro_f_percent"] = frame.loc[best, "macro_f_percent"]
+    frame.to_csv(tmp_path / "accuracy.csv", index=False)
+    shared = Page(render(records[:2], folders=(), scores=[read(tmp_path)])).text
+    assert "They have the same score." in shared
+    names = (f"{frame.loc[each, 'mixer']} ({frame.loc[each, 'direction']})" for each in (best, second))
+    assert all(name in shared for name in names)
+
+
 def test_a_history_has_its_changes_and_sweeps(records: Sequence[Record], history: History) -> None:
     page = Page(render(records, folders=(), history=history))
     assert "2 changes in 2 of 4 cases, over 3 sweeps" in page.text
