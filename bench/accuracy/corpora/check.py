@@ -68,6 +68,7 @@ class Overlap:
         names: The names of utterances in both.
         speakers: The known speakers in both.
         of_unknown_speaker: The number of utterances in either by unknown speakers, who may be in both.
+        of_tests: Whether both are tests. Nothing is learned from them, so they may share what they like.
     """
 
     first: str
@@ -75,6 +76,7 @@ class Overlap:
     names: tuple[str, ...]
     speakers: tuple[str, ...]
     of_unknown_speaker: int
+    of_tests: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +91,8 @@ class CorpusReport:
         faults: The recordings that cannot be used.
         silent: The names of silent utterances.
         overlaps: What pairs of its splits share or may share; other pairs are absent.
+        remarks: What makes training impossible or scores lower, in sentences: a split or a class that is missing, and
+            labels or speakers that differ only in case.
     """
 
     spec: str
@@ -98,6 +102,7 @@ class CorpusReport:
     faults: tuple[Fault, ...]
     silent: tuple[str, ...]
     overlaps: tuple[Overlap, ...]
+    remarks: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +114,11 @@ class Report:
 
     @property
     def sound(self) -> bool:
-        """Whether every recording exists and can be used, and no two splits share a speaker or an utterance."""
+        """Whether every recording can be used, and training and tests share no speaker and no utterance."""
         overlaps = itertools.chain(self.overlaps, *(corpus.overlaps for corpus in self.corpora))
         return not (
             any(corpus.faults or corpus.without_audio for corpus in self.corpora)
-            or any(overlap.names or overlap.speakers for overlap in overlaps)
+            or any((overlap.names or overlap.speakers) and not overlap.of_tests for overlap in overlaps)
         )
 
 
@@ -185,7 +190,31 @@ def _report(spec: str, reading: Reading, recordings: Sequence[_Recording | Fault
             if isinstance(recording, _Recording) and recording.silent
         ),
         overlaps=tuple(_shared(itertools.combinations(splits.items(), 2))),
+        remarks=tuple(_remarks(reading, splits)),
     )
+
+
+def _remarks(reading: Reading, splits: Mapping[str, Sequence[Utterance]]) -> Iterator[str]:
+    labels = {split: {each.label for each in utterances} for split, utterances in splits.items()}
+    for split in (TRAIN, DEVELOPMENT):
+        if split not in splits:
+            yield f"there is no split {split}, which training needs"
+    if len(reading.classes) == 1:
+        yield f"every label is {reading.classes[0]}: training needs two classes or more"
+    if unheard := sorted(set(reading.classes) - labels.get(TRAIN, set())):
+        yield f"{TRAIN} has no utterance of {', '.join(unheard)}: no model learns it"
+    for split in [each for each in splits if each != TRAIN]:
+        if absent := sorted(labels.get(TRAIN, set()) - labels[split]):
+            yield f"{split} has no utterance of {', '.join(absent)}, which counts 0 in its macro-F and recall"
+    for what, names in (
+        ("labels", reading.classes),
+        ("speakers", sorted({each.speaker for each in reading.utterances})),
+    ):
+        alike: dict[str, list[str]] = {}
+        for name in names:
+            alike.setdefault(name.casefold(), []).append(name)
+        if found := [" and ".join(each) for each in alike.values() if len(each) > 1]:
+            yield f"{what} that differ only in case: {', '.join(found)}"
 
 
 def _split_report(name: str, classes: Sequence[str], recordings: Mapping[Utterance, _Recording | Fault]) -> SplitReport:
@@ -232,6 +261,7 @@ def _across(readings: Mapping[str, Reading]) -> Iterator[Overlap]:
 def _shared(pairs: Iterable[tuple[_NamedSplit, _NamedSplit]]) -> Iterator[Overlap]:
     """Yield the pairs that share something, or may share an unknown speaker."""
     for (first, ours), (second, theirs) in pairs:
+        learned = {utterance.split for utterance in itertools.chain(ours, theirs)} & {TRAIN, DEVELOPMENT}
         speakers = {utterance.speaker for utterance in ours} & {utterance.speaker for utterance in theirs}
         overlap = Overlap(
             first=first,
@@ -239,6 +269,7 @@ def _shared(pairs: Iterable[tuple[_NamedSplit, _NamedSplit]]) -> Iterator[Overla
             names=tuple(sorted(utterance.name for utterance in shared_recordings(ours, theirs))),
             speakers=tuple(sorted(speakers - {UNKNOWN_SPEAKER})),
             of_unknown_speaker=sum(utterance.speaker == UNKNOWN_SPEAKER for utterance in itertools.chain(ours, theirs)),
+            of_tests=not learned,
         )
         if overlap.names or overlap.speakers or overlap.of_unknown_speaker:
             yield overlap

@@ -51,16 +51,18 @@ def _lines(corpus: CorpusReport) -> Iterator[Text]:
         yield Text(f"{reason}: {_listed(names)}. {hint}", style="red")
     if corpus.silent:
         yield Text(f"silent: {_listed(corpus.silent)}", style="yellow")
+    yield from (Text(remark, style="yellow") for remark in corpus.remarks)
     yield from _overlap_lines(corpus.overlaps)
 
 
 def _overlap_lines(overlaps: Iterable[Overlap]) -> Iterator[Text]:
     for overlap in overlaps:
         pair = f"{overlap.first} and {overlap.second}"
+        style = "yellow" if overlap.of_tests else "red"
         if overlap.names:
-            yield Text(f"{pair} share utterances: {_listed(overlap.names)}", style="red")
+            yield Text(f"{pair} share utterances: {_listed(overlap.names)}", style=style)
         if overlap.speakers:
-            yield Text(f"{pair} share speakers: {_listed(overlap.speakers)}", style="red")
+            yield Text(f"{pair} share speakers: {_listed(overlap.speakers)}", style=style)
         if overlap.of_unknown_speaker:
             count = f"{overlap.of_unknown_speaker:,}"
             yield Text(f"{pair}: utterances by unknown speakers, who may be in both: {count}", style="yellow")

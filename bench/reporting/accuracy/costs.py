@@ -205,7 +205,8 @@ def _nothing_fits(
         }
     )
     where = enumeration(map(str, folders))
-    hint = "Measure with sbench sweep --preset, --direction and --width as the runs have them."
+    measure = "measure with sbench sweep --preset, --direction and --width as the runs have them."
+    hint = measure.capitalize() if timed else f"Only a GPU gives GPU times: {measure}"
     return UserError(f"no time in {where} fits the runs: it has {has}; the runs need {needs}", hint=hint)
 
 

@@ -22,6 +22,8 @@ from tests.accuracy.corpora.test_manifest import LINE, write_manifest
 
 LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + 64 * "0" + "\nsize 12345\n"
 
+UNKNOWN = {(split, "Unknown") for split in ("train", "development", "test")}
+
 LINES: list[dict[str, Any]] = [
     LINE | {"audio": f"{number}.wav", "label": label, "speaker": speaker, "split": split}
     for number, (label, speaker, split) in enumerate(
@@ -155,6 +157,48 @@ def test_pitfall_9_a_speaker_in_two_splits_is_reported(tmp_path: Path) -> None:
     assert "train and test1 share speakers: 1 (anna)" in text_of(report)
 
 
+def test_what_two_tests_share_is_said_and_does_no_harm(tmp_path: Path) -> None:
+    lines = [*LINES, *(LINE | {"audio": f"{n}.wav", "speaker": "eve", "split": f"test-{n}0s"} for n in (5, 6))]
+    report = check([write_corpus(tmp_path, lines)])
+    assert "test-50s and test-60s share speakers: 1 (eve)" in text_of(report)
+    assert report.sound
+
+
+def test_numbered_recordings_of_two_corpora_are_not_the_same(tmp_path: Path) -> None:
+    ours = write_corpus(tmp_path / "ours")
+    lines = [LINE | {"audio": "0.wav", "speaker": "eve", "split": "test1"}]
+    theirs = write_corpus(tmp_path / "theirs", lines)
+    soundfile.write(tmp_path / "theirs" / "0.wav", noise(seconds=0.9), 16_000)
+    assert check([ours, theirs]).sound
+    soundfile.write(tmp_path / "theirs" / "0.wav", noise(), 16_000)  # as long as the other: it may be the same
+    assert not check([ours, theirs]).sound
+
+
+@pytest.mark.parametrize(
+    ("changes", "remark"),
+    [
+        ({2: {"split": "dev"}}, "there is no split development, which training needs"),
+        ({1: {"label": "anger"}}, "every label is anger: training needs two classes or more"),
+        ({3: {"label": "joy"}}, "train has no utterance of joy: no model learns it"),
+        ({}, "development has no utterance of fear, which counts 0 in its macro-F and recall"),
+        ({3: {"label": "Anger"}}, "labels that differ only in case: Anger and anger"),
+        ({3: {"speaker": "Anna"}}, "speakers that differ only in case: Anna and anna"),
+    ],
+)
+def test_what_training_and_scores_suffer_from_is_said(
+    tmp_path: Path, changes: dict[int, dict[str, str]], remark: str
+) -> None:
+    spec = write_corpus(tmp_path, [line | changes.get(place, {}) for place, line in enumerate(LINES)])
+    report = check([spec])
+    assert remark in report.corpora[0].remarks
+    assert remark in text_of(report)
+
+
+def test_spaces_around_a_label_make_no_class(tmp_path: Path) -> None:
+    (corpus,) = check([write_corpus(tmp_path, [*LINES[:3], LINES[3] | {"label": " anger "}])]).corpora
+    assert corpus.splits[2].classes == {"anger": 1, "fear": 0}
+
+
 def test_pitfall_9_unknown_speakers_are_no_overlap_but_counted(tmp_path: Path) -> None:
     report = check([write_corpus(tmp_path, [LINES[0] | {"speaker": "Unknown"}, *LINES[1:]])])
     overlaps = {(overlap.first, overlap.second): overlap for overlap in report.corpora[0].overlaps}
@@ -187,13 +231,15 @@ def test_pitfall_9_training_on_one_release_is_held_against_the_tests_of_another(
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["train", "development", "test1"]), st.sampled_from(["1", "2", "3", "Unknown"])),
+        st.tuples(
+            st.sampled_from(["train", "development", "test1", "test2"]), st.sampled_from(["1", "2", "3", "Unknown"])
+        ),
         min_size=1,
         max_size=8,
     )
 )
 @settings(deadline=None)
-def test_pitfall_9_the_corpus_is_sound_just_where_no_known_speaker_is_in_two_splits(
+def test_pitfall_9_the_corpus_is_sound_just_where_no_known_speaker_is_trained_on_and_tested(
     turns: list[tuple[str, str]],
 ) -> None:
     utterances = tuple(
@@ -205,7 +251,7 @@ def test_pitfall_9_the_corpus_is_sound_just_where_no_known_speaker_is_in_two_spl
         patch.setattr(checking, "read", lambda _: reading)
         patch.setattr(checking, "read_recording", lambda _: np.linspace(-1, 1, 400))
         report = check(["manifest:any"])
-    known = {turn for turn in turns if turn[1] != "Unknown"}
+    known = {("test" if split.startswith("test") else split, speaker) for split, speaker in turns} - UNKNOWN
     assert report.sound == (len({speaker for _, speaker in known}) == len(known))
 
 

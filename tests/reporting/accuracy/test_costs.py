@@ -185,8 +185,9 @@ def test_a_sweep_of_other_models_is_refused_with_what_it_has_and_what_is_needed(
     )
     assert "sbench sweep" in refusal.value.hint
     cpu = write_sweep(tmp_path / "cpu", *timed("sa/sdpa", gpu_ms=None, device="AMD EPYC", device_type="cpu"))
-    with pytest.raises(UserError, match=r"it has no GPU time \(of AMD EPYC\); the runs need"):
+    with pytest.raises(UserError, match=r"it has no GPU time \(of AMD EPYC\); the runs need") as refusal:
         table.read([run], sweeps=[cpu])
+    assert refusal.value.hint.startswith("Only a GPU gives GPU times")
 
 
 def test_the_command_takes_several_sweeps(tmp_path: Path, sbench: Sbench) -> None:
