@@ -1,5 +1,6 @@
 """The command `train`."""
 
+import shlex
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -50,6 +51,7 @@ _EXPLAIN = "Print how the presets and directions differ and where each part come
 _CROP = "Seconds of each training utterance; whole: recordings as they are, encoded once if their features fit."
 _SCHEDULE = "plateau: the learning rate is halved after 5 epochs without a better score; one-cycle: it rises and falls."
 _SHARED_DATA = "Give all seeds the same crops in the same order, which encodes once for all; default: each its own."
+_CHECKPOINT_STEPS = "Steps between checkpoints; after a minute without one, the end of an epoch also writes one."
 _DEMO = "Use a synthetic corpus and small encoders: the whole path in minutes."
 
 Corpus = Annotated[str | None, typer.Option(help=CORPUS, show_default=False)]
@@ -85,7 +87,7 @@ def train(
     precision: Precision = None,
     missing_text: MissingText = "error",
     workers: Workers = WORKERS,
-    checkpoint_steps: Annotated[int, typer.Option(help="Steps between checkpoints.", min=1, max=10**9)] = 500,
+    checkpoint_steps: Annotated[int, typer.Option(help=_CHECKPOINT_STEPS, min=1, max=10**9)] = 500,
     device: Device = "auto",
     plugin: Plugins = None,
     output: Output = None,
@@ -175,7 +177,8 @@ def _show(
             finished = _follow(events, console)
     except KeyboardInterrupt:
         if is_main and folder.exists():
-            print("To continue:", resume_command("train", folder), file=sys.stderr)
+            scoring = f" --evaluate {shlex.quote(','.join(splits))}" if splits else ""
+            print("To continue:", f"{resume_command('train', folder)}{scoring}", file=sys.stderr)
         raise typer.Exit(signals.exit_code()) from None
     if is_main:
         print(finished.folder)

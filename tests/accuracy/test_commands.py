@@ -379,9 +379,43 @@ def test_ctrl_c_before_the_first_step_names_the_command_to_continue(
         patch.setattr(Learner, "__init__", interrupt)
         code, _, err = sbench("train", *arguments, "--output", "a run")
     assert code == 130
-    assert "To continue: sbench train --resume 'a run'" in err
+    assert "To continue: sbench train --resume 'a run'\n" in err
     resumed = sbench("train", "--resume", tmp_path / "a run", "--workers", 0, "--device", "cpu", "--quiet")
     assert resumed == (0, f"{tmp_path / 'a run'}\n", "")
+
+
+def test_who_resumes_a_run_is_told_what_is_lost_and_no_finished_run_is_trained_again(
+    sbench: Sbench, tmp_path: Path, of_speech: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, steps = Learner.step, 0
+
+    def interrupt(*given: object, **named: object) -> object:
+        nonlocal steps
+        steps += 1
+        if steps == 5:  # of three in an epoch
+            raise KeyboardInterrupt
+        return step(*given, **named)  # type: ignore[arg-type]
+
+    options = ("--mixers", "retnet", "--checkpoint-steps", 100, "--evaluate", "development,test1", "--output", "a run")
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "step", interrupt)
+        code, _, err = sbench("train", *of_speech, *options)
+    assert (code, "sbench train --resume 'a run' --evaluate development,test1\n" in err) == (130, True), err
+    resume = ("train", "--resume", "a run", "--workers", 0, "--device", "cpu")
+    code, _, err = sbench(*resume)
+    assert code == 0, err
+    assert "a run has no checkpoint yet, so its training begins anew, and 1 complete epoch will be trained again" in err
+    run = tmp_path / "a run"
+    assert "no checkpoint" not in sbench(*resume)[2]
+
+    shutil.rmtree(run / "checkpoint-2-0")
+    (run / "state.json").unlink()
+    weights = (run / "retnet-0" / "best.safetensors").stat()
+    code, _, err = sbench(*resume)
+    assert (code, "all 2 epochs of a run are done, but its checkpoints are missing" in err) == (2, True), err
+    assert "Nothing is left to train" in err
+    assert (run / "retnet-0" / "best.safetensors").stat() == weights
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 8
 
 
 def test_a_diverging_loss_is_said(sbench: Sbench, arguments: list[object], monkeypatch: pytest.MonkeyPatch) -> None:

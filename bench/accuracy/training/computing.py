@@ -21,7 +21,7 @@ class Resources:
     Attributes:
         accelerator: Distributes the work over its processes.
         workers: Additional processes that read audio.
-        checkpoint_steps: Steps between checkpoints; there is also one at the end.
+        checkpoint_steps: Steps between checkpoints at most; there are also some after epochs, and one at the end.
     """
 
     accelerator: Accelerator
@@ -66,3 +66,9 @@ def share_folder(folder: Path, accelerator: Accelerator) -> Path:
     """Return the main process's folder in every process: a folder named after the time may differ between them."""
     (shared,) = broadcast_object_list([folder]) if accelerator.num_processes > 1 else [folder]
     return Path(shared)
+
+
+def decide_together(decision: bool, accelerator: Accelerator) -> bool:
+    """Return the main process's decision in every process: their clocks differ."""
+    (shared,) = broadcast_object_list([decision]) if accelerator.num_processes > 1 else [decision]
+    return bool(shared)

@@ -5,6 +5,7 @@ only on seed and epoch, dropout only on seed and step, and nothing else is rando
 """
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,12 +25,15 @@ from bench.accuracy.inputs.feed import Feed
 from bench.accuracy.run import Run
 from bench.accuracy.training import checkpoints
 from bench.accuracy.training.checkpoints import Place
+from bench.accuracy.training.computing import decide_together
 from bench.accuracy.training.events import Scored, Stepped
 from bench.accuracy.training.learner import BEST_FILE, Learner
 from bench.accuracy.training.schedule import one_cycle
 from bench.accuracy.training.steps import Steps, build_learners, gather, groups
 from bench.files import resume_command, write_atomically
 from mixers.support.errors import UserError
+
+UNSAVED_S = 60.0  # the end of an epoch writes a checkpoint if the last one, or the start, is this long ago
 
 
 class Training:
@@ -57,7 +61,8 @@ class Training:
             text: The frozen text encoder; None for speech alone.
             accelerator: Distributes the work over its processes.
             workers: Additional processes that read audio.
-            checkpoint_steps: A checkpoint is written after this many steps, and at the end.
+            checkpoint_steps: A checkpoint is written after this many steps, after an epoch if the last one is
+                `UNSAVED_S` ago, and at the end.
 
         Raises:
             UserError: A split is missing, or the checkpoint is damaged.
@@ -81,6 +86,7 @@ class Training:
                 checkpoints.remove_metrics_after(self._begin, folder)
         self._epoch_steps = len(self._train) // run.batch
         self._saved_steps = self.done_steps
+        self._saved_at = time.monotonic()
         self._halve = run.schedule == "plateau"
         self._rates = self._learning_rates()
 
@@ -107,7 +113,8 @@ class Training:
             first = self._begin.step if epoch == self._begin.epoch else 0
             yield from self._epoch(steps, epoch, first)
             yield self._score(development, epoch)
-            self._save_checkpoint(Place(epoch=epoch + 1, step=0), always=epoch + 1 == self._run.epochs)
+            always = epoch + 1 == self._run.epochs or self._is_long_unsaved()
+            self._save_checkpoint(Place(epoch=epoch + 1, step=0), always=always)
 
     def _feed(self, utterances: Sequence[Utterance], *, crop_seconds: float | None) -> Feed:
         return Feed(
@@ -167,6 +174,10 @@ class Training:
         found = {name: rate for each in every for name, rate in each.items()}
         return {name: found[name] for name in self._names}
 
+    def _is_long_unsaved(self) -> bool:
+        """Tell whether the last checkpoint, or the start, is long ago; alike in all processes."""
+        return decide_together(time.monotonic() - self._saved_at >= UNSAVED_S, self._accelerator)
+
     def _save_checkpoint(self, place: Place, *, always: bool = False) -> None:
         """Write a checkpoint if one is due, then make it the one to resume from."""
         if not always and self._done(place) - self._saved_steps < self._checkpoint_steps:
@@ -182,6 +193,7 @@ class Training:
             with self._writing():
                 checkpoints.save_place(place, self._folder)
         self._accelerator.wait_for_everyone()
+        self._saved_at = time.monotonic()
 
     def _append_metrics(self, place: Place, values: Mapping[str, Mapping[str, float]]) -> None:
         if self._accelerator.is_main_process:

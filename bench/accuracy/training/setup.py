@@ -15,8 +15,9 @@ from bench.accuracy.corpora.reference import absolute_spec
 from bench.accuracy.inputs.features import Encoders, SpeechFeatures, TextFeatures, check_layer, load_features
 from bench.accuracy.inputs.recordings import waveform_scale
 from bench.accuracy.parts import PARTS, Layer
-from bench.accuracy.run import Direction, ModelConfig, Preset, Run
-from bench.accuracy.training.checkpoints import last_place
+from bench.accuracy.progress import epochs_done
+from bench.accuracy.run import METRICS_FILE, Direction, ModelConfig, Preset, Run
+from bench.accuracy.training.checkpoints import BEGINNING, Place, last_place
 from bench.accuracy.training.computing import choose_precision
 from bench.accuracy.training.implementations import check_mixers, choose_implementations
 from bench.accuracy.training.model import build
@@ -126,12 +127,12 @@ def reopen(folder: Path, *, device: str) -> tuple[Run, Corpus]:
 
     Raises:
         UserError: The folder is no run or its state is damaged, the run cannot be trained here, its corpus is
-            incomplete, or the corpus or a plug-in has changed.
+            incomplete, the corpus or a plug-in has changed, or only the checkpoints of a finished run are missing.
     """
     run = runs.read(folder)
     if changed := find_again(run.plugins, needed_by=folder):
         raise UserError(f"{folder} was begun with other code: {'; '.join(changed)}", hint="Begin a new run.")
-    last_place(folder)  # so that a damaged state is named at once
+    _check_not_finished(folder, run, last_place(folder))  # a damaged state is named at once
     choose_implementations(run.mixers, run.preset, device=device, width=run.width, precision=run.precision)
     choose_precision(run.precision, device=device)
     corpus = corpora.load(run.corpus, missing_text=run.missing_text)
@@ -139,6 +140,18 @@ def reopen(folder: Path, *, device: str) -> tuple[Run, Corpus]:
         message = f"{run.corpus} has changed since {folder} was begun"
         raise UserError(message, hint="Restore the corpus, or begin a new run.")
     return run, corpus
+
+
+def _check_not_finished(folder: Path, run: Run, place: Place) -> None:
+    """Check that a run that has no checkpoint has not ended: training anew would replace its weights.
+
+    Raises:
+        UserError: All its epochs are done.
+    """
+    if place == BEGINNING and epochs_done(folder) >= run.epochs:
+        message = f"all {run.epochs} epochs of {folder} are done, but its checkpoints are missing"
+        again = f"To train it again over its weights, remove {METRICS_FILE}."
+        raise UserError(message, hint=f"Nothing is left to train: its weights can be used. {again}")
 
 
 def _with_absolute_paths(request: Request) -> Request:

@@ -10,7 +10,9 @@ from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, ordered_spli
 from bench.accuracy.corpora.reference import parse_reference
 from bench.accuracy.evaluation.overlap import counted, describe, separate
 from bench.accuracy.inputs.features import Encoders, open_encoders
+from bench.accuracy.progress import epochs_done
 from bench.accuracy.run import Direction, Run
+from bench.accuracy.training.checkpoints import BEGINNING, last_place
 from bench.accuracy.training.compiling import compiling_ahead
 from bench.accuracy.training.computing import Resources, choose_precision, share_folder
 from bench.accuracy.training.demonstration import prepare_demonstration
@@ -111,10 +113,19 @@ def resume(folder: Path, *, resources: Resources, splits: Sequence[str] = ()) ->
     yield Preparing(task="Reading the corpus")
     with _locked(folder, resources):
         run, corpus = reopen(folder, device=resources.accelerator.device.type)
+        yield from _begins_anew(folder)
         for split in splits:
             corpus.split(split)
         _refuse_shared(corpus, splits)
         yield from _train(run, folder, corpus, None, resources=resources)
+
+
+def _begins_anew(folder: Path) -> Iterator[Noted]:
+    """Yield that a run has no checkpoint to continue from, if so."""
+    if last_place(folder) == BEGINNING:
+        done = epochs_done(folder)
+        lost = f", and {counted(done, 'complete epoch')} will be trained again" if done else ""
+        yield Noted(line=f"{folder} has no checkpoint yet, so its training begins anew{lost}")
 
 
 def _refuse_shared(corpus: Corpus, splits: Sequence[str]) -> None:

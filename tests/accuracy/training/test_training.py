@@ -28,7 +28,9 @@ Train = Callable[..., list[Stepped | Scored]]
 def train(corpus: Corpus, encoders: tuple[SpeechEncoder, TextFeatures], accelerator: Accelerator) -> Train:
     """Train a run in a folder, up to a number of events; return them."""
 
-    def work(run: Run, folder: Path, *, stop_after: int | None = None, workers: int = 0) -> list[Stepped | Scored]:
+    def work(
+        run: Run, folder: Path, *, stop_after: int | None = None, workers: int = 0, checkpoint_steps: int = 2
+    ) -> list[Stepped | Scored]:
         if not folder.exists():
             runs.start(run, folder)
         training = Training(
@@ -39,7 +41,7 @@ def train(corpus: Corpus, encoders: tuple[SpeechEncoder, TextFeatures], accelera
             text=encoders[1] if run.text else None,
             accelerator=accelerator,
             workers=workers,
-            checkpoint_steps=2,
+            checkpoint_steps=checkpoint_steps,
         )
         events = []
         for event in training.train():
@@ -93,6 +95,25 @@ def test_a_run_that_was_killed_comes_to_the_same(
         assert best[0] == best[1]
     metrics = [(tmp_path / folder / runs.METRICS_FILE).read_text() for folder in ("whole", "killed")]
     assert metrics[0] == metrics[1]
+
+
+def test_after_a_while_the_end_of_an_epoch_writes_a_checkpoint_and_the_result_is_the_same(
+    train: Train, make_run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(mixers=("retnet/reference",), epochs=3)
+    whole = train(run, tmp_path / "whole", checkpoint_steps=100)
+    train(run, tmp_path / "soon", checkpoint_steps=100, stop_after=5)
+    assert checkpoints.last_place(tmp_path / "soon") == checkpoints.BEGINNING
+    monkeypatch.setattr("bench.accuracy.training.loop.UNSAVED_S", 0.0)
+    for stop_after, epoch in ((4, 0), (5, 1), (8, 1), (9, 2)):
+        folder = tmp_path / str(stop_after)
+        train(run, folder, checkpoint_steps=100, stop_after=stop_after)
+        assert checkpoints.last_place(folder) == checkpoints.Place(epoch=epoch, step=0)
+        rest = train(run, folder, checkpoint_steps=100)
+        assert rest == whole[4 * epoch :]
+        assert [*folder.glob("checkpoint-*")] == [folder / "checkpoint-3-0"]
+        one, other = weights(tmp_path / "whole", "retnet-0"), weights(folder, "retnet-0")
+        assert all(torch.equal(one[key], other[key]) for key in one)
 
 
 @pytest.mark.parametrize("direction", ["causal", "both"])

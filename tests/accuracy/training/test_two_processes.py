@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,11 @@ from bench.accuracy.evaluation.predictions import read_predictions
 NAMES = ("sa-0", "sa-1", "retnet-0", "retnet-1")
 
 
-def launch(processes: int, *arguments: object) -> str:
-    """Run sbench; return what it prints besides results."""
+def launch(processes: int, *arguments: object, program: Sequence[object] = ("-m", "bench.cli")) -> str:
+    """Run sbench, or a program that calls it; return what it prints besides results."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     done = subprocess.run(
-        [*command, "-m", "bench.cli", *map(str, arguments)], check=False, capture_output=True, text=True, timeout=200
+        [*command, *map(str, (*program, *arguments))], check=False, capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr
     return done.stderr
@@ -44,3 +45,27 @@ def test_they_come_to_the_same(arguments: list[object], corpus: Corpus, tmp_path
         if "loss" in step:
             assert shared_step["loss"] == pytest.approx(step["loss"], rel=1e-3)
             assert shared_step["learning_rate"] == step["learning_rate"]
+
+
+# A checkpoint is due by the clock of the first process alone.
+DISAGREEING = """
+import os, sys
+from bench.accuracy.training import checkpoints, loop
+loop.UNSAVED_S = 0.0 if os.environ["RANK"] == "0" else 1e9
+save = checkpoints.save_place
+def save_and_tell(place, folder):
+    save(place, folder)
+    print("saved", place.epoch, place.step, file=sys.stderr)
+checkpoints.save_place = save_and_tell
+from bench.cli import main
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_they_agree_on_a_checkpoint_at_the_end_of_an_epoch(of_speech: list[object], tmp_path: Path) -> None:
+    (tmp_path / "disagreeing.py").write_text(DISAGREEING)
+    options = ("--checkpoint-steps", 100, "--output", tmp_path / "run")
+    err = launch(2, "train", *of_speech, *options, program=(tmp_path / "disagreeing.py",))
+    assert [line for line in err.splitlines() if line.startswith("saved")] == ["saved 1 0", "saved 2 0"]
