@@ -12,8 +12,16 @@ from numpy.typing import NDArray
 
 from bench.accuracy import run as runs
 from bench.accuracy.corpora.base import TEST, TRAIN, UNKNOWN_SPEAKER, Corpus, Utterance
+from bench.accuracy.corpora.reference import parse_reference
 from bench.accuracy.evaluation.scoring import predict
-from bench.accuracy.evaluation.writing import Checks, LearnerScored, SplitStarted, split_started, write_split
+from bench.accuracy.evaluation.writing import (
+    Checks,
+    LearnerScored,
+    SplitStarted,
+    check_replaceable,
+    split_started,
+    write_split,
+)
 from bench.accuracy.inputs.features import SpeechFeatures, TextFeatures, open_encoders
 from bench.accuracy.inputs.feed import Feed
 from bench.accuracy.progress import best_epochs
@@ -103,6 +111,35 @@ def choose_splits(corpus: Corpus, names: Sequence[str] | None) -> tuple[str, ...
     return chosen
 
 
+def check_corpus(run: Run, corpus: Corpus, splits: Sequence[str], *, folder: Path) -> None:
+    """Check that a run can be scored on splits of a corpus, before anything is loaded.
+
+    Args:
+        run: The run.
+        corpus: Any with the run's classes, in any order.
+        splits: The splits to score.
+        folder: The run's.
+
+    Raises:
+        UserError: The corpus has other classes, or a split would replace the scores of another corpus.
+    """
+    _check_classes(run, corpus, folder)
+    for split in splits:
+        check_replaceable(corpus, split, classes=run.classes, folder=folder)
+
+
+def _check_classes(run: Run, corpus: Corpus, folder: Path) -> None:
+    lacking = [name for name in run.classes if name not in corpus.classes]
+    new = [name for name in corpus.classes if name not in run.classes]
+    differences = [f"{verb} {', '.join(names)}" for verb, names in (("lacks", lacking), ("adds", new)) if names]
+    if not differences:
+        return
+    hint = f"Give a corpus with those of {run.corpus}: {', '.join(run.classes)}."
+    if parse_reference(corpus.spec).name == "manifest":
+        hint = f"The classes of a manifest are the labels that occur in it, in any split. {hint}"
+    raise UserError(f"{corpus.spec} has other classes than {folder}: it {' and '.join(differences)}", hint=hint)
+
+
 def evaluate(
     trained: Trained,
     corpus: Corpus,
@@ -116,18 +153,15 @@ def evaluate(
 
     Args:
         trained: What `open_run` returned.
-        corpus: Any release with the run's classes, in any order.
+        corpus: Any that `check_corpus` accepts.
         splits: The splits to predict.
         workers: Additional processes that read audio.
         done: Called with the number of utterances of a split that are predicted so far.
         checks: What each split shares with training; None if it was not checked.
 
     Raises:
-        UserError: The corpus has other classes, lacks a split or cannot be read, or a file cannot be written.
+        UserError: The corpus lacks a split or cannot be read, or a file cannot be written.
     """
-    if set(corpus.classes) != set(trained.run.classes):
-        message = f"{corpus.spec} has other classes than {trained.folder}: {', '.join(corpus.classes)}"
-        raise UserError(message, hint=f"The run was trained on {trained.run.corpus}.")
     corpus = replace(corpus, classes=trained.run.classes)  # corpora order them in ways of their own
     for split, utterances in {split: corpus.split(split) for split in splits}.items():
         yield split_started(corpus, split)

@@ -99,11 +99,13 @@ def _separate(
 ) -> "tuple[Corpus, Checks | None]":
     """Return the corpus without what training heard, if so chosen, and what each split shares with training.
 
-    If the run's corpus is no longer there, or is another one, nothing can be compared, which is said.
+    Labels of the splits that training never had are named. If the run's corpus is no longer there, or is another one,
+    nothing can be compared, which is said.
     """
     from bench.accuracy import corpora
     from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, digest
     from bench.accuracy.corpora.reference import absolute_spec
+    from bench.accuracy.evaluation.metrics import not_learned, without_utterance
 
     try:
         same = absolute_spec(corpus.spec) == run.corpus
@@ -113,6 +115,10 @@ def _separate(
     except UserError as error:
         warn(f"not checked against training: {error}", console)
         return corpus, None
+    tested = {each.label for split in splits for each in corpus.split(split)}
+    untaught = without_utterance(corpus.classes, learned.split(TRAIN))
+    if unknown := [name for name in untaught if name in tested]:
+        warn(not_learned(unknown), console)
     return separate(corpus, splits, learned=learned, treatment=treatment, console=console)
 
 
@@ -129,14 +135,17 @@ def evaluate_run(
     """Score a run on splits of a corpus, and show the scores as they come.
 
     Raises:
-        UserError: Training heard something of a split and the treatment refuses that, or the run cannot be scored.
+        UserError: The corpus has other classes, the scores of another one would be replaced, training heard something
+            of a split and the treatment refuses that, or the run cannot be scored.
     """
     from bench.accuracy import run as runs
     from bench.accuracy.evaluation.writing import SplitStarted
+    from bench.accuracy.trained import check_corpus, open_run
     from bench.accuracy.trained import evaluate as scoring
-    from bench.accuracy.trained import open_run
 
-    corpus, checks = _separate(corpus, splits, runs.read(folder), treatment, console)
+    run = runs.read(folder)
+    corpus, checks = _separate(corpus, splits, run, treatment, console)
+    check_corpus(run, corpus, splits, folder=folder)
     trained = open_run(folder, device=device)
     if trained.run.demo:
         console.print(DEMONSTRATION, style="bold yellow")

@@ -66,10 +66,14 @@ def show_done(progress: "Progress", task: "TaskID", count: int) -> None:
 
 
 def show_split(event: "SplitStarted", console: "Console") -> None:
-    """Print how many utterances a split has."""
+    """Print how many utterances a split has, and which classes it lacks."""
     total = event.used + event.left_out
     line = f"{event.split}: {total} utterances, {event.used} used, {event.left_out} left out"
     console.print(line, highlight=False)
+    if event.missing:
+        count = "counts" if len(event.missing) == 1 else "count"
+        missing = ", ".join(event.missing)
+        warn(f"{event.split} has no utterance of {missing}, which {count} 0 in macro-F and recall", console)
 
 
 def show_scores(scored: "LearnerScored", console: "Console") -> None:

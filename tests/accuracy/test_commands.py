@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import weakref
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from bench.accuracy.evaluation.writing import write_split
 from bench.accuracy.training import checkpoints
 from bench.accuracy.training.learner import Learner
 from bench.locking import holder
+from tests.accuracy.made_up import write_run
 from tests.conftest import EXAMPLE_PLUGIN, Sbench
 
 SBENCH = (sys.executable, "-m", "bench.cli")
@@ -287,6 +289,92 @@ def test_a_test_that_was_trained_on_is_refused_left_out_or_accepted(
     code, _, err = sbench(*evaluate)
     assert code == 0, err
     assert "other.jsonl has changed since" in " ".join(err.split())
+
+
+def write_manifest(
+    file: Path, corpus: Corpus, *, labels: Mapping[str, str] | None = None, without: Collection[str] = ()
+) -> str:
+    """Write the corpus's manifest with other labels of some recordings, without others, and return its spec."""
+    lines = [
+        {"audio": str(each.audio), "text": each.text, "label": each.label, "speaker": each.speaker, "split": each.split}
+        for each in corpus.utterances
+        if each.name not in without
+    ]
+    for line in lines:
+        line["label"] = (labels or {}).get(Path(line["audio"]).name, line["label"])
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return f"manifest:{file.name}"
+
+
+def test_scores_of_another_corpus_are_not_replaced(
+    sbench: Sbench, tmp_path: Path, trained: Path, corpus: Corpus
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    evaluate = ("evaluate", "run", "--splits", "test1", "--workers", 0, "--device", "cpu", "--corpus")
+    heard = corpus.split("train")[0]
+    moved = write_manifest(tmp_path / "moved.jsonl", corpus)
+    fewer = write_manifest(tmp_path / "fewer.jsonl", corpus, without=["test1-0.wav"])
+    relabelled = write_manifest(tmp_path / "relabelled.jsonl", corpus, labels={"test1-0.wav": "low"})
+    with_heard = write_manifest(tmp_path / "with-heard.jsonl", corpus)
+    text = (tmp_path / "with-heard.jsonl").read_text().replace('"test1-0"', f'"{heard.speaker}"')
+    (tmp_path / "with-heard.jsonl").write_text(text)
+    (tmp_path / "again.jsonl").write_text(text)
+
+    for spec in (corpus.spec, moved):
+        code, _, err = sbench(*evaluate, spec)
+        assert code == 0, err
+    file = run / "evaluation" / "test1" / "utterances.json"
+    assert json.loads(file.read_text())["corpus"] == f"manifest:{tmp_path / 'moved.jsonl'}"
+    stored = file.read_bytes()
+    for spec in (fewer, relabelled, with_heard):
+        code, _, err = sbench(*evaluate, spec, "--overlap", "accept")
+        assert (code, f"holds scores of manifest:{tmp_path / 'moved.jsonl'}" in err, spec in err) == (2, True, True), (
+            err
+        )
+        assert "test1-before" in err
+        assert file.read_bytes() == stored
+
+    (run / "evaluation" / "test1").rename(run / "evaluation" / "test1-before")
+    for spec, treatment in ((with_heard, "accept"), (with_heard, "leave-out"), ("manifest:again.jsonl", "accept")):
+        code, _, err = sbench(*evaluate, spec, "--overlap", treatment)
+        assert code == 0, err
+    write_manifest(tmp_path / "again.jsonl", corpus, without=["test1-0.wav"])  # the same corpus, corrected
+    code, _, err = sbench(*evaluate, "manifest:again.jsonl")
+    assert code == 0, err
+    code, out, err = sbench("table", "run")
+    assert (code, "test1-before" in out, "T1" in out) == (0, True, True), err
+
+
+def test_classes_that_differ_are_named_before_anything_is_loaded(
+    sbench: Sbench, tmp_path: Path, corpus: Corpus
+) -> None:
+    write_run(tmp_path / "run", {}, classes=["high", "low", "middle"])
+    labels = {"test1-0.wav": "flat"}
+    for changed, differences in (({}, "it lacks middle"), (labels, "it lacks middle and adds flat")):
+        own = write_manifest(tmp_path / "own.jsonl", corpus, labels=changed)
+        code, _, err = sbench("evaluate", "run", "--corpus", own, "--splits", "test1", "--device", "cpu")
+        first, second = err.splitlines()[-2:]
+        assert (code, first) == (2, f"sbench: manifest:own.jsonl has other classes than run: {differences}")
+        assert "labels that occur in it" in second
+        assert "high, low, middle" in second
+
+
+def test_classes_that_a_split_lacks_are_named(
+    sbench: Sbench, tmp_path: Path, of_speech: list[object], corpus: Corpus
+) -> None:
+    labels = {"test1-0.wav": "middle", "test1-2.wav": "middle", "test1-4.wav": "middle"}
+    write_manifest(tmp_path / "own.jsonl", corpus, labels=labels)
+    spec = f"manifest:{tmp_path / 'own.jsonl'}"
+    own = [spec if each == corpus.spec else each for each in of_speech]
+    code, _, err = sbench("train", *own, "--epochs", 1, "--mixers", "retnet", "--output", "run")
+    untaught = "training has no utterance of middle, so none can be recognised\n"
+    assert (code, untaught in err) == (0, True), err
+    for split, lacking, tested in (("test1", "high", True), ("development", "middle", False)):
+        code, _, err = sbench("evaluate", "run", "--corpus", spec, "--splits", split, "--device", "cpu")
+        line = f"{split} has no utterance of {lacking}, which counts 0 in macro-F and recall\n"
+        assert (code, err.count(line), untaught in err) == (0, 1, tested), err
+    code, _, err = sbench("train", *of_speech, "--epochs", 1, "--evaluate", "test1", "--output", "all")
+    assert (code, "no utterance of" in err) == (0, False), err
 
 
 def test_a_corpus_may_order_its_classes_in_its_own_way(

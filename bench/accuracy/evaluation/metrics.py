@@ -3,13 +3,14 @@
 Shapes: C classes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
+from bench.accuracy.corpora.base import Utterance
 from bench.accuracy.evaluation.intervals import RESAMPLES, SEED, Array, Estimate, estimate, resample
 from bench.accuracy.evaluation.predictions import Predictions
 
@@ -45,6 +46,17 @@ class Summary:
     average_recall: Estimate
     classes: tuple[ClassScore, ...]
     confusion: tuple[tuple[int, ...], ...]
+
+
+def without_utterance(classes: Sequence[str], utterances: Iterable[Utterance]) -> tuple[str, ...]:
+    """Return the classes that no utterance has. Each counts 0 in the macro-F and in the average recall of these."""
+    labels = {each.label for each in utterances}
+    return tuple(name for name in classes if name not in labels)
+
+
+def not_learned(missing: Sequence[str]) -> str:
+    """Return in words what follows where training has no utterance of some classes."""
+    return f"training has no utterance of {', '.join(missing)}, so none can be recognised"
 
 
 def macro_f(labels: Sequence[object], predictions: Sequence[object], *, classes: Sequence[object]) -> float:

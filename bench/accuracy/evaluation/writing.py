@@ -8,6 +8,7 @@ utterances.json                   how many utterances were used, which were left
 import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.accuracy.corpora.base import Corpus, Utterance
-from bench.accuracy.evaluation.metrics import Summary, summarise
-from bench.accuracy.evaluation.predictions import Predictions, write_predictions
+from bench.accuracy.corpora.reference import absolute_spec
+from bench.accuracy.evaluation.metrics import Summary, summarise, without_utterance
+from bench.accuracy.evaluation.predictions import Predictions, read_predictions, write_predictions
 from bench.accuracy.inputs.recordings import lengths_of
 from bench.files import write_atomically
 from bench.speech import SAMPLE_RATE
@@ -34,11 +36,13 @@ class SplitStarted:
         split: Its name.
         used: The number of utterances that are predicted.
         left_out: The number that the corpus leaves out.
+        missing: The classes of the corpus of which the split has no utterance.
     """
 
     split: str
     used: int
     left_out: int
+    missing: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +68,52 @@ def split_started(corpus: Corpus, split: str) -> SplitStarted:
     Raises:
         UserError: The corpus has no such split.
     """
-    return SplitStarted(split=split, used=len(corpus.split(split)), left_out=len(_left_out(corpus, split)))
+    utterances = corpus.split(split)
+    return SplitStarted(
+        split=split,
+        used=len(utterances),
+        left_out=len(_left_out(corpus, split)),
+        missing=without_utterance(corpus.classes, utterances),
+    )
+
+
+def check_replaceable(corpus: Corpus, split: str, *, classes: Sequence[str], folder: Path) -> None:
+    """Check that new scores of a split would not replace those of another corpus, which has a split of that name.
+
+    They may replace those of the same corpus: by other weights, from where it was before, or with more or less left
+    out. So they may where nobody can tell, since a stored file is damaged.
+
+    Args:
+        corpus: The corpus to test.
+        split: Its split.
+        classes: Those of the learners.
+        folder: The folder of the learners.
+
+    Raises:
+        UserError: They would replace the scores of other utterances of another corpus.
+    """
+    output = folder / "evaluation" / split
+    try:
+        fields = json.loads((output / "utterances.json").read_bytes())
+        tested = str(fields.get("corpus", "another corpus"))
+        left_out = {each["name"] for each in fields["left_out"]}
+        stored = read_predictions(next(output.glob("*.csv")), classes=classes)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
+        return
+    if tested in (corpus.spec, absolute_spec(corpus.spec)) or _same_utterances(corpus, split, stored, left_out):
+        return
+    hint = f"To keep both, rename that folder, for instance to {split}-before: `sbench table` shows it as a split."
+    raise UserError(
+        f"{output} holds scores of {tested}, which those of {corpus.spec} would replace",
+        hint=f"{hint} Or evaluate a copy of {folder}.",
+    )
+
+
+def _same_utterances(corpus: Corpus, split: str, stored: Predictions, left_out: AbstractSet[str]) -> bool:
+    """Tell whether stored predictions, with what was left out then, are of a split, with what is left out now."""
+    now = {(each.name, each.speaker, each.label) for each in corpus.split(split)}
+    only_once = {name for name, *_ in stored.truth ^ now}
+    return only_once == left_out ^ {each["name"] for each in _left_out(corpus, split)}
 
 
 def write_split(
@@ -126,7 +175,7 @@ def _write_utterances(corpus: Corpus, split: str, *, used: int, facts: Mapping[s
     """Write how many utterances of a split were used, which were left out, and further facts."""
     left_out = _left_out(corpus, split)
     content = {
-        "corpus": corpus.spec,
+        "corpus": absolute_spec(corpus.spec),
         "folds": corpus.folds,
         "expected": used + len(left_out),
         "used": used,

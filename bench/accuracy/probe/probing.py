@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, Utterance, digest
 from bench.accuracy.corpora.reference import absolute_spec
-from bench.accuracy.evaluation.metrics import macro_f
+from bench.accuracy.evaluation.metrics import macro_f, not_learned
 from bench.accuracy.evaluation.writing import Checks, LearnerScored, SplitStarted, split_started, write_split
 from bench.accuracy.inputs.features import SpeechFeatures, load_features
 from bench.accuracy.inputs.pooled import pooled_recordings
@@ -250,4 +250,4 @@ def _warnings(fits: Mapping[ProbeLayer, Linear], last: Linear, layer: ProbeLayer
         where = f"layer{'s' if len(unfinished) > 1 else ''} {', '.join(unfinished)}"
         yield f"not converged in {STEPS:,} steps: the fit of {where}. A smaller --regularisation converges sooner."
     if last.missing:
-        yield f"training has no utterance of {', '.join(last.missing)}, so none is predicted"
+        yield not_learned(last.missing)

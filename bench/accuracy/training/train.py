@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.accuracy import run as runs
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, ordered_splits
 from bench.accuracy.corpora.reference import parse_reference
+from bench.accuracy.evaluation.metrics import not_learned, without_utterance
 from bench.accuracy.evaluation.overlap import counted, describe, separate
 from bench.accuracy.inputs.features import Encoders, open_encoders
 from bench.accuracy.progress import epochs_done
@@ -51,6 +52,8 @@ def train(
     run, corpus, encoders = prepare(request, splits=splits, precision=precision, device=str(accelerator.device))
     _refuse_shared(corpus, splits)
     yield from _shared_speakers(corpus)
+    if missing := without_utterance(corpus.classes, corpus.split(TRAIN)):
+        yield Noted(line=not_learned(missing))
     if not run.demo:  # which scores all splits
         yield from _unused(corpus, splits)
     if accelerator.is_main_process:
