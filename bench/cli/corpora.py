@@ -58,7 +58,7 @@ def compose(
     seed: Annotated[int, typer.Option(help="The same seed gives the same corpus.")] = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Write corpora of long recordings, composed of a corpus's short ones; splits and speakers stay apart.
+    """Write corpora of long recordings, each composed of short ones of one speaker and one split of a corpus.
 
     Each length to learn from is a corpus with tests of every length: train on manifest:FOLDER/30s/manifest.jsonl, or
     with folds on manifest:FOLDER/30s --fold 1, and --evaluate test-10s,test-240s. A short recording carries the label
@@ -93,6 +93,8 @@ def compose(
     ]
     divisions = load_folds(corpus, fold)
     console = Console(stderr=True, quiet=quiet)
+    for line in writing.limits(divisions):
+        warn(line, console)
     with new_progress(console) as progress:
         task = progress.add_task("reading", total=None)
         for event in writing.compose(divisions, folder, requests):

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.accuracy import corpora
+from bench.accuracy.composing import writing
 from bench.accuracy.composing.filling import Source
 from bench.accuracy.composing.plans import KINDS, Kind, Request, make_plans
 from bench.accuracy.corpora.base import Utterance
@@ -173,6 +174,32 @@ def test_composed_corpora_are_corpora(sbench: Sbench, tmp_path: Path, short: str
     assert files[0][manifest] != files[2][manifest]
     for name in files[3].keys() & files[0].keys():  # what is composed does not depend on what else is
         assert files[3][name] == files[0][name] or name in (manifest, "2s/card.json")
+
+
+def test_what_training_will_refuse_is_said_before_anything_is_written(
+    sbench: Sbench, tmp_path: Path, short: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = Path(short.partition(":")[2])
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for line in lines:
+        line["audio"] = str(manifest.parent / line["audio"])
+    heard = next(line["speaker"] for line in lines if line["split"] == "train")
+    tested = next(line["speaker"] for line in lines if line["split"] == "test")
+    shared = [line | {"speaker": heard} if line["speaker"] == tested else line for line in lines]
+    rest = [line for line in lines if line["split"] != "development"]
+    monkeypatch.setattr(writing, "compose", lambda *_: iter(()))
+    for name, own, said in (
+        (
+            "shared",
+            shared,
+            f"test of manifest:shared shares 1 speaker ({heard}) with training, so `sbench train --eval",
+        ),
+        ("rest", rest, "manifest:rest has no split 'development', so `sbench train` refuses what is composed of it\n"),
+    ):
+        (tmp_path / name).write_text("".join(f"{json.dumps(line)}\n" for line in own))
+        code, _, err = sbench("compose", f"manifest:{name}", "long")
+        assert (code, said in err, len(err.splitlines())) == (0, True, 2), err
+    assert "refuses" not in sbench("compose", short, "long")[2]
 
 
 def test_folds_share_what_they_compose(sbench: Sbench, tmp_path: Path, short: str) -> None:

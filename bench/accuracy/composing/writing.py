@@ -25,6 +25,7 @@ from bench.accuracy.composing.plans import Plan, Plans, Request, make_plans
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, Utterance, digest
 from bench.accuracy.corpora.readers.manifest import fold_file
 from bench.accuracy.corpora.reference import parse_reference
+from bench.accuracy.evaluation.overlap import describe, separate
 from bench.audio import read_recording
 from bench.environment import versions
 from bench.files import whole
@@ -62,6 +63,19 @@ class Finished:
 
     manifests: tuple[Path, ...]
     left_out: dict[float, dict[str, int]]
+
+
+def limits(divisions: Sequence[Corpus]) -> Iterator[str]:
+    """Yield what cannot be done with what is composed of some corpora or folds, a line each."""
+    for corpus in divisions:
+        for split in (TRAIN, DEVELOPMENT):
+            if split not in corpus.splits:
+                yield f"{corpus.spec} has no split {split!r}, so `sbench train` refuses what is composed of it"
+        _, found = separate(corpus, corpus.splits, learned=corpus, treatment="accept")
+        for split, overlap in found.items():
+            if overlap.utterances:
+                what = f"{split} of {corpus.spec} shares {describe(overlap)} with training"
+                yield f"{what}, so `sbench train --evaluate` refuses what is composed of it"
 
 
 def compose(divisions: Sequence[Corpus], folder: Path, requests: Sequence[Request]) -> Iterator[Written | Finished]:
