@@ -36,7 +36,7 @@ _COSTS = (
     "Folder of a sweep whose GPU times stand beside the scores: of the same mixer, direction, width and preset. Can be "
     "given several times."
 )
-_SCORED = "Folders that `sbench evaluate` has scored, and those of `sbench probe`."
+_SCORED = "Folders that `sbench evaluate` has scored, and those of `sbench probe`, with all its folds."
 
 
 @app.command(rich_help_panel="Train")
@@ -91,7 +91,15 @@ def table(
     costs: Annotated[list[Path] | None, typer.Option(metavar="SWEEP", help=_COSTS, show_default=False)] = None,
 ) -> None:
     """Make the accuracy table of runs: every mixer, direction, encoder and split with intervals, all folds together."""
-    write_table(runs, output, sweeps=costs or ())
+    write_table([folder for each in runs for folder in _folds(each)], output, sweeps=costs or ())
+
+
+def _folds(folder: Path) -> list[Path]:
+    """Return the folders of the folds that a probe of several wrote into a folder; any other folder as it is."""
+    from bench.accuracy.probe.record import is_probe
+
+    folds = sorted(each for each in folder.glob("fold-*") if is_probe(each))
+    return [folder] if is_probe(folder) else folds or [folder]
 
 
 def _separate(

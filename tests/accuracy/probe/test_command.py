@@ -117,6 +117,7 @@ def test_all_folds_encode_every_recording_once(
     code, shown, err = sbench("table", *(f"out/fold-{fold}" for fold in (1, 2)))
     assert code == 0, err
     assert "32 utterances, 8 speakers, 2 folds" in shown
+    assert sbench("table", "out")[:2] == (0, shown)
     assert sbench("probe", *options, "--fold", "2", "--output", "alone")[0] == 0
     part = Path("evaluation") / "test" / "linear-0.csv"
     assert (tmp_path / "alone" / part).read_bytes() == (tmp_path / "out" / "fold-2" / part).read_bytes()
