@@ -22,7 +22,7 @@ from bench.accuracy.evaluation.writing import (
     split_started,
     write_split,
 )
-from bench.accuracy.inputs.features import SpeechFeatures, TextFeatures, open_encoders
+from bench.accuracy.inputs.features import SpeechFeatures, TextFeatures, check_encoders, open_encoders
 from bench.accuracy.inputs.feed import Feed
 from bench.accuracy.progress import best_epochs
 from bench.accuracy.run import Run
@@ -58,11 +58,13 @@ def open_run(folder: Path, *, device: str) -> Trained:
         device: ``cuda`` or ``cpu``.
 
     Raises:
-        UserError: The folder is no run, the run has no best weights yet, a file is damaged, or a plug-in is not there.
+        UserError: The folder is no run, the run has no best weights yet, a file is damaged, or an encoder or a plug-in
+            is not there.
     """
     run = runs.read(folder)
     find_again(run.plugins, needed_by=folder)  # a newer one is used as it is, like a newer sbench
     _check_weights(folder, run)
+    check_encoders(run, needed_by=folder)
     run = replace(run, mixers=tuple(_runnable(name, run, device=device) for name in run.mixers))
     choose_precision(run.precision, device=device)
     accelerator = start_accelerator(device)

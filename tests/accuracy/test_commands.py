@@ -240,6 +240,29 @@ def test_another_corpus_than_a_run_was_begun_with(
     assert "own.jsonl has changed" in err
 
 
+def test_what_a_run_needs_and_was_moved_is_named(sbench: Sbench, tmp_path: Path, trained: Path, corpus: Corpus) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    resume = ("train", "--resume", "run", "--device", "cpu")
+    predict = ("predict", "run", corpus.utterances[0].audio, "--device", "cpu")
+    file = tmp_path / "run" / "run.json"
+    whole = json.loads(file.read_text())
+    missing = tmp_path / "gone"
+    for fields, commands, message, hint in (
+        ({"corpus": f"manifest:{missing}"}, (resume,), f"its corpus manifest:{missing}", "Move the corpus back"),
+        (
+            {"encoders": whole["encoders"] | {"speech": str(missing)}},
+            (resume, predict),
+            f"the encoder {missing}",
+            "link",
+        ),
+    ):
+        file.write_text(json.dumps(whole | fields))
+        for command in commands:
+            code, _, err = sbench(*command)
+            assert (code, err.splitlines()[-2]) == (2, f"sbench: run needs {message}, which is not there")
+            assert hint in err.splitlines()[-1]
+
+
 def test_an_unknown_split_is_refused_before_any_is_scored(
     sbench: Sbench, tmp_path: Path, arguments: list[object], corpus: Corpus
 ) -> None:

@@ -4,6 +4,7 @@ They stay in evaluation mode, have no gradients, and are in no optimiser. Their 
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -179,10 +180,14 @@ def _saved_text_encoder(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     hint = f"Give a Hugging Face id such as {TEXT}, a saved model's folder, {TEXT_RANDOM}, or --no-text."
     local_files_only, hint = locate(name, hint=hint, instead=f"{TEXT_RANDOM} and --no-text need no download.")
     with one_line(name, hint=hint):
-        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local_files_only)
         model, report = AutoModel.from_pretrained(
             name, dtype=dtype, output_loading_info=True, local_files_only=local_files_only
         )
+        if model.main_input_name != "input_ids":
+            raise UserError(f"{name} is a {model.config.model_type} model, not a text encoder", hint=hint)
+        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local_files_only)
+    if tokenizer.get_vocab().keys() <= set(tokenizer.all_special_tokens):  # what transformers makes of no file
+        raise UserError(f"{name} has no tokenizer", hint="Save the model's tokenizer into the same folder.")
     missing = sorted(
         key for key in report["missing_keys"] if not key.startswith("pooler.")
     )  # the pooler's output is not used
@@ -232,6 +237,18 @@ def check_layer(layer: Layer, encoder: SpeechEncoder) -> None:
     if isinstance(layer, int) and not 0 <= layer <= encoder.num_layers:
         hint = f"Give --layer 1 to {encoder.num_layers}, 0 for what enters the first, last, or weighted."
         raise UserError(f"{encoder.name} has no layer {layer}", hint=hint)
+
+
+def check_encoders(run: Run, *, needed_by: Path) -> None:
+    """Check that the folders of a run's encoders are where they were. Ids on the Hugging Face hub are not looked up.
+
+    Raises:
+        UserError: One is not.
+    """
+    for name in (run.speech, run.text):
+        if name is not None and Path(name).is_absolute() and not Path(name).is_dir():
+            hint = "Move the encoder's folder back to that path, or link it there."
+            raise UserError(f"{needed_by} needs the encoder {name}, which is not there", hint=hint)
 
 
 def open_encoders(run: Run, *, device: str) -> Encoders:

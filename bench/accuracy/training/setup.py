@@ -11,8 +11,15 @@ import mixers
 from bench.accuracy import corpora
 from bench.accuracy import run as runs
 from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, digest
-from bench.accuracy.corpora.reference import absolute_spec
-from bench.accuracy.inputs.features import Encoders, SpeechFeatures, TextFeatures, check_layer, load_features
+from bench.accuracy.corpora.reference import absolute_spec, parse_reference
+from bench.accuracy.inputs.features import (
+    Encoders,
+    SpeechFeatures,
+    TextFeatures,
+    check_encoders,
+    check_layer,
+    load_features,
+)
 from bench.accuracy.inputs.recordings import waveform_scale
 from bench.accuracy.parts import PARTS, Layer
 from bench.accuracy.progress import epochs_done
@@ -126,8 +133,8 @@ def reopen(folder: Path, *, device: str) -> tuple[Run, Corpus]:
     """Return an interrupted run and its corpus, and compute in the run's precision from now on.
 
     Raises:
-        UserError: The folder is no run or its state is damaged, the run cannot be trained here, its corpus is
-            incomplete, the corpus or a plug-in has changed, or only the checkpoints of a finished run are missing.
+        UserError: The folder is no run or its state is damaged, the run cannot be trained here, its corpus, an encoder
+            or a plug-in has changed or is not there, or only the checkpoints of a finished run are missing.
     """
     run = runs.read(folder)
     if changed := find_again(run.plugins, needed_by=folder):
@@ -135,6 +142,10 @@ def reopen(folder: Path, *, device: str) -> tuple[Run, Corpus]:
     _check_not_finished(folder, run, last_place(folder))  # a damaged state is named at once
     choose_implementations(run.mixers, run.preset, device=device, width=run.width, precision=run.precision)
     choose_precision(run.precision, device=device)
+    check_encoders(run, needed_by=folder)
+    if not Path(parse_reference(run.corpus).path).exists():
+        hint = "Move the corpus back to that path, or link it there."
+        raise UserError(f"{folder} needs its corpus {run.corpus}, which is not there", hint=hint)
     corpus = corpora.load(run.corpus, missing_text=run.missing_text)
     if run.utterances != digest((*corpus.split(TRAIN), *corpus.split(DEVELOPMENT))):
         message = f"{run.corpus} has changed since {folder} was begun"

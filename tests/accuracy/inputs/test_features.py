@@ -117,6 +117,18 @@ def test_a_text_encoder_that_lacks_weights_is_refused(encoder_folders: tuple[Pat
         load_features(str(speech), str(tmp_path / "text"), device="cpu", dtype=torch.float32)
 
 
+def test_what_is_no_text_encoder_or_has_no_tokenizer_is_refused(
+    encoder_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    speech, text = encoder_folders
+    with pytest.raises(UserError, match="speech is a wav2vec2 model, not a text encoder") as caught:
+        TextFeatures(str(speech), device="cpu", dtype=torch.float32)
+    assert "--no-text" in caught.value.hint
+    bare = shutil.copytree(text, tmp_path / "bare", ignore=shutil.ignore_patterns("tokenizer*"))
+    with pytest.raises(UserError, match="bare has no tokenizer"):
+        TextFeatures(str(bare), device="cpu", dtype=torch.float32)
+
+
 def test_features_that_are_not_finite_name_their_utterance(encoders: Encoders) -> None:
     waveforms = torch.randn(2, 4000)
     waveforms[1, 7] = float("inf")
