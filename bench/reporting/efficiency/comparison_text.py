@@ -28,7 +28,7 @@ from mixers.support.errors import UserError
 
 _MEANING = {
     "gpu": "of the GPU alone (gpu_ms)",
-    "latency": "of single calls, each begun on an idle device, in several processes (latency_ms)",
+    "latency": "of single calls, each begun on an idle device (latency_ms)",
 }
 
 _STYLES: dict[Verdict, str] = {"faster": "green", "slower": "bold red", "no difference": "", "noisy": "yellow"}

@@ -16,23 +16,33 @@ from bench.reporting.formats import NOTHING, four_digits, interval, ratio
 
 CSV_FILE = "history.csv"
 
-CLOCKS = {"gpu": "GPU time", "latency": "single calls of several processes"}
+CLOCKS = {"gpu": "GPU time", "latency": "single calls"}
 
 CHANGE_HEADS = ("case", "seconds", "changed in", "since", "before (ms)", "after (ms)", "ratio", "interval", "verdict")
 
 
 def tally(history: History) -> str:
-    """Return how many cases changed, out of how many, and how many could not be judged."""
-    changed, count = len({case for case, _ in history.changes}), len(history.series)
-    number = len(history.changes)
-    what = (
-        f"{number} change{'' if number == 1 else 's'} in {changed} of {count} cases"
-        if number
-        else f"no change in {count} cases"
-    )
+    """Return how many cases changed, out of those that could be judged, and how many could not be."""
+    without, partly, nowhere = _unjudged(history)
+    judged, number = len(history.series) - without - nowhere, len(history.changes)
+    cases = f"{judged} case{'' if judged == 1 else 's'}"
+    cases += " that could be judged" if without or nowhere else ""
+    changed = len({case for case, _ in history.changes})
+    what = f"{number} change{'' if number == 1 else 's'} in {changed} of {cases}" if number else f"no change in {cases}"
+    rest = [
+        f"{without} without a verdict" if without else "",
+        f"{partly} without a verdict in some sweeps" if partly else "",
+        f"{nowhere} without a figure in two sweeps" if nowhere else "",
+    ]
+    line = f"{what if judged else 'no case could be judged'}, over {len(history.sweeps)} sweeps"
+    return "; ".join(filter(None, [line, ", ".join(filter(None, rest))]))
+
+
+def _unjudged(history: History) -> tuple[int, int, int]:
+    """Return how many cases have a verdict in no sweep, in only some of them, and a figure in fewer than two."""
+    judged = {case for case, points in history.series.items() if any(point.judgement for point in points)}
     unknown = {case for case, _ in history.unknown}
-    line = f"{what}, over {len(history.sweeps)} sweeps"
-    return f"{line}; {len(unknown)} without a verdict in some" if unknown else line
+    return len(unknown - judged), len(unknown & judged), len(history.series.keys() - unknown - judged)
 
 
 def sweep_rows(history: History) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

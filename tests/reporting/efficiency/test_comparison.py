@@ -194,7 +194,9 @@ def test_single_calls_of_few_processes_get_no_verdict_and_that_is_said(
     ]
     comparison = compare(*folders)
     assert verdicts(comparison) == {"sa/eager": None}
-    assert f"single calls of {before} and {after} processes" in " ".join(text_of(comparison).split())
+    text = " ".join(text_of(comparison).split())
+    assert "of single calls, each begun on an idle device (latency_ms)" in text
+    assert f"single calls of {before} and {after} processes" in text
     with pytest.raises(UserError, match="sbench sweep --processes 5"):
         slower([comparison], 0.05)
 

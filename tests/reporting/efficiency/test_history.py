@@ -12,7 +12,9 @@ from bench.reporting.efficiency.history import read
 from bench.reporting.efficiency.history_text import markdown
 from mixers.support.errors import UserError
 from tests.conftest import Sbench
+from tests.reporting.efficiency.conftest import make_up_record
 from tests.reporting.efficiency.dated import made_up_times, write_dated
+from tests.reporting.efficiency.folders import write_folder
 
 TIMES = made_up_times(("sa/sdpa", "kda/fla"), (50.0, 100.0))
 COUNTS = st.integers(2, 4)
@@ -97,6 +99,49 @@ def test_the_terminal_shows_sweeps_and_changes(tmp_path: Path, sbench: Sbench, m
     assert ["2", "2026-01-02", "03:04", str(folders[1]), "code-2"] in lines
     assert sum(line[-1:] == ["slower"] and line[:1] == ["kda/fla"] for line in lines) == 2
     assert "4 changes in 4 of 4 cases, over 2 sweeps" in out
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [
+        ([{}, {}], "no change in 4 cases, over 2 sweeps\n"),
+        (
+            [{}, {"kda/fla": []}],
+            "no change in 2 cases that could be judged, over 2 sweeps; 2 without a verdict\n",
+        ),
+        (
+            [{"kda/fla": []}, {}],
+            "no change in 2 cases that could be judged, over 2 sweeps; 2 without a figure in two sweeps\n",
+        ),
+        (
+            [{}, {"kda/fla": []}, {}],
+            "no change in 4 cases, over 3 sweeps; 2 without a verdict in some sweeps\n",
+        ),
+        ([{"kda/fla": [], "sa/sdpa": []}] * 2, "no case could be judged, over 2 sweeps; 4 without a figure in two"),
+    ],
+)
+def test_only_what_could_be_judged_counts_as_unchanged(
+    tmp_path: Path,
+    sbench: Sbench,
+    monkeypatch: pytest.MonkeyPatch,
+    days: list[dict[str, list[float]]],
+    said: str,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    for day, lost in enumerate(days, start=1):
+        times = {(name, seconds): lost.get(name, each) for (name, seconds), each in TIMES.items()}
+        write_dated(tmp_path / str(day), times, day=day)
+    code, out, _ = sbench("history", *sorted(tmp_path.iterdir()), "--by", "gpu")
+    assert code == 0
+    assert said in out
+
+
+def test_single_calls_of_one_process_are_no_ground_to_say_that_nothing_changed(tmp_path: Path, sbench: Sbench) -> None:
+    record = make_up_record("kda/fla")
+    folders = [write_folder(tmp_path / name, record, processes=1) for name in ("one", "two")]
+    out = sbench("history", *folders, "--github")[1]
+    assert out.startswith("### sbench: no case could be judged, over 2 sweeps; 1 without a verdict\n")
+    assert "By single calls, by the rules of" in out
 
 
 def test_what_is_no_history_is_refused(tmp_path: Path, sbench: Sbench) -> None:
