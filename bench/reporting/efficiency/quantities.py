@@ -122,13 +122,24 @@ def unconverged(records: Sequence[Record]) -> str:
 
 def nonconforming(records: Sequence[Record]) -> str:
     """Return which implementations differ from their references, and by how much; empty if none is known to."""
-    errors: dict[str, list[float]] = {}
+    worst: dict[str, Record] = {}
     for each in records:
         if each.conforms is False:
-            error = math.inf if each.conformity_error is None else each.conformity_error
-            errors.setdefault(each.name, []).append(error)
-    parts = (f"{name} (error {max(found):.2g})" for name, found in errors.items())
-    return f"differs from its reference: {enumeration(parts)}" if errors else ""
+            worst[each.name] = max(worst.get(each.name, each), each, key=_conformity_error)
+    parts = (
+        f"{name} ({each.conformity_note or f'error {_conformity_error(each):.2g}'})" for name, each in worst.items()
+    )
+    return f"differs from its reference: {enumeration(parts)}" if worst else ""
+
+
+def _conformity_error(record: Record) -> float:
+    return math.inf if record.conformity_error is None else record.conformity_error
+
+
+def unchecked(records: Sequence[Record]) -> str:
+    """Return which implementations could not be compared with their references, and why; empty if all could."""
+    notes = {each.name: each.conformity_note for each in records if each.conforms is None and each.conformity_note}
+    return f"not checked: {'; '.join(f'{name}: {note}' for name, note in notes.items())}" if notes else ""
 
 
 def measured(records: Sequence[Record], name: str, quantity: Quantity) -> list[Record]:

@@ -21,6 +21,7 @@ from bench.reporting.efficiency.quantities import (
     memory,
     nonconforming,
     refusal,
+    unchecked,
     unconverged,
 )
 from bench.reporting.formats import NOTHING, enumeration, millions, rounded_down, significant, span
@@ -109,6 +110,7 @@ def _layout(records: Sequence[Record]) -> _Layout:
     captions += [f"{_LESS_PRECISE}: {less_precise}"] if less_precise else []
     differing = nonconforming(records)
     captions += [f"{_DIFFERS}: {differing}"] if differing else []
+    captions += filter(None, [unchecked(records)])
     return _Layout(
         ends=tuple(dict.fromkeys((lengths[0], lengths[-1]))),
         baseline=baseline,
@@ -140,7 +142,7 @@ def _empty_table(layout: _Layout, *, title: str) -> Table:
         table.add_column(f"GiB at\n{seconds:g} s", justify="right", overflow="ellipsis")
     for unit in layout.multiples:
         table.add_column(f"x {unit}", no_wrap=True, justify="right")
-    table.caption = "\n".join(layout.captions) or None
+    table.caption = Text("\n".join(layout.captions), style="table.caption") if layout.captions else None
     return table
 
 

@@ -18,7 +18,7 @@ from bench.reporting.efficiency.choices import left_out
 from bench.reporting.efficiency.frame import to_frame
 from bench.reporting.efficiency.history import History
 from bench.reporting.efficiency.overview import CPU_NOTICE, by_setting, distinguish, mixers_of, names_of
-from bench.reporting.efficiency.quantities import nonconforming, on_gpu, unconverged
+from bench.reporting.efficiency.quantities import nonconforming, on_gpu, unchecked, unconverged
 from bench.reporting.efficiency.tables import Table, tables
 from bench.reporting.formats import enumeration, span
 from bench.reporting.page import accuracy, changes, curves
@@ -51,7 +51,8 @@ class Part:
     Attributes:
         label: The setting in words.
         questions: Who is fastest and who is smallest.
-        remarks: What the questions leave out, what did not converge or conform, and what takes KDA's advantage away.
+        remarks: What the questions leave out, what did not converge or conform or was not checked, and what takes KDA's
+            advantage away.
         chart: Its curves.
     """
 
@@ -156,6 +157,7 @@ def _parts(records: Sequence[Record], colours: Mapping[str, str]) -> list[Part]:
             left_out(alike),
             unconverged(alike),
             nonconforming(alike),
+            unchecked(alike),
         )
         part = Part(
             label=setting.label,

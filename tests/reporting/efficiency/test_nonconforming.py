@@ -1,6 +1,8 @@
 """What differs from its reference is marked in the table, in the figures and on the page."""
 
 import dataclasses
+import html
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from bench.reporting.efficiency.choices import choices
 from bench.reporting.efficiency.summary import summary
 from bench.reporting.page import curves
 from bench.reporting.page.findings import questions
+from bench.reporting.page.write import render
 from tests.reporting.efficiency.conftest import gpu_times, make_up_record
 
 SAYS = "differs from its reference"
@@ -79,3 +82,38 @@ def test_tables_and_page_say_so(conforms: bool | None) -> None:
     chart = curves.chart(found, {"sa": "black", "kda": "blue"}, identifier="one", title="one")
     assert any(SAYS in note for note in chart.notes) is (conforms is False)
     assert ("-open-dot" in str(chart.plot)) is (conforms is False)
+
+
+def shown(found: list[Record]) -> str:
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(summary(found))
+    return capture.get()
+
+
+def test_why_nothing_could_be_checked_is_said() -> None:
+    note = "RuntimeError: Error(s) in loading [/state_dict] for `KDA`:"
+    found = [
+        dataclasses.replace(each, conformity_note=note) if each.mixer == "kda" else each
+        for each in records(conforms=None)
+    ]
+    assert f"not checked: kda/fla: {note}\n" in "".join(f"{line.strip()}\n" for line in shown(found).splitlines())
+    page = " ".join(html.unescape(re.sub("</?code>", "`", render(found, folders=[]))).split())
+    assert f"Not checked: kda/fla: {note}." in page
+
+
+@pytest.mark.parametrize("conforms", [True, False, None])
+def test_without_a_note_nothing_is_said_to_be_unchecked(conforms: bool | None) -> None:
+    found = records(conforms=conforms)
+    assert "not checked" not in shown(found)
+    assert "Not checked" not in render(found, folders=[])
+
+
+def test_what_differs_without_an_error_says_why() -> None:
+    found = [
+        dataclasses.replace(each, conformity_error=None, conformity_note="a result is not finite")
+        if each.conforms is False
+        else each
+        for each in records(conforms=False)
+    ]
+    assert f"!: {SAYS}: kda/fla (a result is not finite)" in shown(found)
