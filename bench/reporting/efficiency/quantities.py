@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bench.efficiency.noise import PROCESSES_NEEDED, launch_gaps
 from bench.efficiency.records import Record
-from bench.reporting.formats import enumeration
+from bench.reporting.formats import enumeration, span
 
 Quantity = Callable[[Record], float | None]
 
@@ -87,14 +87,27 @@ def far_above(records: Sequence[Record], quantity: Quantity) -> list[str]:
 
 def refusal(records: Sequence[Record]) -> str:
     """Return why nothing is concluded from single calls, and what helps; empty if enough processes timed them all."""
-    fewest = min((each.processes for each in records if each.latency_ms), default=PROCESSES_NEEDED)
-    if fewest >= PROCESSES_NEEDED:
+    timed = [each for each in records if each.latency_ms]
+    short = sorted((each for each in timed if each.processes < PROCESSES_NEEDED), key=lambda each: each.processes)
+    if not short:
         return ""
-    processes = "1 process" if fewest == 1 else f"{fewest} processes"
+    if len(short) == len(timed):
+        return (
+            f"No conclusion from single calls: they are of {_processes(short)}. `sbench sweep --processes "
+            f"{PROCESSES_NEEDED}` times them in {_IN_WORDS.get(PROCESSES_NEEDED, PROCESSES_NEEDED)}."
+        )
+    others = len(short) - 1
+    more = f", {others} more case{' has' if others == 1 else 's have'} too few" if others else ""
     return (
-        f"No conclusion from single calls: they are of {processes}. `sbench sweep --processes {PROCESSES_NEEDED}` "
-        f"times them in {_IN_WORDS.get(PROCESSES_NEEDED, PROCESSES_NEEDED)}."
+        f"No conclusion from single calls: {short[0].name} at {short[0].seconds:g} s has {_processes(short[:1])} "
+        f"instead of {PROCESSES_NEEDED}{more}. `sbench sweep --resume FOLDER` times what is missing of a sweep with "
+        f"`--processes {PROCESSES_NEEDED}`."
     )
+
+
+def _processes(records: Sequence[Record]) -> str:
+    """Return by how many processes records are, which rise: ``1 process``, ``3 to 4 processes``."""
+    return f"{span([each.processes for each in records], str)} process{'' if records[-1].processes == 1 else 'es'}"
 
 
 def conclusive_time(records: Sequence[Record]) -> dict[str, Quantity]:

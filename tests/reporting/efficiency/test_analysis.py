@@ -113,7 +113,15 @@ def test_below_five_processes_nothing_is_concluded_from_single_calls(make_record
     )
     records[3] = dataclasses.replace(records[3], processes=fewest)
     assert set(crossings(records)["quantity"]) == {"GPU time", "peak memory"}
-    assert f"of {fewest} process" in refusal(records)
+    few = (
+        f"{records[3].name} at {records[3].seconds:g} s has {fewest} process{'' if fewest == 1 else 'es'} instead of 5"
+    )
+    assert f"{few}. `sbench sweep --resume FOLDER` times what is missing" in refusal(records)
+    records[4] = dataclasses.replace(records[4], processes=4)
+    assert f"{few}, 1 more case has too few." in refusal(records)
+    every = [dataclasses.replace(each, processes=fewest) for each in records]
+    assert f"they are of {fewest} process" in refusal(every)
+    assert "`sbench sweep --processes 5` times them in five" in refusal(every)
     on_cpu = [dataclasses.replace(each, device_type="cpu", gpu_ms=None) for each in records]
     assert set(crossings(on_cpu)["quantity"]) == set(analysis.growth(on_cpu)["quantity"]) == {"peak memory"}
     assert choices(on_cpu).empty
