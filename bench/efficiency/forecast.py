@@ -6,6 +6,7 @@ process instead, and one call may take minutes. So a case runs only if shorter o
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 
 from bench.efficiency.measurement.latency import SINGLE_CALLS, WARM_UP_CALLS
 
@@ -78,7 +79,7 @@ class Forecast:
         needed = gib * (frames / before) ** 2
         if needed <= self._free_gib:
             return ""
-        return f"{frames} frames might take {needed:.1f} GiB; {self._free_gib:.1f} GiB are free"
+        return f"{frames} frames might take {_at_most(needed)} GiB; {_at_least(self._free_gib)} GiB are free"
 
     def _too_slow(self, frames: int, *, calls: int, seconds_left: float) -> str:
         if not self._taken:
@@ -86,8 +87,8 @@ class Forecast:
         needed = self._seconds(frames, calls=calls)
         if needed <= seconds_left:
             return ""
-        left = f"{max(seconds_left, 0):.0f} s are left of the mixer's share of --time-budget"
-        return f"would take about {needed:.0f} s; {left}"
+        left = f"{_at_least(max(seconds_left, 0.0))} s are left of the mixer's share of --time-budget"
+        return f"would take about {_at_most(needed)} s; {left}"
 
     def _seconds(self, frames: int, *, calls: int) -> float:
         before, seconds, _ = self._taken[-1]
@@ -99,3 +100,19 @@ class Forecast:
             return 2.0
         (short, short_s, _), (long, long_s, _) = self._taken[-2:]
         return min(2.0, max(1.0, math.log(long_s / short_s) / math.log(long / short)))
+
+
+def _at_most(value: float) -> str:
+    """Return a number rounded up, so that it reads as more than a smaller one that `_at_least` rounds down."""
+    return _rounded(value, ROUND_CEILING)
+
+
+def _at_least(value: float) -> str:
+    return _rounded(value, ROUND_FLOOR)
+
+
+def _rounded(value: float, rounding: str) -> str:
+    """Return two significant digits below 10, and a whole number from there on."""
+    number = Decimal(f"{value:.6g}")  # 2.4 as a float is a little less
+    whole = number.to_integral_value(rounding)
+    return f"{Context(prec=2, rounding=rounding).plus(number) if number < 10 else whole:f}"

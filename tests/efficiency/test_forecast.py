@@ -23,6 +23,22 @@ def test_forecast_of_time(power: float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("needed", "left", "said"),
+    [
+        (2.4, 1.6, "would take about 2.4 s; 1.6 s are left"),
+        (2.44, 2.43, "would take about 2.5 s; 2.4 s are left"),
+        (0.0123, 0.0, "would take about 0.013 s; 0 s are left"),
+        (12.2, 12.1, "would take about 13 s; 12 s are left"),
+        (140.0, 9.96, "would take about 140 s; 9.9 s are left"),
+        (140.0, -1.0, "would take about 140 s; 0 s are left"),
+    ],
+)
+def test_what_a_case_needs_reads_as_more_than_what_is_left(needed: float, left: float, said: str) -> None:
+    forecast = Forecast(lambda _: (needed / 14, 0.0), free_gib=float("inf"))
+    assert forecast.obstacle(49, seconds_left=left + 2 * needed / 14).startswith(said)
+
+
+@pytest.mark.parametrize(
     ("later", "seconds_left", "spare_s"),
     [
         ([], 2.0, 2.0),
@@ -47,7 +63,7 @@ def test_forecast_of_memory_never_tries_what_might_not_fit() -> None:
 
     forecast = Forecast(attempt, free_gib=20.0)
     assert forecast.obstacle(4000, seconds_left=60) == ""
-    assert "5000 frames might take 25.0 GiB; 20.0 GiB are free" in forecast.obstacle(5000, seconds_left=60)
+    assert "5000 frames might take 25 GiB; 20 GiB are free" in forecast.obstacle(5000, seconds_left=60)
     assert "GiB are free" in forecast.obstacle(20_000, seconds_left=60)
     assert max(tried) == 4000
     assert all(longer <= 4 * shorter for shorter, longer in itertools.pairwise(tried))
