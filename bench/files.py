@@ -12,12 +12,12 @@ from bench.locking import being_written, holder
 from mixers.support.errors import UserError
 
 
-def check_new(folder: Path, *, resumable: bool = True) -> None:
+def check_new(folder: Path, *, resumable_with: str | None = None) -> None:
     """Check that a folder is free for a new sweep or run.
 
     Args:
         folder: The folder.
-        resumable: Whether the command has --resume, for the hint.
+        resumable_with: The file of a folder in which the command can --resume, for the hint; None if it cannot.
 
     Raises:
         UserError: It exists, or cannot.
@@ -30,6 +30,7 @@ def check_new(folder: Path, *, resumable: bool = True) -> None:
         raise UserError(being_written(folder, who), hint="Give another --output.")
     if exists:
         kind = "folder" if folder.is_dir() else "file"
+        resumable = resumable_with is not None and (folder / resumable_with).exists()
         hint = f"Give another --output{', or continue in it with --resume' if resumable else ''}."
         raise UserError(f"the output {kind} {folder} exists", hint=hint)
 
@@ -70,7 +71,7 @@ def make(folder: Path, *, file: str, content: str) -> None:
     Raises:
         UserError: It exists or cannot be written.
     """
-    check_new(folder)
+    check_new(folder, resumable_with=file)
     try:
         with whole(folder) as partial:
             partial.mkdir(parents=True)

@@ -67,7 +67,7 @@ def probe(
         precision=precision,
     )
     folder = output or Path("runs") / f"probe-{datetime.now():%Y-%m-%dT%H-%M-%S}"
-    check_new(folder, resumable=False)
+    check_new(folder)
     device = choose_device(device)
     found = load_folds(corpus, fold)
     probing.check(request, found)

@@ -22,7 +22,7 @@ from bench.efficiency.pooling import pooled
 from bench.efficiency.records import READABLE_VERSIONS, Record
 from bench.efficiency.samples import Samples
 from bench.efficiency.settings import Case, Plan
-from bench.files import check_new, make, resume_command
+from bench.files import make, resume_command
 from bench.validation import STRICT, first_fault, parse
 from mixers.support.errors import UserError
 from mixers.support.extras import DISTRIBUTIONS
@@ -92,7 +92,6 @@ def start(header: Header, folder: Path) -> None:
     Raises:
         UserError: It exists or cannot be written.
     """
-    check_new(folder)
     make(folder, file=SWEEP_FILE, content=f"{json.dumps(dataclasses.asdict(header), indent=1)}\n")
 
 
@@ -162,7 +161,8 @@ def read_records(folder: Path) -> list[Record]:
     """
     path = folder / RECORDS_FILE
     if not folder.is_dir():
-        raise UserError(f"no such folder: {folder}", hint="Give the folder that `sbench sweep` printed.")
+        message = f"{folder} is not a folder" if folder.exists() else f"no such folder: {folder}"
+        raise UserError(message, hint="Give the folder that `sbench sweep` printed.")
     if not path.is_file():
         raise UserError(f"{folder} holds no {RECORDS_FILE}", hint="Give a folder that `sbench sweep` made.")
     try:

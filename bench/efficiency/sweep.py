@@ -24,7 +24,7 @@ from bench.efficiency.records import Record
 from bench.efficiency.repair import repair
 from bench.efficiency.samples import Measurement
 from bench.efficiency.settings import Case, Plan, Setting
-from bench.efficiency.store import Header, append_record, append_samples, read_header, start
+from bench.efficiency.store import SWEEP_FILE, Header, append_record, append_samples, read_header, start
 from bench.efficiency.task import Source, Task
 from bench.environment import choose_device, environment, processor_name
 from bench.files import check_new, remedy, resume_command
@@ -143,7 +143,7 @@ def run(plan: Plan, folder: Path, *, interrupted: Interrupted | None = None) -> 
             the disk is full.
     """
     if interrupted is None:
-        check_new(folder)
+        check_new(folder, resumable_with=SWEEP_FILE)
         plan = dataclasses.replace(plan, plugins=used(plan.mixers))
     header = interrupted.header if interrupted else None
     progress = _Progress(interrupted)

@@ -60,10 +60,11 @@ def find(folder: Path) -> list[Found]:
     """Return what is in a folder and below it, the oldest first.
 
     Raises:
-        UserError: There is no such folder.
+        UserError: There is no such folder, or it is none.
     """
     if not folder.is_dir():
-        raise UserError(f"no such folder: {folder}", hint="Give the folder that holds sweeps or trainings.")
+        message = f"{folder} is not a folder" if folder.exists() else f"no such folder: {folder}"
+        raise UserError(message, hint="Give the folder that holds sweeps or trainings.")
     return sorted(_walk(folder), key=lambda found: (found.begun, found.folder))
 
 

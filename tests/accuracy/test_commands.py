@@ -63,6 +63,10 @@ def test_train_evaluate_predict_table(sbench: Sbench, tmp_path: Path, arguments:
     assert code == 0
     assert {path.suffix for path in (tmp_path / "table").iterdir()} >= {".csv", ".md", ".tex"}
 
+    code, _, err = sbench("train", *arguments, "--output", "run")
+    assert code == 2
+    assert "or continue in it with --resume." in err
+
 
 def started(folder: Path, *arguments: object) -> "subprocess.Popen[str]":
     """Begin to train on one thread, so that sums are taken in one order."""
@@ -131,7 +135,7 @@ BAD_INPUT = {
     "learning rate": (["--learning-rate", "0"], "--learning-rate 0 is not between 0 and 1", "1e-4"),
     "crop": (["--crop", "0"], "--crop 0 is no length of a training utterance", "seconds from 0.025 to 1000"),
     "batch": (["--batch", "64"], "13 training utterances are less than a batch of 64", "--batch"),
-    "output exists": (["--output", "there"], "the output folder there exists", "--resume"),
+    "output exists": (["--output", "there"], "the output folder there exists", "Give another --output."),
     "resume nothing": (["--resume", "there"], "there is no run", "sbench train"),
 }
 

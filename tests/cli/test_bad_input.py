@@ -43,8 +43,10 @@ BAD_INPUT = {
     "window of words": (["--with-encoder", "xlsr-random", "--encoder-window", "wide"], "wide is no window", "none,20"),
     "window twice": (["--with-encoder", "xlsr-random", "--encoder-window", "20,20.0"], "given twice", "once"),
     "window of nothing": (["--encoder-window", "20"], "--encoder-window needs --with-encoder", "xlsr-random"),
-    "output exists": (["--output", "empty"], "the output folder empty exists", "--resume"),
-    "output is a file": (["--output", "file"], "the output file file exists", "--output"),
+    "output exists": (["--output", "empty"], "the output folder empty exists", "Give another --output."),
+    "output is a file": (["--output", "file"], "the output file file exists", "Give another --output."),
+    "output is a run": (["--output", "run"], "the output folder run exists", "Give another --output."),
+    "output is a sweep": (["--output", "swept"], "the output folder swept exists", "or continue in it with --resume."),
     "output below a file": (["--output", "file/run"], "file/run cannot be written", "--output"),
     "resume nothing": (["--resume", "empty"], "empty/sweep.json is missing", "`sbench sweep` made"),
     "mixed without resume": (["--allow-mixed"], "--allow-mixed is for a sweep that continues", "--resume"),
@@ -98,6 +100,9 @@ def test_bad_input_is_one_line_a_hint_and_nothing_written(
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "bad.wav").write_text("this is no audio")
     (tmp_path / "file").write_text("")
+    for folder, file in (("swept", "sweep.json"), ("run", "run.json")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / file).write_text("{}")
     before = sorted(tmp_path.rglob("*"))
     code, out, err = sbench("sweep", *arguments)
     first, *rest = err.splitlines()

@@ -252,11 +252,14 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
         read_records(tmp_path)
 
 
-def test_a_missing_folder_and_a_folder_without_records_are_told_apart(tmp_path: Path) -> None:
+def test_a_missing_folder_a_file_and_a_folder_without_records_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
         read_records(tmp_path / "nowhere")
     with pytest.raises(UserError, match=rf"holds no {RECORDS_FILE}"):
         read_records(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file is not a folder"):
+        read_records(tmp_path / "file")
 
 
 def test_single_calls_of_several_processes_are_one_figure(record: Record, tmp_path: Path) -> None:

@@ -139,7 +139,11 @@ def test_the_table_has_whole_names_and_the_commands_that_continue(
 
 
 def test_nothing_is_said_to_be_nothing(sbench: Sbench, tmp_path: Path) -> None:
-    assert sbench("runs")[0] == 2
+    code, _, err = sbench("runs")
+    assert (code, err.startswith("sbench: no such folder: runs\n")) == (2, True)
+    (tmp_path / "file").write_text("")
+    code, _, err = sbench("runs", "file")
+    assert (code, err.startswith("sbench: file is not a folder\n")) == (2, True)
     (tmp_path / "runs").mkdir()
     assert sbench("runs")[1] == "runs holds no sweep, training or probe\n"
     assert sbench("runs", "--json")[1] == "[]\n"

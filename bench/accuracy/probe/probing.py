@@ -134,7 +134,7 @@ def probe(request: Request, tasks: Sequence[Task], folder: Path, *, device: str,
             layer, or a recording cannot be read or encoded.
     """
     check(request, [task.corpus for task in tasks])
-    check_new(folder, resumable=False)
+    check_new(folder)
     precision = choose_precision(request.precision, device=device)
     yield Preparing(task="Loading the encoder")
     encoder, _ = load_features(request.speech, None, device=device, dtype=DTYPES[precision])

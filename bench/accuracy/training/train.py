@@ -167,7 +167,7 @@ def _new_folder(folder: Path, resources: Resources) -> Path:
     """Return the folder that all processes use, after checking that it is new."""
     folder = share_folder(folder, resources.accelerator)
     if resources.accelerator.is_main_process:
-        check_new(folder)
+        check_new(folder, resumable_with=runs.RUN_FILE)
     return folder
 
 
