@@ -1,13 +1,10 @@
 """How far a sweep has come, as its folder says. Imports no torch."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.efficiency.settings import Plan
-from bench.efficiency.store import RECORDS_FILE, SAMPLES_FILE
-from bench.validation import first_fault, parse
+from bench.efficiency.store import RECORDS_FILE, SAMPLES_FILE, parse_records, parse_samples
 from mixers.support.errors import UserError
 
 
@@ -30,24 +27,23 @@ def cases_done(folder: Path, plan: Plan) -> Done:
     """Count the cases of a sweep, which may be running: half a line is not counted.
 
     Raises:
-        UserError: A line is damaged, or a file cannot be read.
+        UserError: A line is damaged or from another schema, a case has two records, or a file cannot be read.
     """
-    records = list(_whole_lines(folder / RECORDS_FILE))
-    later = _whole_lines(folder / SAMPLES_FILE) if plan.processes > 1 else ()
-    timed = sum(line.get("process", 1) > 1 for line in later)
-    cases, good = len(plan.contestants) * len(plan.seconds), sum(line.get("status") == "ok" for line in records)
+    records = parse_records(_whole_lines(folder / RECORDS_FILE), folder / RECORDS_FILE)
+    samples = folder / SAMPLES_FILE
+    later = enumerate(_whole_lines(samples), start=1) if plan.processes > 1 else ()
+    timed = sum(parse_samples(line, samples, number=number).process > 1 for number, line in later)
+    cases, good = len(plan.contestants) * len(plan.seconds), sum(record.status == "ok" for record in records)
     left = cases - len(records) + good * (plan.processes - 1) - timed
     return Done(done=len(records) + timed, planned=cases * plan.processes, left=left)
 
 
-def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+def _whole_lines(path: Path) -> list[bytes]:
     try:
-        for line in path.read_bytes().splitlines(keepends=True):
-            if line.endswith(b"\n"):
-                yield parse(dict[str, Any], line)
+        lines = path.read_bytes().splitlines(keepends=True)
     except FileNotFoundError:
-        return
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} is damaged: {first_fault(error) if isinstance(error, ValueError) else error}"
-        ) from None
+        return []
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    cut_off = lines and not lines[-1].endswith(b"\n")
+    return lines[:-1] if cut_off else lines

@@ -46,9 +46,10 @@ def repair(folder: Path) -> Repaired:
         samples = {(each.case, each.process): each for each in _samples(folder / SAMPLES_FILE)}
         records, damaged = _records(folder / RECORDS_FILE)
         kept, lost = _whole(records.values(), timed={case for case, process in samples if process == 1})
-        _write(folder / RECORDS_FILE, "".join(line for line, record in records.items() if record.case in kept))
+        _write(folder / RECORDS_FILE, b"".join(line for line, record in records.items() if record.case in kept))
         behind = [each for each in samples.values() if each.case in kept]
-        _write(folder / SAMPLES_FILE, "".join(json.dumps(dataclasses.asdict(each)) + "\n" for each in behind))
+        times = "".join(json.dumps(dataclasses.asdict(each)) + "\n" for each in behind)
+        _write(folder / SAMPLES_FILE, times.encode())
     except OSError as error:
         hint = f"{remedy(error)}, then try again."
         raise UserError(f"{folder} cannot be written: {error.strerror}", hint=hint) from None
@@ -56,11 +57,11 @@ def repair(folder: Path) -> Repaired:
     return Repaired(records=[each for each in records.values() if each.case in kept], samples=behind, lost=lost)
 
 
-def _records(path: Path) -> tuple[dict[str, Record], int]:
-    """Return each distinct whole line with its record, and the number of damaged lines. A last one is only cut off."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) if path.exists() else []
+def _records(path: Path) -> tuple[dict[bytes, Record], int]:
+    """Return each distinct whole line with its record, and the number of damaged lines, without one that is cut off."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     whole = {line: number for number, line in enumerate(lines, start=1) if whole_row(line) is not None}
-    damaged = sum(whole_row(line) is None for line in lines[:-1])
+    damaged = sum(whole_row(line) is None for line in lines if line.endswith(b"\n"))
     return {line: parse_record(line, path, number=number) for line, number in whole.items()}, damaged
 
 
@@ -81,6 +82,6 @@ def _whole(records: Collection[Record], *, timed: Collection[Case]) -> tuple[set
     return counts.keys() - doubled - without, {reason: count for reason, count in lost.items() if count}
 
 
-def _write(path: Path, content: str) -> None:
-    if path.exists() and content.encode() != path.read_bytes():
-        write_atomically(path, content.encode())
+def _write(path: Path, content: bytes) -> None:
+    if path.exists() and content != path.read_bytes():
+        write_atomically(path, content)

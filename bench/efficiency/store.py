@@ -13,7 +13,7 @@ import errno
 import json
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,13 +166,22 @@ def read_records(folder: Path) -> list[Record]:
     if not path.is_file():
         raise UserError(f"{folder} holds no {RECORDS_FILE}", hint="Give a folder that `sbench sweep` made.")
     try:
-        with path.open(encoding="utf-8") as file:
-            lines = list(file)
-    except (OSError, UnicodeDecodeError) as error:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except OSError as error:
         raise UserError(f"{path} cannot be read: {error}", hint="Is it the file that `sbench sweep` wrote?") from None
-    records = [parse_record(line, path, number=number) for number, line in enumerate(lines, start=1)]
+    records = parse_records(lines, path)
     if not records:
         raise UserError(f"{path} holds no record", hint="The sweep ended before it had measured anything.")
+    return records
+
+
+def parse_records(lines: Sequence[bytes], path: Path) -> list[Record]:
+    """Return the records that the lines of a file hold.
+
+    Raises:
+        UserError: A line is cut or damaged, or from another schema, or a case has two.
+    """
+    records = [parse_record(line, path, number=number) for number, line in enumerate(lines, start=1)]
     seen: set[Case] = set()
     for number, record in enumerate(records, start=1):
         if record.case in seen:
@@ -198,13 +207,14 @@ def read_pooled(folder: Path) -> list[Record]:
     return pooled(records, read_samples(folder)) if processes > 1 else records
 
 
-def whole_row(line: str) -> dict[str, Any] | None:
-    """Return the columns that a line of JSON holds; None if it is cut or damaged."""
+def whole_row(line: bytes) -> dict[str, Any] | None:
+    """Return the columns that a line of JSON holds; None if it is cut or damaged, so that it is no record."""
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode())
     except ValueError:
         return None
-    return row if isinstance(row, dict) and line.endswith("\n") else None
+    is_record = isinstance(row, dict) and isinstance(row.get("schema_version"), int)
+    return row if is_record and line.endswith(b"\n") else None
 
 
 def _repaired_by(path: Path) -> str:
@@ -214,7 +224,7 @@ def _repaired_by(path: Path) -> str:
 _FAULTS = {"missing": "missing", "unexpected_keyword_argument": "unknown"}  # pydantic's word for each fault, and ours
 
 
-def parse_record(line: str, path: Path, *, number: int) -> Record:
+def parse_record(line: bytes, path: Path, *, number: int) -> Record:
     """Return the record that one line of a file holds.
 
     Raises:
@@ -224,7 +234,7 @@ def parse_record(line: str, path: Path, *, number: int) -> Record:
     row = whole_row(line)
     if row is None:
         raise UserError(f"{place}: not a whole record", hint=_repaired_by(path))
-    version = row.get("schema_version")
+    version = row["schema_version"]
     if version not in READABLE_VERSIONS:
         raise UserError(
             f"{place}: schema version {version!r}, this sbench reads {', '.join(map(str, READABLE_VERSIONS))}",

@@ -177,6 +177,28 @@ def test_a_cut_record_names_the_command_that_repairs_it(refused: Callable[[str],
     assert refusal.value.hint.endswith(f"sbench sweep --resume {tmp_path}")
 
 
+@pytest.mark.parametrize(
+    "damaged",
+    [b'{"garbage": 1}\n', b'{"schema_version": null}\n', b"\xff\xfe\x00\n", "a byte"],
+    ids=["another object", "no version", "not UTF-8", "a byte"],
+)
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_line_that_is_no_record_is_repaired_by_the_command_that_the_error_names(
+    record: Record, tmp_path: Path, damaged: bytes | str, place: int
+) -> None:
+    every = [dataclasses.replace(record, seconds=seconds, status="ok", mixer="kda") for seconds in (10.0, 20.0)]
+    for each in every:
+        append_record(tmp_path, each, samples_of(each, 5.0))
+    lines = (tmp_path / RECORDS_FILE).read_bytes().splitlines(keepends=True)
+    lines[place] = lines[place].replace(b"kda", b"k\xffa") if isinstance(damaged, str) else damaged
+    (tmp_path / RECORDS_FILE).write_bytes(b"".join(lines))
+    with pytest.raises(UserError, match=f"line {place + 1}: not a whole record") as refusal:
+        read_records(tmp_path)
+    assert refusal.value.hint.endswith(f"sbench sweep --resume {tmp_path}")
+    assert repair(tmp_path).lost == {"damaged records": 1}
+    assert read_records(tmp_path) == [every[1 - place]]
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_figure_that_is_no_number_is_not_written(record: Record, value: float, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
@@ -248,7 +270,7 @@ def test_an_empty_file_is_refused(refused: Callable[[str], str]) -> None:
 
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / RECORDS_FILE).write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match=rf"{RECORDS_FILE} cannot be read"):
+    with pytest.raises(UserError, match="line 1: not a whole record"):
         read_records(tmp_path)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.efficiency.settings import Contestant, Plan
-from bench.efficiency.store import RECORDS_FILE, Header, append_record, start
+from bench.efficiency.store import RECORDS_FILE, SAMPLES_FILE, Header, append_record, start
 from bench.reporting.runs import Found, find
 from tests.accuracy.made_up import draw, write_probe, write_run
 from tests.conftest import Sbench
@@ -116,6 +116,38 @@ def test_what_is_damaged_says_why(tmp_path: Path, examined: Callable[[], Found])
     found = examined()
     assert found.state == "damaged"
     assert "run.json is damaged: Invalid JSON" in found.problem
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (b'{"garbage": 1}\n', "line 2: not a whole record"),
+        (b"\xff\xfe\x00\n", "line 2: not a whole record"),
+        (json.dumps(make_up_record().to_row() | {"schema_version": 99}).encode() + b"\n", "schema version 99"),
+        (b'{"schema_version": 9}\n', "line 2: missing: mixer"),
+        (None, "is recorded for a second time"),
+    ],
+    ids=["another object", "not UTF-8", "another schema", "columns missing", "doubled"],
+)
+def test_a_sweep_whose_records_cannot_be_read_is_damaged(
+    tmp_path: Path, examined: Callable[[], Found], line: bytes | None, problem: str
+) -> None:
+    write_sweep(tmp_path / "run", measured=3)
+    records = tmp_path / "run" / RECORDS_FILE
+    lines = records.read_bytes().splitlines(keepends=True)
+    records.write_bytes(b"".join([lines[0], line or lines[0], lines[2]]))
+    found = examined()
+    assert (found.state, found.resume) == ("damaged", "")
+    assert problem in found.problem
+
+
+def test_a_sweep_of_several_processes_whose_samples_cannot_be_read_is_damaged(
+    tmp_path: Path, examined: Callable[[], Found]
+) -> None:
+    write_sweep(tmp_path / "run", measured=3, processes=2)
+    (tmp_path / "run" / SAMPLES_FILE).write_text('{"process": 2}\n' * 3)
+    found = examined()
+    assert (found.state, "line 1: no samples" in found.problem) == ("damaged", True)
 
 
 @pytest.mark.parametrize("columns", [30, 100])
