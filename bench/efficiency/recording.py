@@ -18,6 +18,7 @@ from bench.efficiency.measurement.telemetry import Conditions, Occupancy
 from bench.efficiency.measurement.windows import Series
 from bench.efficiency.records import Record, Status
 from bench.efficiency.samples import Measurement, Samples
+from bench.efficiency.selection import cannot_be
 from bench.efficiency.settings import Contestant
 from bench.efficiency.task import Task
 from bench.environment import versions
@@ -143,9 +144,10 @@ def _mechanism(contestant: Contestant) -> dict[str, Any]:
         return {"causal": False, "reach": f"its window of {window_s:g} s" if window_s else "the whole clip"}
     mixer = mixers.load(contestant.mixer)
     sizes = stack.sizes(mixer, setting.preset, width=setting.width, heads=setting.heads)
+    causal = stack.is_causal(mixer, setting.direction, preset=setting.preset)
     return {
         "plugin": "; ".join(each.origin for each in plugins.used([contestant.mixer])),
-        "causal": stack.is_causal(mixer, setting.direction, preset=setting.preset),
+        "causal": causal and not cannot_be(mixer, setting.direction),
         "reach": mixer.reach_at(sizes),
         "state_numbers": mixer.state_numbers(sizes),
     }

@@ -232,8 +232,9 @@ def choose_contestants(
         device_type: ``cuda`` or ``cpu``. Where a name has no implementation, `measured` chooses.
 
     Raises:
-        UserError: There is no such mixer, group or implementation, a library that a mixer needs is missing, or a preset
-            has too few blocks for a hybrid.
+        UserError: There is no such mixer, group or implementation, a library that a mixer needs is missing, a preset
+            has too few blocks for a hybrid, or a mixer that is named cannot be causal. One of a group is unavailable
+            then.
     """
     chosen: dict[Contestant, None] = {}
     for setting, name in itertools.product(settings, mixers.expand(names) or _by_default()):
@@ -241,6 +242,8 @@ def choose_contestants(
         mixer = mixers.require(mixer_name)
         if slash and implementation not in mixer.implementations:
             raise unknown_name(f"implementation of {mixer_name}", implementation, mixer.implementations)
+        if name in names and (reason := cannot_be(mixer, setting.direction)):
+            raise UserError(reason, hint="Choose another direction.")
         sizes = stack.sizes(mixer, setting.preset, width=setting.width, heads=setting.heads)
         by_default = measured(mixer, sizes, device_type=device_type, precision=setting.precision)
         for each in (implementation,) if implementation else by_default:
@@ -250,6 +253,13 @@ def choose_contestants(
 
 def _by_default() -> list[str]:
     return [name for name in mixers.available() if mixers.load(name).by_default]
+
+
+def cannot_be(mixer: type[Mixer], direction: str) -> str:
+    """Return why a mixer cannot be measured in a direction; empty if it can."""
+    can_be_causal = mixer.causal or mixer.can_be_causal
+    hidden = stack.view(mixer, direction) == "past"
+    return f"{mixer.name()} cannot be causal: its frames see the whole clip" if hidden and not can_be_causal else ""
 
 
 def measured(mixer: type[Mixer], sizes: MixerConfig, *, device_type: str, precision: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import mixers
 from bench.efficiency.measured_head import MeasuredHead
 from bench.efficiency.measurement.execution import bind, callable_model
 from bench.efficiency.measurement.sizes import Sizes, sizes_of
+from bench.efficiency.selection import cannot_be
 from bench.efficiency.settings import Contestant
 from bench.efficiency.task import Task
 from bench.efficiency.waveforms import Waveforms
@@ -58,13 +59,15 @@ def build(task: Task) -> Subject:
 
 
 def unavailable(contestant: Contestant, *, device_type: str) -> str:
-    """Return why a contestant cannot run on ``cpu`` or ``cuda``; empty if it can."""
+    """Return why a contestant cannot run on ``cpu`` or ``cuda``, or in its direction; empty if it can."""
     setting = contestant.setting
     if setting.part != "mixer":
         return ""
     mixer = mixers.load(contestant.mixer)
     config = stack.sizes(mixer, setting.preset, width=setting.width, heads=setting.heads)
-    return mixer.unavailable(contestant.implementation, config, device_type=device_type, precision=setting.precision)
+    return cannot_be(mixer, setting.direction) or mixer.unavailable(
+        contestant.implementation, config, device_type=device_type, precision=setting.precision
+    )
 
 
 class _OnFeatures:

@@ -238,3 +238,29 @@ def test_a_plug_in_has_the_name_of_its_entry_point(file: Path) -> None:
     assert [mixers.load(each).name() for each in ("running_mean", file.stem, "kda")] == [
         *("running_mean", "mean_so_far", "kda")
     ]
+
+
+@pytest.mark.usefixtures("quick_sweeps")
+def test_what_cannot_be_causal_is_refused_by_name_and_unavailable_in_a_group(sbench: Sbench, tmp_path: Path) -> None:
+    whole = tmp_path / "whole.py"
+    whole.write_text(
+        "from mixers.sa import SoftmaxAttention\n\nclass Whole(SoftmaxAttention):\n    can_be_causal = False\n"
+    )
+    options = ("--lengths", "0.1", "--preset", "layer", "--device", "cpu", "--plugin", whole, "--output", "run")
+    reason = "whole cannot be causal: its frames see the whole clip"
+    for names, directions in ((["whole"], "causal"), (["sa", "whole/sdpa"], "paper,causal")):
+        code, _, err = sbench("sweep", *names, *options, "--direction", directions)
+        assert (code, err) == (2, f"sbench: {reason}\n  hint: Choose another direction.\n")
+    code, _, err = sbench("sweep", "whole+sa", *options, "--preset", "matched", "--direction", "causal")
+    assert (code, "whole+sa cannot be causal" in err) == (2, True)
+    assert not (tmp_path / "run").exists()
+    code, _, err = sbench("sweep", "attention", *options, "--direction", "causal,paper")
+    assert code == 0, err
+    records = [record for record in read_records(tmp_path / "run") if record.implementation == "sdpa"]
+    found = {(record.mixer, record.direction): (record.status, record.causal, record.error) for record in records}
+    assert found == {
+        ("sa", "causal"): ("ok", True, ""),
+        ("whole", "causal"): ("unavailable", False, reason),
+        ("sa", "paper"): ("ok", False, ""),
+        ("whole", "paper"): ("ok", False, ""),
+    }
