@@ -110,13 +110,13 @@ def _layout(records: Sequence[Record]) -> _Layout:
     captions += [f"{_LESS_PRECISE}: {less_precise}"] if less_precise else []
     differing = nonconforming(records)
     captions += [f"{_DIFFERS}: {differing}"] if differing else []
-    captions += filter(None, [unchecked(records)])
+    captions += [unchecked(records)]
     return _Layout(
         ends=tuple(dict.fromkeys((lengths[0], lengths[-1]))),
         baseline=baseline,
         time=gpu_time if on_gpu else latency,
         multiples={{MEMORY: "GiB"}.get(label, "ms"): each for label, each in compared.items()} if baseline else {},
-        captions=tuple(captions),
+        captions=tuple(filter(None, captions)),
     )
 
 

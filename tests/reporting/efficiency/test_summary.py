@@ -327,3 +327,7 @@ def test_only_what_ran_out_of_memory_has_its_message_cut(make_record: MakeRecord
 
 def test_failures_of_a_clean_sweep_are_none(sweep: Sequence[Record]) -> None:
     assert failures(sweep) == []
+
+
+def test_without_a_figure_there_is_nothing_to_say_below_the_table(make_record: MakeRecord) -> None:
+    assert summary([make_record("kda/fla", status="failed", device_type="cpu")]).caption is None
