@@ -11,7 +11,7 @@ from bench.efficiency.failures import describe
 from bench.efficiency.settings import Setting
 from bench.speech import frames_of, samples_of
 from mixers.base import Mixer
-from mixers.contract.agreement import TOLERANCES, output_error, relative_error, training_error
+from mixers.contract.agreement import TOLERANCES, BrokenPromiseError, output_error, relative_error, training_error
 from mixers.support.precision import DTYPES
 
 LONGEST_S = 2.0  # of audio: a moment for the reference, and more than one chunk of the kernels
@@ -34,7 +34,7 @@ def check(
 ) -> Conformity:
     """Compare each kind of mixer in a model with its reference in float64, and a compiled model with itself uncompiled.
 
-    An error is a note, not a failure.
+    A library's error is a note, not a failure.
 
     Args:
         model: On its device, in its precision.
@@ -49,6 +49,8 @@ def check(
         errors = [_error(mixer, setting, frames=frames) for mixer in kinds.values()]
         if bind_compiled:
             errors.append(_error_of_compiling(bind_compiled()))
+    except BrokenPromiseError as broken:
+        return Conformity(conforms=False, conformity_note=str(broken))
     except Exception as raised:  # libraries raise every kind
         return Conformity(conformity_note=describe(raised.with_traceback(None)))
     if not all(map(math.isfinite, errors)):

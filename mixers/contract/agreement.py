@@ -28,8 +28,18 @@ TOLERANCES = {
 }
 
 
+class BrokenPromiseError(Exception):
+    """A pass does what the contract forbids. The message says what."""
+
+
 def relative_error(value: Tensor, expected: Tensor) -> float:
-    """Return the norm of the difference over the norm of what is expected."""
+    """Return the norm of the difference over the norm of what is expected.
+
+    Raises:
+        BrokenPromiseError: Their shapes differ.
+    """
+    if value.shape != expected.shape:
+        raise BrokenPromiseError(f"a result is {tuple(value.shape)}, not {tuple(expected.shape)}")
     expected = expected.double()
     return float((value.double() - expected).norm() / expected.norm())
 
@@ -44,22 +54,52 @@ def exact(mixer: Mixer) -> Mixer:
     return reference.train(mixer.training)
 
 
+def output_of(forward: Callable[[Tensor], object], x: Float[Tensor, "B L D"]) -> Tensor:
+    """Return the output for an input, which must have the input's shape and dtype.
+
+    Raises:
+        BrokenPromiseError: It is something else, or the pass changed its input.
+    """
+    before = x.detach().clone()
+    y = forward(x)
+    _check_unchanged(x, before)
+    if not isinstance(y, Tensor):
+        raise BrokenPromiseError(f"output is of type {type(y).__name__}, not a tensor")
+    if y.shape != x.shape:
+        raise BrokenPromiseError(f"output is {tuple(y.shape)}, not {tuple(x.shape)}")
+    if y.dtype != x.dtype:
+        raise BrokenPromiseError(f"output is {y.dtype}, not {x.dtype}")
+    return y
+
+
+def _check_unchanged(x: Tensor, before: Tensor) -> None:
+    if not torch.equal(x, before):
+        raise BrokenPromiseError("a pass changed its input")
+
+
 def output_error(mixer: Mixer, x: Float[Tensor, "B L D"]) -> float:
-    """Return the relative error of the output, without gradients."""
+    """Return the relative error of the output, without gradients.
+
+    Raises:
+        BrokenPromiseError: As `output_of`.
+    """
     with torch.inference_mode():
-        return relative_error(mixer(x), exact(mixer)(x.double()))
+        return relative_error(output_of(mixer, x.clone()), output_of(exact(mixer), x.to(torch.float64, copy=True)))
 
 
 def training_error(mixer: Mixer, x: Float[Tensor, "B L D"], upstream: Float[Tensor, "B L D"]) -> float:
-    """Return the largest relative error of the output, of the input's gradient, and of the input after both passes.
+    """Return the largest relative error of the output and of the input's gradient. Parameters get no gradients.
 
-    Parameters get no gradients.
+    Raises:
+        BrokenPromiseError: As `output_of`.
     """
     pairs = []
     for each, dtype in ((mixer, x.dtype), (exact(mixer), torch.float64)):
         leaf = x.detach().to(dtype, copy=True).requires_grad_()
-        y = each(leaf)
-        pairs.append((y.detach(), *torch.autograd.grad(y, leaf, upstream.to(dtype)), leaf.detach()))
+        given = leaf.clone()  # PyTorch refuses to change a leaf in place, with an error of its own
+        y = output_of(each, given)
+        pairs.append((y.detach(), *torch.autograd.grad(y, leaf, upstream.to(dtype))))
+        _check_unchanged(given, leaf)
     errors = [relative_error(value, expected) for value, expected in zip(*pairs, strict=True)]
     return float(torch.tensor(errors, dtype=torch.float64).max())  # NaN if one is, unlike Python's
 
@@ -70,14 +110,14 @@ def output_and_gradients(
     """Return the output, and the gradients of the input, ``x``, and of the parameters by name.
 
     Raises:
-        ValueError: A pass changed its input, which others may still need.
+        BrokenPromiseError: As `output_of`.
     """
     mixer.zero_grad()
     leaf = x.clone().requires_grad_()
-    y = forward(leaf)
+    given = leaf.clone()
+    y = output_of(forward, given)
     y.backward(upstream)  # type: ignore[no-untyped-call]
-    if not torch.equal(leaf, x):
-        raise ValueError("a pass changed its input")
+    _check_unchanged(given, leaf)
     assert leaf.grad is not None
     gradients = {name: parameter.grad for name, parameter in mixer.named_parameters() if parameter.grad is not None}
     return y.detach(), {"x": leaf.grad, **gradients}

@@ -12,7 +12,7 @@ import mixers
 from mixers import stack
 from mixers.base import Mixer, View
 from mixers.contract import promises
-from mixers.contract.agreement import TOLERANCES
+from mixers.contract.agreement import TOLERANCES, BrokenPromiseError
 from mixers.contract.promises import Finding
 from mixers.support.precision import DTYPES, use_precision
 
@@ -85,6 +85,8 @@ Checks = dict[str, Callable[[], Finding]]
 def _verdict(name: str, promise: str, check: Callable[[], Finding]) -> Verdict:
     try:
         found = check()
+    except BrokenPromiseError as broken:
+        found = Finding(kept=False, measured=str(broken))
     except Exception as error:  # libraries raise every kind
         lines = str(error).strip().splitlines() or [""]
         found = Finding(kept=False, measured=f"{type(error).__name__}: {lines[0]}")
@@ -155,6 +157,8 @@ def _where_it_takes_float64(check: Callable[[], Finding]) -> Callable[[], Findin
     def checked() -> Finding:
         try:
             return check()
+        except BrokenPromiseError:
+            raise
         except Exception as error:  # compilers raise every kind
             return Finding(kept=None, measured=f"takes no float64 ({type(error).__name__})")
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+import mixers
 from bench.efficiency import conformity, worker
 from bench.efficiency.inputs import RandomFeatures
 from bench.efficiency.isolation import Ready
@@ -17,6 +18,7 @@ from bench.efficiency.settings import Contestant, Plan, Setting
 from bench.efficiency.task import Task
 from bench.reporting.efficiency.columns import document
 from mixers import stack
+from mixers.base import Mixer
 from mixers.contract.agreement import TOLERANCES
 from tests.cli.commands import measure_quickly
 
@@ -107,6 +109,28 @@ def test_what_is_not_finite_does_not_conform(monkeypatch: pytest.MonkeyPatch) ->
     assert record
     assert (record.status, record.conforms, record.conformity_error) == ("ok", False, None)
     assert record.conformity_note == "a result is not finite"
+
+
+@pytest.mark.parametrize("pass_", ["inference", "training"])
+def test_a_pass_that_changes_its_input_or_its_shape_does_not_conform(
+    monkeypatch: pytest.MonkeyPatch, pass_: str
+) -> None:
+    forward = mixers.load("sa").forward
+
+    def changing(mixer: Mixer, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        with torch.no_grad():
+            x.mul_(5)
+        return forward(mixer, x, mask)
+
+    for wrong, note in (
+        (changing, "a pass changed its input"),
+        (lambda *inputs: forward(*inputs)[:, :1], "output is (1, 1, 1024), not (1, 4, 1024)"),
+    ):
+        monkeypatch.setattr(mixers.load("sa"), "forward", wrong)
+        record = record_of(pass_=pass_, preset="matched")
+        assert record
+        assert (record.status, record.conforms, record.conformity_error) == ("ok", False, None)
+        assert record.conformity_note == note
 
 
 def test_a_check_that_fails_loses_no_timing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 """Each check of the contract finds the mistake that it is there for."""
 
 import math
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 
 from mixers.base import Implementation, Mixer, MixerConfig
 from mixers.contract import promises
-from mixers.contract.agreement import TOLERANCES, output_error, relative_error, training_error
+from mixers.contract.agreement import TOLERANCES, BrokenPromiseError, output_error, relative_error, training_error
 from mixers.contract.examination import Examined, examine
 
 EXACT = TOLERANCES["float64"]
@@ -109,8 +111,59 @@ def test_a_wrong_implementation_breaks_what_it_does_wrong(implementation: str, b
 
 
 def test_a_pass_that_changes_its_input_is_found() -> None:
-    with pytest.raises(ValueError, match="changed its input"):
+    with pytest.raises(BrokenPromiseError, match="changed its input"):
         gradients(built(implementation="overwriting"))
+    with pytest.raises(BrokenPromiseError, match="changed its input"):
+        training_error(built(implementation="overwriting"), frames(), frames(seed=1))
+
+
+def scaled_in_place(x: Tensor) -> Tensor:
+    with torch.no_grad():
+        x.mul_(5)
+    return x
+
+
+WRONG: dict[str, tuple[Callable[[Sums, Tensor], object], str]] = {
+    "changes its input": (lambda mixer, x: mixer.equations(scaled_in_place(x)), "a pass changed its input"),
+    "changes its input with gradients": (lambda mixer, x: mixer.equations(x.mul_(5)), "a pass changed its input"),
+    "one frame": (lambda mixer, x: mixer.equations(x).mean(1, keepdim=True), "output is (1, {0}, {1}), not"),
+    "too short": (lambda mixer, x: mixer.equations(x)[:, 1:], "output is (1, {0}, {1}), not"),
+    "less precise": (lambda mixer, x: mixer.equations(x).half(), "output is torch.float16, not torch.float"),
+    "no tensor": (lambda mixer, x: (mixer.equations(x), None), "output is of type tuple, not a tensor"),
+}
+
+
+def broken(case: str) -> tuple[type[Sums], str]:
+    """A mixer without the checks of shapes that tests have, and what is said of it."""
+
+    class Broken(Sums):
+        implementations = {"reference": Implementation(), "fast": Implementation()}
+
+        def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+            is_fast = self.implementation == "fast"
+            return WRONG[case][0](self, x) if is_fast else super().forward(x, mask)  # type: ignore[return-value]
+
+    return Broken, WRONG[case][1]
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_breaks_the_contract_is_said_and_no_error_of_a_library(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mixers
+
+    kind, said = broken(case)
+    for error in (output_error, lambda mixer, x: training_error(mixer, x, frames(seed=1))):
+        with pytest.raises(BrokenPromiseError, match=re.escape(said.format(1 if case == "one frame" else 5, WIDTH))):
+            error(built(kind, implementation="fast"), frames())
+
+    monkeypatch.setattr(mixers, "load", lambda _: kind)
+    said = said.format(1 if case == "one frame" else 98, 256)
+    for precision in ("float32", "float64"):
+        verdicts = examine(Examined(mixer="broken", implementation="fast", precision=precision), device_type="cpu")
+        of_layer = [each for each in verdicts if each.promise.endswith(f"{precision}, causal")]
+        assert len(of_layer) == 2
+        for each in of_layer:
+            assert each.kept is False
+            assert each.measured.startswith(said)
 
 
 def test_a_mixer_that_should_see_the_whole_clip_must() -> None:
@@ -173,7 +226,8 @@ def test_errors_are_relative_and_by_norm() -> None:
     assert training_error(built(), frames(), frames(seed=1)) == 0
     assert output_error(built(implementation="frozen"), frames()) == 0
     assert training_error(built(implementation="frozen"), frames(), frames(seed=1)) == pytest.approx(1)
-    assert training_error(built(implementation="overwriting"), frames(), frames(seed=1)) > 0.1
+    with pytest.raises(BrokenPromiseError, match=r"a result is \(1, 3\), not \(2, 3\)"):
+        relative_error(torch.ones(1, 3), torch.ones(2, 3))
     assert math.isnan(training_error(built(), frames(), torch.full_like(frames(), float("nan"))))
 
 
