@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.efficiency import conformity, subjects
+from bench.efficiency.conformity import Conformity
 from bench.efficiency.failures import is_out_of_memory
 from bench.efficiency.fitting import longest_fitting
 from bench.efficiency.forecast import Forecast
@@ -120,7 +121,7 @@ class ModelUnderTest:
             x = self._subject.audio(seconds)
             if self._process > 1:
                 return with_single_calls(record(status="ok"), self._single_calls(x, samples), process=self._process)
-            figures = self._figures(x, samples, spare_s=self._spare_s(later))
+            figures, remark = self._figures(x, samples, spare_s=self._spare_s(later))
         except UserError:
             raise
         except Exception as error:  # libraries raise every kind
@@ -128,7 +129,11 @@ class ModelUnderTest:
             x = None
             return Measurement(record=self._failure(seconds, error.with_traceback(None), started_at=started_at))
         self._longest_measured = max(self._longest_measured, seconds)
-        return with_figures(record(status="ok", wall_s=time.perf_counter() - began), figures)
+        measured = record(status="ok", wall_s=time.perf_counter() - began)
+        if remark and measured.conforms is not False:
+            found = Conformity(conforms=False, conformity_note=f"at {seconds:g} s: {remark}")
+            measured = dataclasses.replace(measured, **dataclasses.asdict(found))
+        return with_figures(measured, figures)
 
     @functools.cached_property
     def _limits(self) -> Limits | None:
@@ -136,10 +141,10 @@ class ModelUnderTest:
         needed = self._device_type == "cuda" and self._process == 1
         return limits_of_sweep(self._setting.precision, self._shared) if needed else None
 
-    def _figures(self, x: Tensor, samples: int, *, spare_s: float) -> Figures:
-        """Take all figures of a call on this input."""
+    def _figures(self, x: Tensor, samples: int, *, spare_s: float) -> tuple[Figures, str]:
+        """Take all figures of a call on this input, and look at its output."""
         monitor = Monitor(self._card) if self._card else None
-        issue = self._warmed_up(x, samples)
+        issue, remark = self._warmed_up(x, samples)
         as_graph = self._setting.execution == "graph"
         replay = capture(issue) if as_graph else self._captured(issue)
         latency = measure_latency(
@@ -154,7 +159,7 @@ class ModelUnderTest:
         replay = None  # its memory must not count
         # A graph takes its memory while it is captured.
         memory_call = partial(capture, issue) if as_graph else issue
-        return Figures(
+        figures = Figures(
             latency=latency,
             memory=measure_memory(memory_call, model=self._subject.model, x=x, device_type=self._device_type),
             configurations=autotuning.origins(),
@@ -163,11 +168,12 @@ class ModelUnderTest:
             occupancy=self._occupancy(),
             paper_ms=self._paper_ms(x, samples),
         )
+        return figures, remark
 
     def _single_calls(self, x: Tensor, samples: int) -> Series:
         """Time single calls on this input, and nothing else."""
         monitor = Monitor(self._card) if self._card else None
-        issue = self._warmed_up(x, samples)
+        issue, _ = self._warmed_up(x, samples)
         return measure_single_calls(
             capture(issue) if self._setting.execution == "graph" else issue,
             device_type=self._device_type,
@@ -175,13 +181,22 @@ class ModelUnderTest:
             observe=lambda _: monitor.observe(0) if monitor else 0,
         )
 
-    def _warmed_up(self, x: Tensor, samples: int) -> Callable[[], object]:
-        """Return a call on this input that has compiled and tuned all it needs."""
+    def _warmed_up(self, x: Tensor, samples: int) -> tuple[Callable[[], object], str]:
+        """Return a call on this input that has compiled and tuned all it needs, and what is wrong with its output."""
         issue = self._subject.bind(x, samples)
         with autotuning.compiling_side_by_side():  # raises what the preparation passed over
-            for _ in range(WARM_UP_CALLS):
+            for _ in range(WARM_UP_CALLS - 1):
                 issue()
-        return issue
+            y = issue()
+        return issue, self._remark_on(y, x)
+
+    def _remark_on(self, y: object, x: Tensor) -> str:
+        """Return what is wrong with a mixer's output; empty for what has no such output: gradients, and other parts."""
+        setting = self._setting
+        if setting.part != "mixer" or setting.pass_ != "inference":
+            return ""
+        batch, frames, width = x.shape
+        return conformity.remark_on(y, shape=(batch, frames + setting.text_tokens, width), dtype=x.dtype)
 
     def _captured(self, issue: Callable[[], object]) -> Callable[[], object] | None:
         """Return a replay of the call as a CUDA graph, to take the GPU's time from; None if it cannot be captured."""

@@ -11,7 +11,14 @@ from bench.efficiency.failures import describe
 from bench.efficiency.settings import Setting
 from bench.speech import frames_of, samples_of
 from mixers.base import Mixer
-from mixers.contract.agreement import TOLERANCES, BrokenPromiseError, output_error, relative_error, training_error
+from mixers.contract.agreement import (
+    TOLERANCES,
+    BrokenPromiseError,
+    checked_output,
+    output_error,
+    relative_error,
+    training_error,
+)
 from mixers.support.precision import DTYPES
 
 LONGEST_S = 2.0  # of audio: a moment for the reference, and more than one chunk of the kernels
@@ -58,6 +65,15 @@ def check(
     tolerance = TOLERANCES[setting.precision]
     allowed = tolerance.output if setting.pass_ == "inference" else tolerance.gradients
     return Conformity(conforms=max(errors) <= allowed, conformity_error=max(errors))
+
+
+def remark_on(y: object, *, shape: tuple[int, ...], dtype: torch.dtype) -> str:
+    """Return what is wrong with an output; empty if it is finite and of this shape and dtype. It takes no memory."""
+    try:
+        extremes = checked_output(y, shape=shape, dtype=dtype).aminmax()
+    except BrokenPromiseError as broken:
+        return str(broken)
+    return "" if all(map(math.isfinite, extremes)) else "output is not finite"
 
 
 def _error_of_compiling(call: Callable[[], object]) -> float:

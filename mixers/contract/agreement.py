@@ -63,12 +63,21 @@ def output_of(forward: Callable[[Tensor], object], x: Float[Tensor, "B L D"]) ->
     before = x.detach().clone()
     y = forward(x)
     _check_unchanged(x, before)
+    return checked_output(y, shape=tuple(x.shape), dtype=x.dtype)
+
+
+def checked_output(y: object, *, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return an output.
+
+    Raises:
+        BrokenPromiseError: It is no tensor, or of another shape or dtype.
+    """
     if not isinstance(y, Tensor):
         raise BrokenPromiseError(f"output is of type {type(y).__name__}, not a tensor")
-    if y.shape != x.shape:
-        raise BrokenPromiseError(f"output is {tuple(y.shape)}, not {tuple(x.shape)}")
-    if y.dtype != x.dtype:
-        raise BrokenPromiseError(f"output is {y.dtype}, not {x.dtype}")
+    if y.shape != shape:
+        raise BrokenPromiseError(f"output is {tuple(y.shape)}, not {shape}")
+    if y.dtype != dtype:
+        raise BrokenPromiseError(f"output is {y.dtype}, not {dtype}")
     return y
 
 

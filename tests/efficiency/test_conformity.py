@@ -24,14 +24,18 @@ from tests.cli.commands import measure_quickly
 
 
 def record_of(*, process: int = 1, prepare: bool = False, **axes: Any) -> Record | None:
+    (record,) = records_of(0.1, process=process, prepare=prepare, **axes)
+    return record
+
+
+def records_of(*seconds: float, process: int = 1, prepare: bool = False, **axes: Any) -> list[Record]:
     setting = Setting(**({"preset": "layer", "precision": "float32"} | axes))
     contestant = Contestant(mixer="sa", implementation="sdpa", setting=setting)
-    plan = Plan(contestants=(contestant,), seconds=(0.1,), device_type="cpu", seed=0, time_budget_s=None)
+    plan = Plan(contestants=(contestant,), seconds=seconds, device_type="cpu", seed=0, time_budget_s=None)
     source = RandomFeatures(width=1024, seed=0)
     task = Task(contestant=contestant, plan=plan, source=source, shared=Path(), process=process)
     results = worker.measure(plan.seconds, task=task, prepare=prepare)
-    (record,) = (each.record for each in results if not isinstance(each, Ready))
-    return record
+    return [each.record for each in results if not isinstance(each, Ready)]
 
 
 @pytest.fixture(autouse=True)
@@ -131,6 +135,48 @@ def test_a_pass_that_changes_its_input_or_its_shape_does_not_conform(
         assert record
         assert (record.status, record.conforms, record.conformity_error) == ("ok", False, None)
         assert record.conformity_note == note
+
+
+@pytest.mark.parametrize("axes", [{}, {"execution": "compile"}, {"batch": 2, "text_tokens": 5}])
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [(lambda y: y / 0, "output is not finite"), (lambda y: y[:, :1], "output is ({0}, 1, 1024), not ({0}, {1}, 1024)")],
+)
+def test_an_output_that_is_wrong_at_longer_audio_does_not_conform_there(
+    monkeypatch: pytest.MonkeyPatch,
+    wrong: Callable[[torch.Tensor], torch.Tensor],
+    said: str,
+    axes: dict[str, Any],
+) -> None:
+    forward = mixers.load("sa").forward
+
+    def wrong_later(mixer: Mixer, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        y = forward(mixer, x, mask)
+        return wrong(y) if x.shape[1] > 14 else y
+
+    monkeypatch.setattr(mixers.load("sa"), "forward", wrong_later)
+    monkeypatch.setattr(torch, "compile", lambda model: model)  # the annotations that tests check cannot be compiled
+    monkeypatch.setattr(conformity, "_error_of_compiling", lambda _: 0.0)
+    short, long = records_of(0.1, 0.4, **axes)
+    assert (short.status, short.conforms, short.conformity_note) == ("ok", True, "")
+    assert (long.status, long.conforms, long.conformity_error) == ("ok", False, None)
+    note = said.format(axes.get("batch", 1), 19 + axes.get("text_tokens", 0))
+    assert long.conformity_note == f"at 0.4 s: {note}"
+    assert long.latency_ms
+
+
+def test_an_output_is_looked_at_in_inference_of_mixers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def look(_: object, *, shape: tuple[int, ...], dtype: torch.dtype) -> str:
+        seen.append((shape, dtype))
+        return ""
+
+    monkeypatch.setattr(conformity, "remark_on", look)
+    cases: list[dict[str, Any]] = [{"pass_": "training"}, {"preset": "head"}, {"precision": "bfloat16"}]
+    for axes in cases:
+        record_of(**axes)
+    assert seen == [((1, 4, 1024), torch.bfloat16)]
 
 
 def test_a_check_that_fails_loses_no_timing(monkeypatch: pytest.MonkeyPatch) -> None:
