@@ -1,7 +1,9 @@
 """What is measured: one file a mixer, found by its file name, and plug-ins. Importing this package imports no torch."""
 
+import contextlib
 import importlib
 import pkgutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -39,16 +41,20 @@ def use_files(paths: Iterable[Path]) -> None:
 
 
 def add_file(path: Path) -> None:
-    """Let one more file be a mixer in this process.
+    """Let one more file be a mixer in this process. A file that is one already stays it.
 
     Raises:
         UserError: As `use_files`.
     """
     name = path.stem
+    if path.is_dir():
+        raise UserError(f"{path} is a folder", hint="Give a Python file with one mixer: --plugin my_mixer.py")
     if not path.is_file():
         raise UserError(f"no such plug-in: {path}", hint="Give a Python file with one mixer: --plugin my_mixer.py")
     if path.suffix != ".py" or not name.isidentifier():
         raise UserError(f"{path.name} gives no name for a mixer", hint="Name it in letters, digits and _: my_mixer.py")
+    if name in _files and _files[name].exists() and path.samefile(_files[name]):
+        return
     holder = "sbench itself" if name in _ours() else "a group of sbench" if name in GROUPS else ""
     holder = holder or " and ".join(map(plugins.distribution, plugins.installed().get(name, [])))
     holder = holder or (str(_files[name]) if name in _files else "")
@@ -91,13 +97,14 @@ def load(name: str) -> "type[Mixer]":
     if name not in names():
         raise unknown_name("mixer", name, names())
     try:
-        found = _import(name)
+        with contextlib.redirect_stdout(sys.stderr):  # standard output is the command's, which may print JSON
+            mixer = _the_mixer_of(_import(name))
+            missing = mixer.missing()
     except ImportError:
         raise
-    except Exception as error:  # somebody's file may raise anything, and must break no other mixer
+    except (Exception, SystemExit) as error:  # somebody's file may raise anything, and must break no other mixer
         raise ImportError(f"{type(error).__name__}: {error}") from error
-    mixer = _the_mixer_of(found)
-    if missing := mixer.missing():
+    if missing:
         raise ImportError(f"{mixer.__name__} lacks {', '.join(missing)}")
     mixer.registered_as = name
     return mixer

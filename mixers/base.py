@@ -27,6 +27,20 @@ View = Literal["past", "clip"]  # what a frame sees: itself and the past, or the
 
 _PRESETS = ("matched", "released")  # for which every mixer states its sizes
 
+# What lists and records show of a mixer: the type of each attribute, and of each method's answer, with a word for it.
+_ATTRIBUTES = {
+    "arxiv": (str, "text"),
+    "causal": (bool, "True or False"),
+    "can_be_causal": (bool, "True or False"),
+    "by_default": (bool, "True or False"),
+    "groups": (tuple, "a tuple of names"),
+}
+_ANSWERS = {
+    "state_numbers": (int | None, "a whole number or None"),
+    "reach_at": (str, "text"),
+    "defaults": (tuple, "a tuple of names"),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class MixerConfig:
@@ -234,13 +248,14 @@ class Mixer(SequenceModel):
 
     @classmethod
     def missing(cls) -> list[str]:
-        """Return what the class lacks to be a mixer: attributes, methods, presets, or ``reference``."""
-        attributes = [name for name in ("arxiv", "causal", "implementations", "presets") if not hasattr(cls, name)]
+        """Return what the class lacks to be a mixer: attributes, methods, presets, implementations, or answers."""
+        attributes = [
+            name if not hasattr(cls, name) else f"{name} as {kind}"
+            for name, (type_, kind) in _ATTRIBUTES.items()
+            if not isinstance(getattr(cls, name, None), type_)
+        ]
         methods = sorted(cls.__abstractmethods__)
-        presets = [f"the preset {name}" for name in _PRESETS if name not in getattr(cls, "presets", _PRESETS)]
-        ways = getattr(cls, "implementations", {"reference": None})
-        is_complete = isinstance(ways, Mapping) and next(iter(ways), "") == "reference"
-        return [*attributes, *methods, *presets, *([] if is_complete else ["reference as its first implementation"])]
+        return [*attributes, *methods, *_lacking_presets(cls), *_lacking_implementations(cls)] or _lacking_answers(cls)
 
     @classmethod
     def sized(cls, preset: str, *, width: int | None = None, heads: int | None = None) -> MixerConfig:
@@ -304,6 +319,40 @@ class Mixer(SequenceModel):
         if self.passes == 1:
             return _compute_equations(self, x, mask)
         return _run_both_ways(_compute_equations, self, x, mask)
+
+
+def _lacking_presets(mixer: type[Mixer]) -> list[str]:
+    presets = getattr(mixer, "presets", None)
+    if not isinstance(presets, Mapping):
+        return ["presets"]
+    absent = [f"the preset {name}" for name in _PRESETS if name not in presets]
+    wrong = [name for name, config in presets.items() if not isinstance(config, MixerConfig)]
+    return [*absent, *(f"a MixerConfig as the preset {name}" for name in wrong)]
+
+
+def _lacking_implementations(mixer: type[Mixer]) -> list[str]:
+    ways = getattr(mixer, "implementations", None)
+    if ways is None:
+        return ["implementations"]
+    if not isinstance(ways, Mapping) or next(iter(ways), "") != "reference":
+        return ["reference as its first implementation"]
+    return [f"an Implementation named {name}" for name, each in ways.items() if not isinstance(each, Implementation)]
+
+
+def _lacking_answers(mixer: type[Mixer]) -> list[str]:
+    """Ask whatever lists and records show, for the sizes of each preset."""
+    for preset, config in mixer.presets.items():
+        asked = ""
+        try:
+            for asked, (type_, kind) in _ANSWERS.items():
+                if not isinstance(getattr(mixer, asked)(config), type_):
+                    return [f"{asked} for the preset {preset} as {kind}"]
+            for implementation in mixer.implementations:
+                asked = f"unavailable of {implementation}"
+                mixer.unavailable(implementation, config, device_type="cpu")
+        except Exception as error:  # somebody's method may raise anything
+            return [f"{asked} for the preset {preset} ({type(error).__name__}: {error})"]
+    return []
 
 
 def split_heads(x: Float[Tensor, "B L HW"], num_heads: int) -> Float[Tensor, "B L H W"]:

@@ -91,6 +91,30 @@ def test_a_broken_one_does_not_stop_others(sbench: Sbench, tmp_path: Path) -> No
     assert "mylib[cuda], or see [/data]" in " ".join(err.split())
 
 
+def test_what_one_prints_while_it_is_loaded_is_no_output(sbench: Sbench, tmp_path: Path, file: Path) -> None:
+    loud = tmp_path / "loud.py"
+    loud.write_text(f"print('hello')\n{file.read_text()}")
+    code, out, err = sbench("list", "--json", "--plugin", loud)
+    assert code == 0
+    assert "loud" in {each["mixer"] for each in json.loads(out)["mixers"]}
+    assert err == "hello\n"
+
+
+def test_one_that_exits_does_not_end_the_command(sbench: Sbench, tmp_path: Path) -> None:
+    (tmp_path / "ending.py").write_text("import sys\nsys.exit()\n")
+    code, out, _ = sbench("list", "--json", "--plugin", tmp_path / "ending.py")
+    assert code == 0
+    reasons = {each["name"]: each["reason"] for each in json.loads(out)["implementations"]}
+    assert reasons["ending"] == "SystemExit: "
+
+
+def test_the_same_file_may_be_given_twice(sbench: Sbench, file: Path) -> None:
+    again = file.parent / ".." / file.parent.name / file.name
+    code, out, err = sbench("list", "--json", "--plugin", file, "--plugin", file, "--plugin", again)
+    assert code == 0, err
+    assert [each["mixer"] for each in json.loads(out)["mixers"]].count(file.stem) == 1
+
+
 def test_records_and_reports_name_them(sbench: Sbench, run: Path, file: Path) -> None:
     records = read_records(run)
     found = [(each.name, each.status, each.plugin) for each in records]
@@ -193,6 +217,7 @@ def test_a_file_that_cannot_be_a_mixer_is_refused_in_one_line(sbench: Sbench, tm
         ("my-mixer.py",): "my-mixer.py gives no name for a mixer",
         ("mixer.txt",): "mixer.txt gives no name for a mixer",
         ("gone.py",): "no such plug-in: gone.py",
+        (".",): ". is a folder",
     }.items():
         code, _, err = sbench("list", *(word for each in options for word in ("--plugin", each)))
         assert code == 2

@@ -83,6 +83,35 @@ BROKEN = {
     "no equations": (MEAN.replace("def equations", "def formulas"), "RunningMean lacks equations"),
     "a preset too few": (MEAN.replace(', "released": MixerConfig()', ""), "RunningMean lacks the preset released"),
     "no reference": (MEAN.replace('{"reference"', '{"fast"'), "RunningMean lacks reference"),
+    "an error on exit": ("raise SystemExit(3)\n", "SystemExit: 3"),
+    "a paper that is no text": (MEAN.replace('"0000.00000"', "None"), "RunningMean lacks arxiv as text"),
+    "a yes": (MEAN.replace("causal = True", 'causal = "yes"'), "RunningMean lacks causal as True or False"),
+    "no presets": (MEAN.replace("presets =", "sizes ="), "RunningMean lacks presets"),
+    "no implementations": (MEAN.replace("implementations =", "ways ="), "RunningMean lacks implementations"),
+    "a width as a preset": (
+        MEAN.replace('"released": MixerConfig()', '"released": 1024'),
+        "RunningMean lacks a MixerConfig as the preset released",
+    ),
+    "a bare function": (
+        MEAN.replace("Implementation()}", 'Implementation(), "fast": print}'),
+        "RunningMean lacks an Implementation named fast",
+    ),
+    "a method that fails": (
+        MEAN + "\n    @classmethod\n    def state_numbers(cls, config):\n        return config.size\n",
+        "RunningMean lacks state_numbers for the preset matched (AttributeError: 'MixerConfig' object has no",
+    ),
+    "a reach that is no text": (
+        MEAN + "\n    @classmethod\n    def reach_at(cls, config):\n        return 5\n",
+        "RunningMean lacks reach_at for the preset matched as text",
+    ),
+    "a default that fails": (
+        MEAN.replace("Implementation()", "Implementation(default=lambda config: 1 / 0)"),
+        "RunningMean lacks defaults for the preset matched (ZeroDivisionError: division by zero)",
+    ),
+    "a reason that fails": (
+        MEAN.replace("Implementation()", "Implementation(unavailable=lambda *_: 1 / 0)"),
+        "RunningMean lacks unavailable of reference for the preset matched (ZeroDivisionError: division by zero)",
+    ),
     "a list of names": (
         MEAN.replace('{"reference": Implementation()}', '("reference",)'),
         "RunningMean lacks reference",
