@@ -1,5 +1,6 @@
 """The promises of the contract. Each check returns whether a model keeps one, with the figure behind it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -136,9 +137,18 @@ def arithmetic(model: SequenceModel, x: Float[Tensor, "B L D"]) -> Finding:
 
 
 def growth(model: SequenceModel, *, frames: Sequence[int] = (1000, 2000)) -> Finding:
-    """Arithmetic grows at least with the length and at most with its square, and with the number of sequences."""
-    short, long = (model.mixing_flops(batch=1, frames=each) / each for each in frames)
-    power = 1 + (torch.tensor(long / short).log() / torch.tensor(frames[1] / frames[0]).log()).item()
+    """Arithmetic between frames grows at least with the length and at most with its square, and with the sequences.
+
+    There may be none, since linear layers and convolutions are counted by themselves.
+    """
+    short, long = (model.mixing_flops(batch=1, frames=each) for each in frames)
+    if short < 0 or long < 0:
+        return Finding(
+            kept=False, measured=f"negative: {short:,} at {frames[0]:,} frames and {long:,} at {frames[1]:,}"
+        )
     in_batch = model.flops(batch=3, frames=10) == 3 * model.flops(batch=1, frames=10)
+    if short == long == 0:
+        return Finding(kept=in_batch, measured="none between frames")
+    power = math.log(long / short, frames[1] / frames[0]) if short and long else math.inf
     kept = 1 <= round(power, 6) <= 2 and in_batch
     return Finding(kept=kept, measured=f"with the length to the power of {power:.2f}")

@@ -219,6 +219,23 @@ def test_growth(power: float, kept: bool) -> None:
     assert promises.growth(built(Growing)).kept is kept
 
 
+@pytest.mark.parametrize(
+    ("of_mixing", "kept", "said"),
+    [
+        (lambda _: 0, True, "none between frames"),
+        (lambda frames: -5 * frames, False, "negative: -5,000 at 1,000 frames and -10,000 at 2,000"),
+        (lambda frames: max(0, frames - 1500), False, "with the length to the power of inf"),
+    ],
+)
+def test_growth_of_little_or_less(of_mixing: Callable[[int], int], kept: bool, said: str) -> None:
+    class Growing(Sums):
+        def mixing_flops(self, *, batch: int, frames: int) -> int:
+            return batch * of_mixing(frames)
+
+    found = promises.growth(built(Growing))
+    assert (found.kept, found.measured) == (kept, said)
+
+
 def test_errors_are_relative_and_by_norm() -> None:
     assert relative_error(torch.tensor([3.0, 4.5]), torch.tensor([3.0, 4.0])) == pytest.approx(0.1)
     assert output_error(built(), frames()) == 0
@@ -243,3 +260,34 @@ def test_an_error_in_a_check_is_a_broken_promise(monkeypatch: pytest.MonkeyPatch
     assert {each.measured for each in verdicts} == {"ZeroDivisionError: division by zero"}
     exact = examine(Examined(mixer="raising", implementation="reference", precision="float64"), device_type="cpu")
     assert {(each.kept, each.measured) for each in exact} == {(None, "takes no float64 (ZeroDivisionError)")}
+
+
+def test_what_states_its_precisions_is_not_checked_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    import mixers
+
+    def never(*_: object) -> Tensor:
+        raise AssertionError("it was called")
+
+    class Stating(Sums):
+        implementations = {
+            "reference": Implementation(),
+            "fast": Implementation(run=never, precisions=("bfloat16", "float32")),
+        }
+
+    monkeypatch.setattr(mixers, "load", lambda _: Stating)
+    verdicts = examine(Examined(mixer="stating", implementation="fast", precision="float64"), device_type="cpu")
+    assert {(each.kept, each.measured) for each in verdicts} == {(None, "computes in bfloat16 and float32")}
+
+
+def test_what_computes_float64_in_less_breaks_a_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    import mixers
+
+    class Rounding(Sums):
+        implementations = {
+            "reference": Implementation(),
+            "fast": Implementation(run=lambda mixer, x, _: mixer.equations(x.float().double())),
+        }
+
+    monkeypatch.setattr(mixers, "load", lambda _: Rounding)
+    verdicts = examine(Examined(mixer="rounding", implementation="fast", precision="float64"), device_type="cpu")
+    assert {each.kept for each in verdicts if each.promise.startswith("output")} == {False}
