@@ -5,6 +5,7 @@ import importlib.util
 import itertools
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 
 from bench.efficiency.records import Record
 from bench.efficiency.store import read_records
+from tests.conftest import EXAMPLE_PLUGIN
 from tests.reporting.efficiency.conftest import make_up_record
 from tests.reporting.efficiency.folders import write_folder
 
@@ -157,6 +159,7 @@ def test_the_peak_of_a_graph_is_within_5_mib_of_the_calls(gpu: Path) -> None:
 def test_the_examples_for_python_run_as_written(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.+?)```", (ROOT / "reports" / "from-python.md").read_text(), re.DOTALL)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    shutil.copy(EXAMPLE_PLUGIN / "sbench_running_mean.py", tmp_path / "my_mixer.py")
     for number, block in enumerate(blocks):
         (tmp_path / f"example_{number}.py").write_text(block)
         subprocess.run([sys.executable, f"example_{number}.py"], cwd=tmp_path, env=environment, check=True)
