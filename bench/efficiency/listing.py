@@ -1,6 +1,6 @@
 """What `sbench list` says of each mixer and each implementation, and its tables."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
@@ -74,12 +74,24 @@ def examine(*, preset: str) -> Listing:
     if preset not in stack.PRESETS:
         raise unknown_name("preset", preset, stack.PRESETS)
     device_type = choose_device("auto")
+    mechanisms, broken = _mechanisms(preset)
     return Listing(
         preset=preset,
         device_type=device_type,
-        mixers=tuple(_mechanism(name, preset) for name in mixers.available()),
-        implementations=tuple(_implementations(preset, device_type)),
+        mixers=tuple(mechanisms.values()),
+        implementations=tuple(_implementations(mechanisms, broken | mixers.unavailable(), preset, device_type)),
     )
+
+
+def _mechanisms(preset: str) -> tuple[dict[str, Mechanism], dict[str, str]]:
+    """Return what each mixer is, and why others cannot be built."""
+    found, broken = {}, {}
+    for name in mixers.available():
+        try:
+            found[name] = _mechanism(name, preset)
+        except Exception as error:  # somebody's file may raise anything, and must hide no other mixer
+            broken[name] = f"it cannot be built: {type(error).__name__}: {error}"
+    return found, broken
 
 
 def _mechanism(name: str, preset: str) -> Mechanism:
@@ -95,10 +107,12 @@ def _mechanism(name: str, preset: str) -> Mechanism:
     )
 
 
-def _implementations(preset: str, device_type: str) -> Iterator[Implementation]:
-    """Yield every implementation, then every mixer that is unavailable."""
+def _implementations(
+    names: Iterable[str], unavailable: Mapping[str, str], preset: str, device_type: str
+) -> Iterator[Implementation]:
+    """Yield every implementation of some mixers, then every mixer that is unavailable."""
     precision = default_precision(preset, device_type=device_type)
-    for name in mixers.available():
+    for name in names:
         mixer = mixers.load(name)
         sizes = stack.sizes(mixer, preset)
         default = measured(mixer, sizes, device_type=device_type, precision=precision)
@@ -110,7 +124,7 @@ def _implementations(preset: str, device_type: str) -> Iterator[Implementation]:
                 by_default=not reason and mixer.by_default and implementation in default,
                 reason=reason or "",
             )
-    for name, reason in mixers.unavailable().items():
+    for name, reason in unavailable.items():
         yield Implementation(name=name, runs_here=False, by_default=False, reason=reason)
 
 

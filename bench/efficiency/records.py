@@ -58,12 +58,13 @@ class Record:
             at the shortest length of the sweep if that is shorter. It conforms if ``conformity_error`` is at most 1e-5
             in ``float32``, 3e-3 in ``tf32`` and ``native`` and 1.5e-2 in ``bfloat16``; in training 3e-4, 6e-3 and 3e-2.
             In ``compile`` the uncompiled mixer is checked, and in inference also whether compiling the model changes
-            its output at the shortest length. Empty if it was not checked, as ``conformity_note`` says, for encoders
-            and the head, and before schema version 8.
+            its output at the shortest length. False too where a pass changes its input, and in inference at a length
+            where the output is not finite or of another shape. Empty if it was not checked, as ``conformity_note``
+            says, for encoders and the head, and before schema version 8.
         conformity_error: Norm of the difference from the reference in float64, over the norm of the reference. In
             training the larger of the output's and the input's gradient. In ``compile`` and inference the larger of
             this and of what compiling changes.
-        conformity_note: Why there is no ``conformity_error`` although a mixer was measured.
+        conformity_note: Why it was not checked, or what is wrong besides the error; otherwise empty.
         plugin: Where a third party's mixer comes from: distribution and version, or a file's name and the digest of its
             text. Empty for our own mixers.
         gpu_ms: Median time of a call on the GPU alone; ``gpu_clock`` says how it was taken. Empty on a CPU, or if the

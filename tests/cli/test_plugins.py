@@ -108,6 +108,18 @@ def test_one_that_exits_does_not_end_the_command(sbench: Sbench, tmp_path: Path)
     assert reasons["ending"] == "SystemExit: "
 
 
+def test_one_that_cannot_be_built_hides_no_other(sbench: Sbench, tmp_path: Path, file: Path) -> None:
+    broken = tmp_path / "broken.py"
+    broken.write_text(file.read_text().replace("super().__init__()", "super().__init__(1 / 0)", 1))
+    assert "1 / 0" in broken.read_text()
+    code, out, _ = sbench("list", "--json", "--plugin", broken)
+    assert code == 0
+    listed = json.loads(out)
+    assert {"sa", "kda"} <= {each["mixer"] for each in listed["mixers"]}
+    reasons = {each["name"]: each["reason"] for each in listed["implementations"]}
+    assert reasons["broken"] == "it cannot be built: ZeroDivisionError: division by zero"
+
+
 def test_the_same_file_may_be_given_twice(sbench: Sbench, file: Path) -> None:
     again = file.parent / ".." / file.parent.name / file.name
     code, out, err = sbench("list", "--json", "--plugin", file, "--plugin", file, "--plugin", again)
