@@ -13,6 +13,7 @@ from bench.efficiency.inputs import RandomFeatures
 from bench.efficiency.isolation import Ready
 from bench.efficiency.measurement import latency
 from bench.efficiency.measurement.criterion import Criterion
+from bench.efficiency.measurement.latency import CPU_CALLS
 from bench.efficiency.recording import Recorder
 from bench.efficiency.records import Record
 from bench.efficiency.settings import Contestant, Plan, Setting
@@ -124,9 +125,9 @@ def test_what_fails_while_it_is_prepared_is_left_to_a_fresh_process(monkeypatch:
 def test_every_record_says_how_it_was_measured() -> None:
     for record in measured():
         assert record.status == "ok"
-        assert record.samples >= 20
         assert record.latency_error is not None
         assert record.latency_stop in ("converged", "cap")
+        assert record.samples >= CPU_CALLS.fewest_samples  # on a machine that is not busy, the minimum
         assert record.converged == (record.latency_stop == "converged")
         assert record.cache == "warm"
         assert (record.gpu_ms, record.host_ms, record.launch_bound, record.energy_j) == (None, None, None, None)
