@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,15 +24,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.accuracy.run import Run as TrainedRun
-    from bench.accuracy.trained import Trained
 
     Found = Mapping[str, NDArray[np.float64]]  # by learner: (recordings, classes)
 
 _AUDIO = "Recordings, wav or flac, and folders of them. Several give CSV."
 _TRANSCRIPT = "The transcript, if the run was trained with text; '' for none."
 _OUTPUT = "A file for the result as CSV, or as JSON with --json; default: print it."
-
-_PART = 1000  # recordings: what is predicted so far is written after each part, whose readers of audio start anew
 
 
 @app.command(rich_help_panel="Train")
@@ -54,7 +51,7 @@ def predict(
     from rich.console import Console
 
     from bench.accuracy import run as runs
-    from bench.accuracy.trained import open_run
+    from bench.accuracy.trained import classify, open_run
     from bench.environment import choose_device
 
     trained_run = runs.read(run)
@@ -72,11 +69,7 @@ def predict(
     with new_progress(console) as progress:
         task = progress.add_task("predicting", total=len(recordings), visible=len(recordings) > 1)
         workers = min(workers, len(recordings) - 1)
-        done = partial(show_done, progress, task)
-        for found in _classify(trained, recordings, text or "", workers=workers, done=done):
-            unfinished = len(next(iter(found.values()))) < len(recordings)
-            if is_main and output is not None and unfinished and _may_grow(output):
-                _write(_content(trained.run, recordings, found, as_json=as_json), output)
+        found = classify(trained, recordings, text or "", workers=workers, done=partial(show_done, progress, task))
     if is_main:
         single = len(recordings) + len(faults) == 1
         _give(trained.run, recordings, found, output=output, as_json=as_json, single=single, console=console)
@@ -126,25 +119,6 @@ def _check_text(run: "TrainedRun", text: str | None, *, count: int) -> None:
         raise UserError(f"--text is the transcript of one recording, but {count} are given", hint=hint)
 
 
-def _classify(
-    trained: "Trained", recordings: Sequence[Path], text: str, *, workers: int, done: Callable[[int], None]
-) -> "Iterator[Found]":
-    """Yield what is predicted so far, after each part of the recordings; finally all."""
-    import numpy as np
-
-    from bench.accuracy.trained import classify
-
-    def classify_from(start: int) -> "Found":
-        part = recordings[start : start + _PART]
-        return classify(trained, part, text, workers=workers, done=lambda count: done(start + count))
-
-    found: Found = {}
-    for start in range(0, len(recordings), _PART):
-        new = classify_from(start)
-        found = {name: np.concatenate((found[name], rows)) for name, rows in new.items()} if found else new
-        yield found
-
-
 def _give(
     run: "TrainedRun",
     recordings: Sequence[Path],
@@ -161,29 +135,15 @@ def _give(
         return
     if run.demo:
         warn(DEMONSTRATION, console)
-    content = _content(run, recordings, found, as_json=as_json)
+    content = _json(run, recordings, found) if as_json else _csv(run, recordings, found)
     if output is None:
         print(content, end="")
         return
-    _write(content, output)
-    print(output)
-
-
-def _may_grow(output: Path) -> bool:
-    """Tell whether a file may be written several times, which a pipe or a device may not."""
-    return output.is_file() or not output.exists()
-
-
-def _write(content: str, output: Path) -> None:
     try:
         write_atomically(output, content.encode())
     except OSError as error:
         raise UserError(f"{output} cannot be written: {error.strerror}", hint="Give another --output.") from None
-
-
-def _content(run: "TrainedRun", recordings: Sequence[Path], found: "Found", *, as_json: bool) -> str:
-    """Return what was predicted for the first recordings, or all, as JSON or CSV."""
-    return _json(run, recordings, found) if as_json else _csv(run, recordings, found)
+    print(output)
 
 
 def _show(run: "TrainedRun", found: "Found") -> None:
@@ -203,11 +163,11 @@ def _show(run: "TrainedRun", found: "Found") -> None:
 def _rows(
     run: "TrainedRun", recordings: Sequence[Path], found: "Found"
 ) -> Iterator[tuple[str, str, str, dict[str, float]]]:
-    """Yield recording, learner, prediction and the probability of each class, as far as they are predicted."""
-    for place in range(len(next(iter(found.values())))):
+    """Yield recording, learner, prediction and the probability of each class."""
+    for place, recording in enumerate(recordings):
         for learner, table in found.items():
             probabilities = dict(zip(run.classes, table[place].tolist(), strict=True))
-            yield str(recordings[place]), learner, max(probabilities, key=probabilities.__getitem__), probabilities
+            yield str(recording), learner, max(probabilities, key=probabilities.__getitem__), probabilities
 
 
 def _csv(run: "TrainedRun", recordings: Sequence[Path], found: "Found") -> str:

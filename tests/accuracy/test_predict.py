@@ -88,43 +88,6 @@ def test_the_result_goes_into_a_file_as_csv_or_json(
         assert float(row["low"]) == each["probabilities"]["low"]
 
 
-@pytest.mark.parametrize("options", [(), ("--json",)])
-def test_what_is_predicted_is_written_after_each_part(
-    sbench: Sbench,
-    tmp_path: Path,
-    trained: Path,
-    corpus: Corpus,
-    monkeypatch: pytest.MonkeyPatch,
-    options: tuple[str, ...],
-) -> None:
-    files = [each.audio for each in corpus.split("test1")]
-    assert sbench("predict", trained, *files, "--output", "whole", *options, *CPU)[0] == 0
-    written = []
-
-    def keep(path: Path, content: bytes) -> None:
-        written.append(content.decode())
-        path.write_bytes(content)
-
-    monkeypatch.setattr("bench.cli.predict.write_atomically", keep)
-    monkeypatch.setattr("bench.cli.predict._PART", 2)
-    code, out, err = sbench("predict", trained, *files, "--output", "parts", *options, *CPU)
-    assert (code, out) == (0, "parts\n"), err
-    assert [sum(text.count(f"{file}") for file in files) for text in written] == [4, 8, 10]
-    assert (tmp_path / "parts").read_text() == written[-1]
-    if options:
-        whole, parts = (json.loads((tmp_path / name).read_text())["predictions"] for name in ("whole", "parts"))
-        for one, other in zip(whole, parts, strict=True):
-            assert one["recording"] == other["recording"]
-            assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
-        assert json.loads(written[0])["predictions"] == parts[:4]
-    os.mkfifo(tmp_path / "pipe")
-    reading = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
-    written.clear()
-    assert sbench("predict", trained, *files, "--output", "pipe", *options, *CPU)[0] == 0
-    assert len(written) == 1
-    os.close(reading)
-
-
 @pytest.mark.parametrize(
     ("audio", "message"),
     [
