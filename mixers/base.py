@@ -38,7 +38,6 @@ _ATTRIBUTES = {
 _ANSWERS = {
     "state_numbers": (int | None, "a whole number or None"),
     "reach_at": (str, "text"),
-    "defaults": (tuple, "a tuple of names"),
 }
 
 

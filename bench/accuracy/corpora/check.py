@@ -92,7 +92,7 @@ class CorpusReport:
         silent: The names of silent utterances.
         overlaps: What pairs of its splits share or may share; other pairs are absent.
         remarks: What makes training impossible or scores lower, in sentences: a split or a class that is missing, and
-            labels or speakers that differ only in case.
+            labels or speakers that differ only in case or spaces.
     """
 
     spec: str
@@ -201,20 +201,26 @@ def _remarks(reading: Reading, splits: Mapping[str, Sequence[Utterance]]) -> Ite
             yield f"there is no split {split}, which training needs"
     if len(reading.classes) == 1:
         yield f"every label is {reading.classes[0]}: training needs two classes or more"
-    if unheard := sorted(set(reading.classes) - labels.get(TRAIN, set())):
-        yield f"{TRAIN} has no utterance of {', '.join(unheard)}: no model learns it"
+    taught = labels.get(TRAIN, set(reading.classes))
+    if untaught := sorted(set(reading.classes) - taught):
+        yield f"{TRAIN} has no utterance of {', '.join(untaught)}: no model learns {_it(untaught)}"
     for split in [each for each in splits if each != TRAIN]:
-        if absent := sorted(labels.get(TRAIN, set()) - labels[split]):
-            yield f"{split} has no utterance of {', '.join(absent)}, which counts 0 in its macro-F and recall"
+        if absent := sorted(taught - labels[split]):
+            count = "counts" if len(absent) == 1 else "count"
+            yield f"{split} has no utterance of {', '.join(absent)}, which {count} 0 in its macro-F and recall"
     for what, names in (
         ("labels", reading.classes),
         ("speakers", sorted({each.speaker for each in reading.utterances})),
     ):
         alike: dict[str, list[str]] = {}
         for name in names:
-            alike.setdefault(name.casefold(), []).append(name)
-        if found := [" and ".join(each) for each in alike.values() if len(each) > 1]:
-            yield f"{what} that differ only in case: {', '.join(found)}"
+            alike.setdefault(name.strip().casefold(), []).append(name)
+        if found := [" and ".join(map(repr, each)) for each in alike.values() if len(each) > 1]:
+            yield f"{what} that differ only in case or in spaces around them: {', '.join(found)}"
+
+
+def _it(names: Sequence[str]) -> str:
+    return "it" if len(names) == 1 else "them"
 
 
 def _split_report(name: str, classes: Sequence[str], recordings: Mapping[Utterance, _Recording | Fault]) -> SplitReport:

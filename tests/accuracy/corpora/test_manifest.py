@@ -89,14 +89,14 @@ def test_where_file_names_repeat_a_name_is_the_path(tmp_path: Path) -> None:
 
 WORDS = st.text(st.characters(codec="utf-8"), max_size=30)
 TOKENS = WORDS.filter(str.strip)
-LABELS = TOKENS.filter(lambda label: label.strip() not in PREDICTION_COLUMNS)
+LABELS = TOKENS.filter(lambda label: label not in PREDICTION_COLUMNS)
 SPEAKERS = TOKENS.filter(lambda speaker: speaker.strip().lower() != "unknown")
 SPLITS = st.from_regex(r"[\w-]+", fullmatch=True)
 
 
 @given(
     st.lists(st.tuples(WORDS, LABELS, SPEAKERS, SPLITS), min_size=2, max_size=5).filter(
-        lambda fields: len({label.strip() for _, label, _, _ in fields}) > 1
+        lambda fields: len({label for _, label, _, _ in fields}) > 1
     )
 )
 @settings(max_examples=40, deadline=None)
@@ -116,12 +116,8 @@ def test_a_manifest_is_read_as_it_was_written(fields: list[tuple[str, str, str, 
             "split": utterance.split,
         }
         for utterance in corpus.utterances
-    ] == [
-        line
-        | {"text": " ".join(line["text"].split()), "label": line["label"].strip(), "speaker": line["speaker"].strip()}
-        for line in lines
-    ]
-    assert set(corpus.classes) == {label.strip() for _, label, _, _ in fields}
+    ] == [line | {"text": " ".join(line["text"].split())} for line in lines]
+    assert set(corpus.classes) == {label for _, label, _, _ in fields}
 
 
 def test_blank_lines_carriage_returns_a_byte_order_mark_and_other_keys_do_no_harm(tmp_path: Path) -> None:

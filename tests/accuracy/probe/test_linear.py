@@ -51,8 +51,9 @@ def test_what_is_scored_does_not_change_the_standardisation(seed: int) -> None:
     alone = np.concatenate([linear.probabilities(row[None]) for row in test])
     np.testing.assert_allclose(together, alone, atol=1e-12)
     assert together.sum(1) == pytest.approx(1)
-    far = linear.probabilities(test + 1000 * features.std(0))  # a shift of the test is no shift of the training set
-    assert not np.allclose(far, together, atol=0.1)
+    shifts = (1000 * features.std(0), -1000 * features.std(0))  # a shift of the test is no shift of the training set
+    one, other = (linear.probabilities(test + shift) for shift in shifts)
+    assert not np.allclose(one, other, atol=0.1)
 
 
 @settings(max_examples=10)

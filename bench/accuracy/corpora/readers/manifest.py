@@ -39,7 +39,7 @@ def read(file: Path) -> Reading:
     """
     if not file.is_file():
         message = f"{file} is not a file" if file.exists() else f"no such file: {file}"
-        folds = f" Of a folder of folds, name one: manifest@1:{file}" if file.is_dir() else ""
+        folds = f" For a folder of folds, name one: manifest@1:{file}" if file.is_dir() else ""
         raise UserError(message, hint=f"Give a JSONL file. {_HINT}{folds}")
     lines = [(where, _utterance(fields, where, folder=file.parent)) for where, fields in read_jsonl(file, hint=_HINT)]
     counts = Counter(utterance.audio.name for _, utterance in lines)
@@ -79,8 +79,7 @@ def fold_file(fold: int) -> str:
 
 
 def _utterance(fields: dict[str, object], where: str, *, folder: Path) -> Utterance:
-    audio, split = (_field(fields, key, where) for key in ("audio", "split"))
-    label, speaker = (_field(fields, key, where).strip() for key in ("label", "speaker"))
+    audio, label, speaker, split = (_field(fields, key, where) for key in ("audio", "label", "speaker", "split"))
     text = fields.get("text") or ""  # missing, null and empty all mean that there is no transcript
     if not isinstance(text, str):
         raise UserError(f"{where}: text must be a string, not {text!r}", hint=_HINT)
@@ -89,7 +88,7 @@ def _utterance(fields: dict[str, object], where: str, *, folder: Path) -> Uttera
         raise UserError(f"{where}: split cannot be {split!r}", hint=hint)
     if label in PREDICTION_COLUMNS:
         raise UserError(f"{where}: label cannot be {label!r}", hint="Files of predictions have a column of this name.")
-    if speaker.lower() == UNKNOWN_SPEAKER.lower():
+    if speaker.strip().lower() == UNKNOWN_SPEAKER.lower():
         speaker = UNKNOWN_SPEAKER
     path = folder / audio
     name = os.path.relpath(path, folder)
