@@ -83,7 +83,7 @@ def plugin(name: str) -> plugins.Plugin | None:
 
 
 def load(name: str) -> "type[Mixer]":
-    """Return the class of the mixer with this name.
+    """Return the class of the mixer with this name. While its file is loaded, standard output is standard error's.
 
     Args:
         name: A mixer, or two for a hybrid: ``kda+sa``.

@@ -18,7 +18,6 @@ from bench.accuracy.evaluation.writing import (
     Checks,
     LearnerScored,
     SplitStarted,
-    check_replaceable,
     split_started,
     write_split,
 )
@@ -113,24 +112,17 @@ def choose_splits(corpus: Corpus, names: Sequence[str] | None) -> tuple[str, ...
     return chosen
 
 
-def check_corpus(run: Run, corpus: Corpus, splits: Sequence[str], *, folder: Path) -> None:
-    """Check that a run can be scored on splits of a corpus, before anything is loaded.
+def check_classes(run: Run, corpus: Corpus, *, folder: Path) -> None:
+    """Check that a corpus has the classes of a run, in any order.
 
     Args:
         run: The run.
-        corpus: Any with the run's classes, in any order.
-        splits: The splits to score.
+        corpus: The corpus to score it on.
         folder: The run's.
 
     Raises:
-        UserError: The corpus has other classes, or a split would replace the scores of another corpus.
+        UserError: Some are lacking, or it has others.
     """
-    _check_classes(run, corpus, folder)
-    for split in splits:
-        check_replaceable(corpus, split, classes=run.classes, folder=folder)
-
-
-def _check_classes(run: Run, corpus: Corpus, folder: Path) -> None:
     lacking = [name for name in run.classes if name not in corpus.classes]
     new = [name for name in corpus.classes if name not in run.classes]
     differences = [f"{verb} {', '.join(names)}" for verb, names in (("lacks", lacking), ("adds", new)) if names]
@@ -155,15 +147,16 @@ def evaluate(
 
     Args:
         trained: What `open_run` returned.
-        corpus: Any that `check_corpus` accepts.
+        corpus: Any with the run's classes, in any order.
         splits: The splits to predict.
         workers: Additional processes that read audio.
         done: Called with the number of utterances of a split that are predicted so far.
         checks: What each split shares with training; None if it was not checked.
 
     Raises:
-        UserError: The corpus lacks a split or cannot be read, or a file cannot be written.
+        UserError: The corpus has other classes, lacks a split or cannot be read, or a file cannot be written.
     """
+    check_classes(trained.run, corpus, folder=trained.folder)
     corpus = replace(corpus, classes=trained.run.classes)  # corpora order them in ways of their own
     for split, utterances in {split: corpus.split(split) for split in splits}.items():
         yield split_started(corpus, split)

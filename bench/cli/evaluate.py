@@ -147,13 +147,15 @@ def evaluate_run(
             of a split and the treatment refuses that, or the run cannot be scored.
     """
     from bench.accuracy import run as runs
-    from bench.accuracy.evaluation.writing import SplitStarted
-    from bench.accuracy.trained import check_corpus, open_run
+    from bench.accuracy.evaluation.writing import SplitStarted, check_replaceable
+    from bench.accuracy.trained import check_classes, open_run
     from bench.accuracy.trained import evaluate as scoring
 
     run = runs.read(folder)
+    check_classes(run, corpus, folder=folder)
     corpus, checks = _separate(corpus, splits, run, treatment, console)
-    check_corpus(run, corpus, splits, folder=folder)
+    for split in splits:
+        check_replaceable(corpus, split, classes=run.classes, folder=folder)
     trained = open_run(folder, device=device)
     if trained.run.demo:
         console.print(DEMONSTRATION, style="bold yellow")

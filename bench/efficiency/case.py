@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from bench.efficiency import conformity, subjects
-from bench.efficiency.conformity import Conformity
 from bench.efficiency.failures import is_out_of_memory
 from bench.efficiency.fitting import longest_fitting
 from bench.efficiency.forecast import Forecast
@@ -130,9 +129,9 @@ class ModelUnderTest:
             return Measurement(record=self._failure(seconds, error.with_traceback(None), started_at=started_at))
         self._longest_measured = max(self._longest_measured, seconds)
         measured = record(status="ok", wall_s=time.perf_counter() - began)
-        if remark and measured.conforms is not False:
-            found = Conformity(conforms=False, conformity_note=f"at {seconds:g} s: {remark}")
-            measured = dataclasses.replace(measured, **dataclasses.asdict(found))
+        if remark:
+            note = measured.conformity_note or f"at {seconds:g} s: {remark}"
+            measured = dataclasses.replace(measured, conforms=False, conformity_note=note)
         return with_figures(measured, figures)
 
     @functools.cached_property

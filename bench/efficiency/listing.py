@@ -1,6 +1,8 @@
 """What `sbench list` says of each mixer and each implementation, and its tables."""
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
@@ -88,8 +90,9 @@ def _mechanisms(preset: str) -> tuple[dict[str, Mechanism], dict[str, str]]:
     found, broken = {}, {}
     for name in mixers.available():
         try:
-            found[name] = _mechanism(name, preset)
-        except Exception as error:  # somebody's file may raise anything, and must hide no other mixer
+            with redirect_stdout(sys.stderr):
+                found[name] = _mechanism(name, preset)
+        except (Exception, SystemExit) as error:  # somebody's file may raise anything, and must hide no other mixer
             broken[name] = f"it cannot be built: {type(error).__name__}: {error}"
     return found, broken
 
@@ -111,21 +114,30 @@ def _implementations(
     names: Iterable[str], unavailable: Mapping[str, str], preset: str, device_type: str
 ) -> Iterator[Implementation]:
     """Yield every implementation of some mixers, then every mixer that is unavailable."""
-    precision = default_precision(preset, device_type=device_type)
     for name in names:
-        mixer = mixers.load(name)
-        sizes = stack.sizes(mixer, preset)
-        default = measured(mixer, sizes, device_type=device_type, precision=precision)
-        for implementation in mixer.implementations:
-            reason = mixer.unavailable(implementation, sizes, device_type=device_type, precision=precision)
-            yield Implementation(
-                name=f"{name}/{implementation}",
-                runs_here=not reason,
-                by_default=not reason and mixer.by_default and implementation in default,
-                reason=reason or "",
-            )
+        try:
+            yield from _implementations_of(name, preset, device_type)
+        except Exception as error:  # as above
+            reason = f"{type(error).__name__}: {error}"
+            yield Implementation(name=name, runs_here=False, by_default=False, reason=reason)
     for name, reason in unavailable.items():
         yield Implementation(name=name, runs_here=False, by_default=False, reason=reason)
+
+
+def _implementations_of(name: str, preset: str, device_type: str) -> list[Implementation]:
+    mixer, precision = mixers.load(name), default_precision(preset, device_type=device_type)
+    sizes = stack.sizes(mixer, preset)
+    default = measured(mixer, sizes, device_type=device_type, precision=precision)
+    found = []
+    for implementation in mixer.implementations:
+        reason = mixer.unavailable(implementation, sizes, device_type=device_type, precision=precision)
+        by_default = not reason and mixer.by_default and implementation in default
+        found.append(
+            Implementation(
+                name=f"{name}/{implementation}", runs_here=not reason, by_default=by_default, reason=reason or ""
+            )
+        )
+    return found
 
 
 def tables(listing: Listing) -> Group:

@@ -59,8 +59,8 @@ class Record:
             in ``float32``, 3e-3 in ``tf32`` and ``native`` and 1.5e-2 in ``bfloat16``; in training 3e-4, 6e-3 and 3e-2.
             In ``compile`` the uncompiled mixer is checked, and in inference also whether compiling the model changes
             its output at the shortest length. False too where a pass changes its input, and in inference at a length
-            where the output is not finite or of another shape. Empty if it was not checked, as ``conformity_note``
-            says, for encoders and the head, and before schema version 8.
+            where the output is not finite or of another shape or type. Empty if it was not checked, as
+            ``conformity_note`` says, for encoders and the head, and before schema version 8.
         conformity_error: Norm of the difference from the reference in float64, over the norm of the reference. In
             training the larger of the output's and the input's gradient. In ``compile`` and inference the larger of
             this and of what compiling changes.

@@ -4,6 +4,7 @@ import errno
 import gc
 import itertools
 import json
+import math
 import os
 import shutil
 import signal
@@ -394,7 +395,7 @@ def test_classes_that_a_split_lacks_are_named(
     spec = f"manifest:{tmp_path / 'own.jsonl'}"
     own = [spec if each == corpus.spec else each for each in of_speech]
     code, _, err = sbench("train", *own, "--epochs", 1, "--mixers", "retnet", "--output", "run")
-    untaught = "training has no utterance of middle, so none can be recognised\n"
+    untaught = "training has no utterance of middle, so no model can recognise it\n"
     assert (code, untaught in err) == (0, True), err
     for split, lacking, tested in (("test1", "high", True), ("development", "middle", False)):
         code, _, err = sbench("evaluate", "run", "--corpus", spec, "--splits", split, "--device", "cpu")
@@ -514,6 +515,7 @@ def test_who_resumes_a_run_is_told_what_is_lost_and_no_finished_run_is_trained_a
     options = ("--mixers", "retnet", "--checkpoint-steps", 100, "--evaluate", "development,test1", "--output", "a run")
     with monkeypatch.context() as patch:
         patch.setattr(Learner, "step", interrupt)
+        patch.setattr("bench.accuracy.training.loop.UNSAVED_S", math.inf)
         code, _, err = sbench("train", *of_speech, *options)
     assert (code, "sbench train --resume 'a run' --evaluate development,test1\n" in err) == (130, True), err
     resume = ("train", "--resume", "a run", "--workers", 0, "--device", "cpu")

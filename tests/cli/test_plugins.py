@@ -108,15 +108,39 @@ def test_one_that_exits_does_not_end_the_command(sbench: Sbench, tmp_path: Path)
     assert reasons["ending"] == "SystemExit: "
 
 
-def test_one_that_cannot_be_built_hides_no_other(sbench: Sbench, tmp_path: Path, file: Path) -> None:
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("nn.Linear(config.width,", "nn.Linear(1 / 0,", "it cannot be built: ZeroDivisionError: division by zero"),
+        ("nn.Linear(config.width,", "nn.Linear(exit(),", "it cannot be built: SystemExit: None"),
+        ("default=True", "default=lambda config: 1 / 0", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_one_that_cannot_be_built_or_asked_hides_no_other(
+    sbench: Sbench, tmp_path: Path, file: Path, old: str, new: str, reason: str
+) -> None:
     broken = tmp_path / "broken.py"
-    broken.write_text(file.read_text().replace("nn.Linear(config.width,", "nn.Linear(1 / 0,"))
+    broken.write_text(file.read_text().replace(old, new))
     code, out, _ = sbench("list", "--json", "--plugin", broken)
     assert code == 0
     listed = json.loads(out)
     assert {"sa", "kda"} <= {each["mixer"] for each in listed["mixers"]}
     reasons = {each["name"]: each["reason"] for each in listed["implementations"]}
-    assert reasons["broken"] == "it cannot be built: ZeroDivisionError: division by zero"
+    assert reasons["broken"] == reason
+
+
+def test_no_gpu_is_asked_where_mixers_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep's parent process loads them. It would keep memory on the card, and a busy card would hide them."""
+    import torch
+
+    def ask(*_: object) -> None:
+        raise AssertionError("a GPU was asked")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for name in ("get_device_capability", "get_device_properties", "current_device", "init"):
+        monkeypatch.setattr(torch.cuda, name, ask)
+    assert mixers.unavailable() == {}
+    assert "fox" in mixers.available()
 
 
 def test_the_same_file_may_be_given_twice(sbench: Sbench, file: Path) -> None:

@@ -104,10 +104,6 @@ BROKEN = {
         MEAN + "\n    @classmethod\n    def reach_at(cls, config):\n        return 5\n",
         "RunningMean lacks reach_at for the preset matched as text",
     ),
-    "a default that fails": (
-        MEAN.replace("Implementation()", "Implementation(default=lambda config: 1 / 0)"),
-        "RunningMean lacks defaults for the preset matched (ZeroDivisionError: division by zero)",
-    ),
     "a reason that fails": (
         MEAN.replace("Implementation()", "Implementation(unavailable=lambda *_: 1 / 0)"),
         "RunningMean lacks unavailable of reference for the preset matched (ZeroDivisionError: division by zero)",

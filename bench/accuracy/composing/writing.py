@@ -75,7 +75,7 @@ def limits(divisions: Sequence[Corpus]) -> Iterator[str]:
         for split, overlap in found.items():
             if overlap.utterances:
                 what = f"{split} of {corpus.spec} shares {describe(overlap)} with training"
-                yield f"{what}, so `sbench train --evaluate` refuses what is composed of it"
+                yield f"{what}, so `sbench train --evaluate {split}` refuses what is composed of it"
 
 
 def compose(divisions: Sequence[Corpus], folder: Path, requests: Sequence[Request]) -> Iterator[Written | Finished]:

@@ -56,7 +56,8 @@ def without_utterance(classes: Sequence[str], utterances: Iterable[Utterance]) -
 
 def not_learned(missing: Sequence[str]) -> str:
     """Return in words what follows where training has no utterance of some classes."""
-    return f"training has no utterance of {', '.join(missing)}, so none can be recognised"
+    it = "it" if len(missing) == 1 else "them"
+    return f"training has no utterance of {', '.join(missing)}, so no model can recognise {it}"
 
 
 def macro_f(labels: Sequence[object], predictions: Sequence[object], *, classes: Sequence[object]) -> float:

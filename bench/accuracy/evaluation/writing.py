@@ -100,7 +100,7 @@ def check_replaceable(corpus: Corpus, split: str, *, classes: Sequence[str], fol
         stored = read_predictions(next(output.glob("*.csv")), classes=classes)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
         return
-    if tested in (corpus.spec, absolute_spec(corpus.spec)) or _same_utterances(corpus, split, stored, left_out):
+    if tested == absolute_spec(corpus.spec) or _same_utterances(corpus, split, stored, left_out):
         return
     hint = f"To keep both, rename that folder, for instance to {split}-before: `sbench table` shows it as a split."
     raise UserError(

@@ -161,8 +161,8 @@ def _check_not_finished(folder: Path, run: Run, place: Place) -> None:
     """
     if place == BEGINNING and epochs_done(folder) >= run.epochs:
         message = f"all {run.epochs} epochs of {folder} are done, but its checkpoints are missing"
-        again = f"To train it again over its weights, remove {METRICS_FILE}."
-        raise UserError(message, hint=f"Nothing is left to train: its weights can be used. {again}")
+        again = f"To train again, remove {METRICS_FILE}. This replaces the weights."
+        raise UserError(message, hint=f"Nothing is left to train: `sbench evaluate` scores it. {again}")
 
 
 def _with_absolute_paths(request: Request) -> Request:

@@ -10,6 +10,7 @@ from bench.accuracy.corpora.base import DEVELOPMENT, TRAIN, Corpus, ordered_spli
 from bench.accuracy.corpora.reference import parse_reference
 from bench.accuracy.evaluation.metrics import not_learned, without_utterance
 from bench.accuracy.evaluation.overlap import counted, describe, separate
+from bench.accuracy.evaluation.writing import check_replaceable
 from bench.accuracy.inputs.features import Encoders, open_encoders
 from bench.accuracy.progress import epochs_done
 from bench.accuracy.run import Direction, Run
@@ -119,6 +120,7 @@ def resume(folder: Path, *, resources: Resources, splits: Sequence[str] = ()) ->
         yield from _begins_anew(folder)
         for split in splits:
             corpus.split(split)
+            check_replaceable(corpus, split, classes=run.classes, folder=folder)
         _refuse_shared(corpus, splits)
         yield from _train(run, folder, corpus, None, resources=resources)
 

@@ -32,7 +32,7 @@ def tally(history: History) -> str:
     rest = [
         f"{without} without a verdict" if without else "",
         f"{partly} without a verdict in some sweeps" if partly else "",
-        f"{nowhere} without a figure in two sweeps" if nowhere else "",
+        f"{nowhere} with a figure in fewer than two sweeps" if nowhere else "",
     ]
     line = f"{what if judged else 'no case could be judged'}, over {len(history.sweeps)} sweeps"
     return "; ".join(filter(None, [line, ", ".join(filter(None, rest))]))

@@ -97,10 +97,10 @@ def refusal(records: Sequence[Record]) -> str:
             f"{PROCESSES_NEEDED}` times them in {_IN_WORDS.get(PROCESSES_NEEDED, PROCESSES_NEEDED)}."
         )
     others = len(short) - 1
-    more = f", {others} more case{' has' if others == 1 else 's have'} too few" if others else ""
+    more = f" {others} more case{' has' if others == 1 else 's have'} too few." if others else ""
     return (
         f"No conclusion from single calls: {short[0].name} at {short[0].seconds:g} s has {_processes(short[:1])} "
-        f"instead of {PROCESSES_NEEDED}{more}. `sbench sweep --resume FOLDER` times what is missing of a sweep with "
+        f"instead of {PROCESSES_NEEDED}.{more} `sbench sweep --resume FOLDER` times what is missing of a sweep with "
         f"`--processes {PROCESSES_NEEDED}`."
     )
 
@@ -138,11 +138,15 @@ def nonconforming(records: Sequence[Record]) -> str:
     worst: dict[str, Record] = {}
     for each in records:
         if each.conforms is False:
-            worst[each.name] = max(worst.get(each.name, each), each, key=_conformity_error)
+            worst[each.name] = max(worst.get(each.name, each), each, key=_badness)
     parts = (
         f"{name} ({each.conformity_note or f'error {_conformity_error(each):.2g}'})" for name, each in worst.items()
     )
     return f"differs from its reference: {enumeration(parts)}" if worst else ""
+
+
+def _badness(record: Record) -> tuple[bool, float]:
+    return bool(record.conformity_note), _conformity_error(record)
 
 
 def _conformity_error(record: Record) -> float:

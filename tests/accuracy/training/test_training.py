@@ -1,6 +1,7 @@
 """Many learners on one pass of the encoders learn what each learns alone, interrupted or not."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,6 +102,7 @@ def test_after_a_while_the_end_of_an_epoch_writes_a_checkpoint_and_the_result_is
     train: Train, make_run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(mixers=("retnet/reference",), epochs=3)
+    monkeypatch.setattr("bench.accuracy.training.loop.UNSAVED_S", math.inf)
     whole = train(run, tmp_path / "whole", checkpoint_steps=100)
     train(run, tmp_path / "soon", checkpoint_steps=100, stop_after=5)
     assert checkpoints.last_place(tmp_path / "soon") == checkpoints.BEGINNING

@@ -118,7 +118,7 @@ def test_below_five_processes_nothing_is_concluded_from_single_calls(make_record
     )
     assert f"{few}. `sbench sweep --resume FOLDER` times what is missing" in refusal(records)
     records[4] = dataclasses.replace(records[4], processes=4)
-    assert f"{few}, 1 more case has too few." in refusal(records)
+    assert f"{few}. 1 more case has too few." in refusal(records)
     every = [dataclasses.replace(each, processes=fewest) for each in records]
     assert f"they are of {fewest} process" in refusal(every)
     assert "`sbench sweep --processes 5` times them in five" in refusal(every)

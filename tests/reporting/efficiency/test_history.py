@@ -111,13 +111,16 @@ def test_the_terminal_shows_sweeps_and_changes(tmp_path: Path, sbench: Sbench, m
         ),
         (
             [{"kda/fla": []}, {}],
-            "no change in 2 cases that could be judged, over 2 sweeps; 2 without a figure in two sweeps\n",
+            "no change in 2 cases that could be judged, over 2 sweeps; 2 with a figure in fewer than two sweeps\n",
         ),
         (
             [{}, {"kda/fla": []}, {}],
             "no change in 4 cases, over 3 sweeps; 2 without a verdict in some sweeps\n",
         ),
-        ([{"kda/fla": [], "sa/sdpa": []}] * 2, "no case could be judged, over 2 sweeps; 4 without a figure in two"),
+        (
+            [{"kda/fla": [], "sa/sdpa": []}] * 2,
+            "no case could be judged, over 2 sweeps; 4 with a figure in fewer than two",
+        ),
     ],
 )
 def test_only_what_could_be_judged_counts_as_unchanged(
