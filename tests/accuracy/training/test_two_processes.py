@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,37 +13,14 @@ from bench.accuracy.evaluation.predictions import read_predictions
 NAMES = ("sa-0", "sa-1", "retnet-0", "retnet-1")
 
 
-def launch(processes: int, *arguments: object, program: Sequence[object] = ("-m", "bench.cli")) -> str:
-    """Run sbench, or a program that calls it; return what it prints besides results."""
+def launch(processes: int, program: Path, *arguments: object) -> str:
+    """Run a program that calls sbench; return what it prints besides results."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     done = subprocess.run(
-        [*command, *map(str, (*program, *arguments))], check=False, capture_output=True, text=True, timeout=200
+        [*command, *map(str, (program, *arguments))], check=False, capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr
     return done.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_they_come_to_the_same(arguments: list[object], corpus: Corpus, tmp_path: Path) -> None:
-    for processes in (1, 2):
-        mixers = ("--mixers", "sa,retnet", "--seeds", 2, "--epochs", 1, "--evaluate", "test1")
-        assert "Warning" not in launch(processes, "train", *arguments, *mixers, "--output", tmp_path / str(processes))
-    one, two = tmp_path / "1", tmp_path / "2"
-    for name in NAMES:
-        assert (two / name / "best.safetensors").is_file()
-        paths = (each / "evaluation" / "test1" / f"{name}.csv" for each in (one, two))
-        alone, shared = (read_predictions(path, classes=corpus.classes) for path in paths)
-        assert alone.utterances == shared.utterances
-        assert shared.probabilities == pytest.approx(alone.probabilities, abs=2e-3)
-    alone_steps, shared_steps = (
-        [json.loads(line) for line in (each / "metrics.jsonl").read_text().splitlines()] for each in (one, two)
-    )
-    for step, shared_step in zip(alone_steps, shared_steps, strict=True):
-        assert step.keys() == shared_step.keys()
-        if "loss" in step:
-            assert shared_step["loss"] == pytest.approx(step["loss"], rel=1e-3)
-            assert shared_step["learning_rate"] == step["learning_rate"]
 
 
 # A checkpoint is due by the clock of the first process alone.
@@ -64,8 +40,26 @@ main()
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_they_agree_on_a_checkpoint_at_the_end_of_an_epoch(of_speech: list[object], tmp_path: Path) -> None:
-    (tmp_path / "disagreeing.py").write_text(DISAGREEING)
-    options = ("--checkpoint-steps", 100, "--output", tmp_path / "run")
-    err = launch(2, "train", *of_speech, *options, program=(tmp_path / "disagreeing.py",))
-    assert [line for line in err.splitlines() if line.startswith("saved")] == ["saved 1 0", "saved 2 0"]
+def test_they_come_to_the_same(arguments: list[object], corpus: Corpus, tmp_path: Path) -> None:
+    program = tmp_path / "disagreeing.py"
+    program.write_text(DISAGREEING)
+    options = ("--mixers", "sa,retnet", "--seeds", 2, "--epochs", 2, "--checkpoint-steps", 100, "--evaluate", "test1")
+    for processes in (1, 2):
+        err = launch(processes, program, "train", *arguments, *options, "--output", tmp_path / str(processes))
+        assert "Warning" not in err
+        assert [line for line in err.splitlines() if line.startswith("saved")] == ["saved 1 0", "saved 2 0"]
+    one, two = tmp_path / "1", tmp_path / "2"
+    for name in NAMES:
+        assert (two / name / "best.safetensors").is_file()
+        paths = (each / "evaluation" / "test1" / f"{name}.csv" for each in (one, two))
+        alone, shared = (read_predictions(path, classes=corpus.classes) for path in paths)
+        assert alone.utterances == shared.utterances
+        assert shared.probabilities == pytest.approx(alone.probabilities, abs=2e-3)
+    alone_steps, shared_steps = (
+        [json.loads(line) for line in (each / "metrics.jsonl").read_text().splitlines()] for each in (one, two)
+    )
+    for step, shared_step in zip(alone_steps, shared_steps, strict=True):
+        assert step.keys() == shared_step.keys()
+        if "loss" in step:
+            assert shared_step["loss"] == pytest.approx(step["loss"], rel=1e-3)
+            assert shared_step["learning_rate"] == step["learning_rate"]
