@@ -41,7 +41,7 @@ def use_files(paths: Iterable[Path]) -> None:
 
 
 def add_file(path: Path) -> None:
-    """Let one more file be a mixer in this process. A file that is one already stays it.
+    """Let one more file be a mixer in this process. A file that was added before is taken once.
 
     Raises:
         UserError: As `use_files`.
@@ -83,7 +83,7 @@ def plugin(name: str) -> plugins.Plugin | None:
 
 
 def load(name: str) -> "type[Mixer]":
-    """Return the class of the mixer with this name. While its file is loaded, standard output is standard error's.
+    """Return the class of the mixer with this name. What its file prints while it is loaded goes to standard error.
 
     Args:
         name: A mixer, or two for a hybrid: ``kda+sa``.
