@@ -1,6 +1,7 @@
 """Checks array shapes while tests run, keeps benchmarks and tests apart, and skips what the machine cannot run."""
 
 import contextlib
+import gc
 import os
 import shutil
 import subprocess
@@ -71,6 +72,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="times the GPU, which it must not share: run it with -n 0"))
         if item.get_closest_marker("real") and not REAL.is_dir():
             item.add_marker(pytest.mark.skip(reason="needs RAVDESS and Whisper base's encoder in ../shared/real"))
+
+
+@pytest.fixture
+def always_collecting() -> Iterator[None]:
+    """Let Python collect garbage of all ages whenever an object is made."""
+    usual = gc.get_threshold()
+    gc.set_threshold(1, 1, 1)
+    yield
+    gc.set_threshold(*usual)
 
 
 @pytest.fixture(scope="session")

@@ -143,6 +143,7 @@ def test_the_rules_see_imports() -> None:
                         "bench.hub",
                         "bench.environment",
                         "bench.files",
+                        "bench.garbage",
                         "bench.gpu",
                         "bench.head",
                         "bench.locking",

@@ -13,6 +13,7 @@ from bench.efficiency.recording import Recorder
 from bench.efficiency.samples import Measurement
 from bench.efficiency.task import Task
 from bench.environment import processor_name
+from bench.garbage import collecting_no_garbage
 from mixers import autotuning
 
 
@@ -72,8 +73,5 @@ def _build(task: Task, recorder: Recorder, *, alone: bool) -> ModelUnderTest:
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()  # what another setting compiled counts against a limit
     autotuning.forget_uses()
-    gc.disable()  # importing the mixer's library takes a seventh less time without
-    try:
+    with collecting_no_garbage():  # so importing the mixer's library takes a seventh less time
         return ModelUnderTest(task, recorder, alone=alone)
-    finally:
-        gc.enable()

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.accuracy.inputs.feed import Inputs
+from bench.garbage import collecting_no_garbage
 
 Differentiate = Callable[[Inputs], Tensor]  # sets the gradients and returns the loss
 
@@ -104,7 +105,8 @@ class Replayed:
             return None
         graph = torch.cuda.CUDAGraph()
         # Other threads may read and pin batches during the capture.
-        with torch.cuda.graph(graph, pool=_memory().pool(), capture_error_mode="thread_local"):
+        thread_local = torch.cuda.graph(graph, pool=_memory().pool(), capture_error_mode="thread_local")
+        with collecting_no_garbage(), thread_local:
             loss = self._take(inputs)
         return _Captured(graph=graph, loss=loss, tables=self._tables())
 
@@ -145,6 +147,6 @@ def _tensors(inputs: Inputs) -> dict[str, Tensor]:
 def _memory() -> torch.cuda.CUDAGraph:
     """Return an almost empty graph, which owns the memory pool that all captures share."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with collecting_no_garbage(), torch.cuda.graph(graph):
         torch.zeros((), device="cuda")
     return graph

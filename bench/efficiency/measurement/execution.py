@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from bench.garbage import collecting_no_garbage
 from mixers.support import patches
 
 EXECUTIONS = ("eager", "graph", "compile")
@@ -73,7 +74,7 @@ def capture(call: Callable[[], object]) -> Callable[[], object]:
     try:
         _rehearse(call, stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=stream):
+        with collecting_no_garbage(), torch.cuda.graph(graph, stream=stream):
             result = call()
     except torch.OutOfMemoryError:
         raise

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from bench.efficiency.measurement.criterion import Criterion, Stop, median_error
+from bench.garbage import collecting_no_garbage
 from mixers import autotuning
 
 _MOST_VOID_WINDOWS = 20  # after these the series ends
@@ -124,9 +125,8 @@ def collect(
     events, void_windows, taken = Events(), 0, 0
     stop: Stop | None = None
     gc.collect()
-    gc.disable()
     began = time.perf_counter()
-    try:
+    with collecting_no_garbage():
         while stop is None:
             paused = time.perf_counter()
             pause()
@@ -147,8 +147,6 @@ def collect(
                 stop = criterion.verdict(
                     _joined(each.samples_ms for each in clean), elapsed_s=time.perf_counter() - began
                 )
-    finally:
-        gc.enable()
     too_few = stop == "contaminated" and sum(len(each.samples_ms) for each in clean) < criterion.minimum_samples
     kept = clean_or_slow if too_few else clean
     samples = _joined(each.samples_ms for each in kept)
