@@ -25,6 +25,7 @@ from mixers.support.forgetting import learned_reach
 from mixers.support.recurrences import generalized_delta_rule
 
 _MOST_FORGOTTEN = math.exp(-0.5)  # of the state's logarithm in one frame
+_NARROWEST_HEAD = 16  # of fla: its backward pass multiplies blocks as wide as a head, and Triton none below 16
 _DECAY_BIASES = (-5.5, 0.5)  # from the first channel of a new layer to the last, before a zigzag over each head
 
 
@@ -84,7 +85,8 @@ class _Parameters(nn.Module):
 
 
 def _fla_layer(config: RWKV7Config) -> nn.Module:
-    with patches.rwkv_warning_ignored():
+    """Return the library's layer around the parameters of the others, so that a seed gives the same weights."""
+    with patches.rwkv_warning_ignored(), torch.device("meta"):  # which draws no random numbers
         layer: nn.Module = fla.layers().RWKV7Attention(
             hidden_size=config.width,
             head_dim=config.head_width,
@@ -95,12 +97,12 @@ def _fla_layer(config: RWKV7Config) -> nn.Module:
             num_hidden_layers=2,
         )
     patches.gradients_beside_the_input()
-    layer.load_state_dict(_Parameters(config).state_dict())
+    layer.load_state_dict(dict(_Parameters(config).named_parameters()), assign=True)
     return layer
 
 
 def _fla_unavailable(config: RWKV7Config, device_type: str) -> str:
-    return fla.unavailable_for_keys(config.head_width, device_type)
+    return fla.unavailable_for_keys(config.head_width, device_type, narrowest=_NARROWEST_HEAD)
 
 
 class RWKV7(Mixer):

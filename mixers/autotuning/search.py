@@ -24,7 +24,7 @@ _GPU_ERROR = re.compile(r"^(CUDA error|Triton Error \[CUDA\]): (?!out of memory)
 # For each candidate, which runs at least once. They are a quarter of Triton's own, since processes wait for each other.
 _WARM_UP_MS, _TIMED_MS = 6, 25
 
-_SIMILAR = 3  # choices; not one, since that one may not fit in shared memory
+_SIMILAR = 3  # choices; not one, since that one may not fit into shared memory
 
 
 class BrokenChoiceError(RuntimeError):
@@ -52,8 +52,8 @@ def compiling_side_by_side(*, settling: bool = False, without: Collection[Broken
 
     Args:
         settling: Whether an autotuner chooses among the choices it knows for the most similar arguments, and searches
-            only if it knows none. This is for training: its padded batches can have any length, and every length would
-            start a search. Sweeps have prepared choices for single sequences.
+            only if none of them fits. This is for training: its padded batches can have any length, and every length
+            would start a search. Sweeps have prepared choices for single sequences.
         without: Choices that are known to break a kernel, and are not tried.
 
     Raises:
@@ -65,8 +65,11 @@ def compiling_side_by_side(*, settling: bool = False, without: Collection[Broken
     broken = {(each.kernel, each.choice) for each in without}
 
     def prune_and_compile(prune: Callable[..., Any], tuner: Any, arguments: dict[str, Any]) -> Sequence[Any]:
-        similar = _similar_choices(tuner, arguments) if settling else []
-        candidates = _sound(tuner, similar, broken) or _sound(tuner, prune(tuner, arguments), broken)
+        similar = _sound(tuner, _similar_choices(tuner, arguments), broken) if settling else []
+        _compile_together(tuner, similar, arguments)
+        if fitting := [each for each in similar if _fits(tuner, each, arguments)]:
+            return fitting
+        candidates = _sound(tuner, prune(tuner, arguments), broken)
         if not candidates:
             raise RuntimeError(f"{tuner.base_fn.__name__} breaks with every choice")
         _compile_together(tuner, candidates, arguments)
@@ -90,7 +93,26 @@ def _compile_together(tuner: Any, candidates: Sequence[Any], arguments: dict[str
         triton.AsyncCompileMode(pool, ignore_errors=True),  # a candidate that fails will fail again when timed
     ):
         for each in candidates:
-            tuner.fn.run(*tuner.nargs.values(), **(arguments | each.all_kwargs() | {"warmup": True}))
+            _compile(tuner, each, arguments)
+
+
+def _compile(tuner: Any, candidate: Any, arguments: dict[str, Any]) -> Any:
+    """Return the compiled kernel, which Triton keeps."""
+    return tuner.fn.run(*tuner.nargs.values(), **(arguments | candidate.all_kwargs() | {"warmup": True}))
+
+
+def _fits(tuner: Any, candidate: Any, arguments: dict[str, Any]) -> bool:
+    """Tell whether a candidate compiles, and its kernel fits into the GPU's shared memory."""
+    from triton.errors import TritonError
+
+    try:
+        kernel = _compile(tuner, candidate, arguments)
+    except TritonError:
+        return False
+    if (metadata := getattr(kernel, "metadata", None)) is None:  # as Triton 3.6 leaves it after an error
+        return False
+    gpu: Any = torch.cuda.get_device_properties()
+    return bool(metadata.shared <= gpu.shared_memory_per_block_optin)
 
 
 def _time_alone(tuner: Any) -> Callable[..., Any]:

@@ -150,3 +150,16 @@ def test_the_library_s_layer_has_the_reference_s_parameters(name: str, preset: s
         for i in ("reference", "fla")
     ]
     assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("name", [name for name in mixers.names() if "fla" in mixers.load(name).implementations])
+def test_a_seed_gives_the_library_s_layer_the_reference_s_weights(name: str) -> None:
+    """And leaves the modules that are built next theirs. So models of one seed differ in the kernels alone."""
+    library("layers")
+    mixer = mixers.load(name)
+    config = dataclasses.replace(mixer.presets["matched"], width=128)
+    drawn = []
+    for implementation in ("reference", "fla"):
+        torch.manual_seed(0)
+        drawn.append({**mixer(config, implementation=implementation).state_dict(), "next": torch.rand(3)})
+    torch.testing.assert_close(drawn[1], drawn[0])

@@ -7,6 +7,8 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -87,17 +89,64 @@ def test_processes_that_search_time_their_candidates_in_turn() -> None:
 
 
 class AnyConfiguration:
-    """A kernel that runs in any configuration."""
+    """A kernel that compiles in any configuration, and takes 5 KiB of shared memory for each warp."""
 
     arg_names = ("x", "offsets", "width", "length")
 
     def __init__(self) -> None:
         self.fn = lambda *_: None
 
-    def run(self, *_: object, **__: object) -> None:
-        pass
+    def run(self, *_: object, num_warps: int = 0, **__: Any) -> object:
+        return SimpleNamespace(metadata=SimpleNamespace(shared=5 * 2**10 * num_warps))
 
 
+@pytest.fixture
+def _gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose blocks hold 50 KiB of shared memory."""
+    gpu = SimpleNamespace(shared_memory_per_block_optin=50 * 2**10)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda: gpu)
+
+
+@pytest.mark.usefixtures("_gpu")
+def test_training_searches_where_no_choice_for_similar_arguments_fits_or_compiles() -> None:
+    import triton
+    from triton.runtime._async_compile import active_mode
+    from triton.runtime.autotuner import Autotuner
+    from triton.runtime.errors import PTXASError
+
+    class Halves(AnyConfiguration):
+        """One that compiles for even lengths alone."""
+
+        def run(self, *given: object, num_warps: int = 0, **others: Any) -> object:
+            if others["length"] % 2 and num_warps == 2:
+                if active_mode.get():
+                    return None  # which compiles in the background
+                raise PTXASError
+            return super().run(*given, num_warps=num_warps, **others)
+
+    def time_it(launch: Callable[[], object], **_: object) -> list[float]:
+        launch()
+        timed.append(len(timed))
+        return [1.0 + len(timed)]
+
+    timed: list[int] = []
+    candidates = [triton.Config({}, num_warps=warps) for warps in (4, 1, 2, 16)]
+    tuner = Autotuner(Halves(), AnyConfiguration.arg_names, candidates, ["length"], None, None, do_bench=time_it)
+    x = torch.zeros(1, dtype=torch.float32)
+    tuner.cache[(512, "torch.bfloat16")] = candidates[3]
+    with autotuning.compiling_side_by_side(settling=True):
+        tuner.run(x, None, length=512)
+    assert len(timed) == 4
+    timed.clear()
+    tuner.cache = {(500, "torch.bfloat16"): candidates[3], (510, "torch.bfloat16"): candidates[2]}
+    with autotuning.compiling_side_by_side(settling=True):
+        tuner.run(x, None, length=512)
+        assert (len(timed), tuner.best_config) == (0, candidates[2])  # the only one that fits
+        tuner.run(x, None, length=511)
+    assert len(timed) == 3  # all that compile
+
+
+@pytest.mark.usefixtures("_gpu")
 def test_training_chooses_among_the_choices_for_similar_arguments() -> None:
     import triton
     from triton.runtime.autotuner import Autotuner
