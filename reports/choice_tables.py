@@ -104,7 +104,7 @@ def measured() -> str:
     ours = [name for name in mixers.names() if mixers.plugin(name) is None]
     folders = dict.fromkeys(_folder(*setting) for setting in _SETTINGS)
     links = ", ".join(f"[{each.name}]({each.parent.name}/{each.name}/results.csv)" for each in folders)
-    gpus = enumeration(dict.fromkeys(f"one {gpu_of(each)}" for each in folders))
+    gpus = enumeration(dict.fromkeys(f"{gpu_of(each)}s" for each in folders))
     return f"{fastest_page.missing(_every(), ours)} All on {gpus}. The records: {links}."
 
 

@@ -55,9 +55,7 @@ COMMANDS = {
     "rivals": "bash reports/all.sh FOLDER rivals",
     "kernel-shares.csv": "python reports/kernel_shares.py kernel-shares.csv",
     "graph": "sbench sweep --max-seconds 400 --direction paper --execution graph",
-    "native": "sbench sweep --max-seconds 400 --direction paper --precision native",
     "released": "sbench sweep --max-seconds 400 --preset released",
-    "speech": "sbench sweep --max-seconds 400 --direction paper --audio speech --encoder xlsr-random",
     **{f"matched-{precision}": _MATCHED.format(precision) for precision in ("tf32", "float32")},
     "matched": "sbench report matched-tf32 matched-float32 --output matched",
     "kernels": "sbench sweep sa/sdpa fox/flex fox/triton lightnet/fla lightnet/triton --lengths 10,100,400 "

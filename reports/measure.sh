@@ -6,7 +6,7 @@ folder=${1:?give a folder for the results}
 shift
 sbench=${SBENCH:-sbench}
 from_5_s=5,10,25,50,75,100,150,200,250,300,350,400
-all="bfloat16-cold bfloat16 repeats.jsonl graph native released"
+all="bfloat16-cold bfloat16 repeats.jsonl graph released"
 all+=" direction-causal direction-alternating direction-both direction-paper directions"
 all+=" matched-float32 matched-tf32 kernels kernels.json training end-to-end all"
 
@@ -19,7 +19,6 @@ for name in ${*:-$all}; do
         bfloat16-cold | bfloat16) sweep $name --max-seconds 400 --processes 5 ;;
         repeats.jsonl) python3 "$(dirname "$0")/repeats.py" "$folder/$name" "$(hostname)" "$folder"/bfloat16{-cold,} ;;
         graph) sweep $name --max-seconds 400 --direction paper --execution graph ;;
-        native) sweep $name --max-seconds 400 --direction paper --precision native ;;
         released) sweep $name --max-seconds 400 --preset released ;;
         direction-paper) sweep $name --max-seconds 400 --direction paper ;;
         direction-*) sweep $name --max-seconds 400 --direction ${name#direction-} --pass inference,training ;;

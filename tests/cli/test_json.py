@@ -87,7 +87,4 @@ def test_runs(sbench: Sbench) -> None:
     }
     assert len(found) == sum(len([*REPORTS.rglob(name)]) for name in ("sweep.json", "probe.json")) > 10
     assert {each["kind"] for each in found} == {"sweep", "probe"}
-    for each in found:
-        state = "interrupted" if each["folder"].endswith("nvidia-h200/rivals") else "finished"
-        resume = f"sbench sweep --resume {each['folder']}" if state == "interrupted" else ""
-        assert (each["state"], each["resume"]) == (state, resume)
+    assert {(each["state"], each["resume"]) for each in found} == {("finished", "")}
