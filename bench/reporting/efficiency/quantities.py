@@ -17,6 +17,12 @@ _IN_WORDS = {5: "five"}
 
 _FAR = 4.0
 
+_CLOCKS = {
+    "graph": "replays of a CUDA graph",
+    "queue": "calls behind a full launch queue",
+    "calls": "single calls",
+}
+
 
 def latency(record: Record) -> float | None:
     """Return the time of a single call, in ms."""
@@ -45,11 +51,18 @@ def over_the_floor(record: Record) -> float | None:
 
 def launch_gaps_of(record: Record) -> float:
     """Return the share of a record's GPU time that gaps between launches explain; 0 where that time is not known."""
-    if not record.gpu_ms:
-        return 0.0
-    # Records before schema version 4 have no clock: their time is of the call as it was executed.
-    clock = record.gpu_clock or ("graph" if record.execution == "graph" else "queue")
-    return launch_gaps(gpu_clock=clock, gpu_ms=record.gpu_ms)
+    return launch_gaps(gpu_clock=_gpu_clock(record), gpu_ms=record.gpu_ms) if record.gpu_ms else 0.0
+
+
+def _gpu_clock(record: Record) -> str:
+    """Return how a GPU time was taken. Before schema version 4 it was of the call as it was executed."""
+    return record.gpu_clock or ("graph" if record.execution == "graph" else "queue")
+
+
+def gpu_clocks(records: Sequence[Record]) -> str:
+    """Return in words how the GPU's times were taken: ``by replays of a CUDA graph``; some must be known."""
+    used = {_gpu_clock(each) for each in records if each.gpu_ms}
+    return f"by {enumeration(words for clock, words in _CLOCKS.items() if clock in used)}"
 
 
 LATENCY, GPU_TIME, MEMORY = "latency", "GPU time", "peak memory"

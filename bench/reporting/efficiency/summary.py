@@ -15,6 +15,7 @@ from bench.reporting.efficiency.quantities import (
     MEMORY,
     Quantity,
     conclusive_time,
+    gpu_clocks,
     gpu_time,
     has_gpu_time,
     latency,
@@ -94,7 +95,7 @@ def _layout(records: Sequence[Record]) -> _Layout:
     compared = time | {MEMORY: memory}
     captions = []
     if on_gpu:
-        captions.append("GPU ms: the GPU alone, its launch queue kept full")
+        captions.append(f"GPU ms: the GPU alone, {gpu_clocks(records)}")
         captions.append(f"call: ms of a single call from Python on this host, {_of_processes(records)}")
     elif any(each.latency_ms_low for each in records):
         captions.append(f"ms: {_of_processes(records)}")

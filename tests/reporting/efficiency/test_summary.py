@@ -1,5 +1,6 @@
 import csv
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -156,6 +157,21 @@ def test_summary_shows_the_gpus_own_time_and_marks_what_is_launch_bound(make_rec
     assert "GPU ms: the GPU alone" in text
     assert "call: ms of a single call from Python on this host, of one process" in text
     assert "as a multiple of sa/eager's by GPU time" in text
+
+
+@pytest.mark.parametrize(
+    ("clocks", "words"),
+    [
+        (("graph", "graph"), "by replays of a CUDA graph"),
+        (("queue", "graph"), "by replays of a CUDA graph and calls behind a full launch queue"),
+        (("calls", "calls"), "by single calls"),
+        (("", ""), "by calls behind a full launch queue"),  # records of schema version 3
+    ],
+)
+def test_summary_says_how_the_gpus_time_was_taken(make_record: MakeRecord, clocks: tuple[str, str], words: str) -> None:
+    both = zip((10.0, 400.0), clocks, strict=True)
+    records = [make_record("kda/fla", seconds, gpu_ms=4.6, gpu_clock=clock) for seconds, clock in both]
+    assert f"GPU ms: the GPU alone, {words}\n" in re.sub(" +\n", "\n", render(records, width=120))
 
 
 def test_summary_explains_only_what_it_shows(make_record: MakeRecord, gpu_sweep: Sequence[Record]) -> None:
