@@ -23,8 +23,8 @@ from mixers.support.precision import is_full_float32
 from mixers.support.recurrences import delta_rule, project_and_convolve, unit_length
 from mixers.support.reversal import average, mix_both_ways
 
-# Of fla: with keys of 16 its backward pass reads beyond its memory in bfloat16 (Triton 3.6, H200).
-_NARROWEST_KEY = 32
+# Of fla: in blocks of 16 keys its backward pass reads beyond its memory in bfloat16 (Triton 3.6, H200).
+_NARROWEST_KEY = 17
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,14 +107,18 @@ class DeltaNet(Mixer):
     presets = {"matched": DeltaConfig(), "released": DeltaConfig()}
     implementations = {
         "reference": Implementation(build=_Parameters),
-        "chunked": Implementation(build=_Parameters, run=with_recurrence(chunks.delta_rule)),
+        "chunked": Implementation(
+            build=_Parameters,
+            run=with_recurrence(chunks.delta_rule),
+            default=lambda config: config.head_width < _NARROWEST_KEY,
+        ),
         "fla": Implementation(
             build=_fla_layer,
             operator=lambda: _fla,
             run=_run_fla,
             run_both_ways=_run_fla,
             unavailable=_fla_unavailable,
-            default=True,
+            default=lambda config: config.head_width >= _NARROWEST_KEY,
         ),
     }
     config: DeltaConfig

@@ -25,7 +25,7 @@ from mixers.support.forgetting import learned_reach
 from mixers.support.recurrences import generalized_delta_rule
 
 _MOST_FORGOTTEN = math.exp(-0.5)  # of the state's logarithm in one frame
-_NARROWEST_HEAD = 16  # of fla: its backward pass multiplies blocks as wide as a head, and Triton none below 16
+_NARROWEST_HEAD = 16  # of fla: its backward pass multiplies blocks as wide as a head, and Triton no narrower ones
 _DECAY_BIASES = (-5.5, 0.5)  # from the first channel of a new layer to the last, before a zigzag over each head
 
 
@@ -86,8 +86,9 @@ class _Parameters(nn.Module):
 
 def _fla_layer(config: RWKV7Config) -> nn.Module:
     """Return the library's layer around the parameters of the others, so that a seed gives the same weights."""
+    library = fla.layers()
     with patches.rwkv_warning_ignored(), torch.device("meta"):  # which draws no random numbers
-        layer: nn.Module = fla.layers().RWKV7Attention(
+        layer: nn.Module = library.RWKV7Attention(
             hidden_size=config.width,
             head_dim=config.head_width,
             decay_low_rank_dim=config.rank,
@@ -119,8 +120,17 @@ class RWKV7(Mixer):
     presets = {"matched": RWKV7Config(), "released": RWKV7Config()}
     implementations = {
         "reference": Implementation(build=_Parameters),
-        "chunked": Implementation(build=_Parameters, run=with_recurrence(chunks.generalized_delta_rule)),
-        "fla": Implementation(build=_fla_layer, run=fla.run, unavailable=_fla_unavailable, default=True),
+        "chunked": Implementation(
+            build=_Parameters,
+            run=with_recurrence(chunks.generalized_delta_rule),
+            default=lambda config: config.head_width < _NARROWEST_HEAD,
+        ),
+        "fla": Implementation(
+            build=_fla_layer,
+            run=fla.run,
+            unavailable=_fla_unavailable,
+            default=lambda config: config.head_width >= _NARROWEST_HEAD,
+        ),
     }
     config: RWKV7Config
     layer: _Parameters

@@ -105,7 +105,7 @@ def measured() -> str:
     folders = dict.fromkeys(_folder(*setting) for setting in _SETTINGS)
     links = ", ".join(f"[{each.name}]({each.parent.name}/{each.name}/results.csv)" for each in folders)
     gpus = enumeration(dict.fromkeys(f"{gpu_of(each)}s" for each in folders))
-    return f"{fastest_page.missing(_every(), ours)} All on {gpus}. The records: {links}."
+    return f"{fastest_page.missing(_every(), ours)} They ran on {gpus}. The records: {links}."
 
 
 def ranks(direction: str, pass_: str) -> str:

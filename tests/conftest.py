@@ -1,13 +1,13 @@
 """Checks array shapes while tests run, keeps benchmarks and tests apart, and skips what the machine cannot run."""
 
 import contextlib
-import gc
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import hypothesis
 import pytest
@@ -75,12 +75,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def always_collecting() -> Iterator[None]:
-    """Let Python collect garbage of all ages whenever an object is made."""
-    usual = gc.get_threshold()
-    gc.set_threshold(1, 1, 1)
-    yield
-    gc.set_threshold(*usual)
+def pretended_captures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let captures of CUDA graphs call what they capture and do nothing else, for machines without a GPU."""
+    streams = ("Stream", "current_stream", "get_sync_debug_mode", "set_sync_debug_mode")
+    for name in (*streams, "CUDAGraph", "get_rng_state", "set_rng_state"):
+        monkeypatch.setattr(torch.cuda, name, MagicMock())
+    for name in ("graph", "stream"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, **__: contextlib.nullcontext())
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,7 +16,16 @@ class Loop:
         self.itself = self
 
 
-@pytest.mark.usefixtures("always_collecting")
+@pytest.fixture
+def _collecting_often() -> Iterator[None]:
+    """Let Python collect young garbage whenever an object is made."""
+    usual = gc.get_threshold()
+    gc.set_threshold(1)
+    yield
+    gc.set_threshold(*usual)
+
+
+@pytest.mark.usefixtures("_collecting_often")
 def test_nothing_is_collected_within_and_all_as_before_after_it() -> None:
     with pytest.raises(ValueError, match="failed"), collecting_no_garbage():  # noqa: PT012
         dropped = weakref.ref(Loop())

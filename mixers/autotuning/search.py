@@ -24,7 +24,7 @@ _GPU_ERROR = re.compile(r"^(CUDA error|Triton Error \[CUDA\]): (?!out of memory)
 # For each candidate, which runs at least once. They are a quarter of Triton's own, since processes wait for each other.
 _WARM_UP_MS, _TIMED_MS = 6, 25
 
-_SIMILAR = 3  # choices; not one, since that one may not fit into shared memory
+_SIMILAR = 3  # choices that are timed, where one of them can run
 
 
 class BrokenChoiceError(RuntimeError):
@@ -52,7 +52,7 @@ def compiling_side_by_side(*, settling: bool = False, without: Collection[Broken
 
     Args:
         settling: Whether an autotuner chooses among the choices it knows for the most similar arguments, and searches
-            only if none of them fits. This is for training: its padded batches can have any length, and every length
+            only if none of them can run. This is for training: its padded batches can have any length, and every length
             would start a search. Sweeps have prepared choices for single sequences.
         without: Choices that are known to break a kernel, and are not tried.
 
@@ -66,9 +66,11 @@ def compiling_side_by_side(*, settling: bool = False, without: Collection[Broken
 
     def prune_and_compile(prune: Callable[..., Any], tuner: Any, arguments: dict[str, Any]) -> Sequence[Any]:
         similar = _sound(tuner, _similar_choices(tuner, arguments), broken) if settling else []
-        _compile_together(tuner, similar, arguments)
-        if fitting := [each for each in similar if _fits(tuner, each, arguments)]:
-            return fitting
+        for start in range(0, len(similar), _SIMILAR):
+            few = similar[start : start + _SIMILAR]
+            _compile_together(tuner, few, arguments)
+            if running := [each for each in few if _can_run(tuner, each, arguments)]:
+                return running
         candidates = _sound(tuner, prune(tuner, arguments), broken)
         if not candidates:
             raise RuntimeError(f"{tuner.base_fn.__name__} breaks with every choice")
@@ -101,18 +103,15 @@ def _compile(tuner: Any, candidate: Any, arguments: dict[str, Any]) -> Any:
     return tuner.fn.run(*tuner.nargs.values(), **(arguments | candidate.all_kwargs() | {"warmup": True}))
 
 
-def _fits(tuner: Any, candidate: Any, arguments: dict[str, Any]) -> bool:
-    """Tell whether a candidate compiles, and its kernel fits into the GPU's shared memory."""
+def _can_run(tuner: Any, candidate: Any, arguments: dict[str, Any]) -> bool:
+    """Tell whether a candidate compiles, and its kernel fits into the GPU's shared memory and registers."""
     from triton.errors import TritonError
 
     try:
-        kernel = _compile(tuner, candidate, arguments)
-    except TritonError:
+        _compile(tuner, candidate, arguments)._init_handles()  # where Triton checks that
+    except (TritonError, AttributeError):  # Triton 3.7 and 3.8 keep an object without it where compiling failed
         return False
-    if (metadata := getattr(kernel, "metadata", None)) is None:  # as Triton 3.6 leaves it after an error
-        return False
-    gpu: Any = torch.cuda.get_device_properties()
-    return bool(metadata.shared <= gpu.shared_memory_per_block_optin)
+    return True
 
 
 def _time_alone(tuner: Any) -> Callable[..., Any]:
@@ -150,9 +149,9 @@ def _gpu_to_itself() -> Iterator[None]:
 
 
 def _similar_choices(tuner: Any, arguments: dict[str, Any]) -> list[Any]:
-    """Return what an autotuner chose for the arguments most similar to those of a launch."""
+    """Return what an autotuner chose so far, first for the arguments most similar to those of a launch."""
     given = {name: value for name, value in (tuner.nargs | arguments).items() if name in tuner.arg_names}
     dtypes = (str(value.dtype) for value in given.values() if hasattr(value, "dtype"))
     key = (*(given[name] for name in tuner.keys if name in given), *dtypes)  # as the autotuner makes it
     known = sorted(tuner.cache, key=lambda other: -SequenceMatcher(a=key, b=other, autojunk=False).ratio())
-    return list({str(tuner.cache[other]): tuner.cache[other] for other in known}.values())[:_SIMILAR]
+    return list({str(tuner.cache[other]): tuner.cache[other] for other in known}.values())

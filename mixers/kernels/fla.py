@@ -46,8 +46,9 @@ def unavailable(_: object, device_type: str) -> str:
 
 def unavailable_for_keys(key_width: int, device_type: str, *, narrowest: int = 1) -> str:
     """Return why a layer whose kernels keep whole keys cannot run with keys of this width; empty if it can."""
-    known = narrowest <= key_width <= _WIDEST_KEY
-    return unavailable(None, device_type) or ("" if known else f"supports no keys of width {key_width}")
+    too_wide = f"supports no keys wider than {_WIDEST_KEY}" if key_width > _WIDEST_KEY else ""
+    too_narrow = f"supports no keys narrower than {narrowest}" if key_width < narrowest else ""
+    return unavailable(None, device_type) or too_wide or too_narrow
 
 
 def run(mixer: nn.Module, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None) -> Float[Tensor, "B L D"]:

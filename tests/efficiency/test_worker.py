@@ -145,4 +145,4 @@ def test_an_implementation_without_kernels_of_the_width_says_so(monkeypatch: pyt
     (result,) = worker.measure([10.0], task=dataclasses.replace(TASK, contestant=contestant, plan=plan))
     assert not isinstance(result, Ready)
     assert (result.record.status, result.record.width) == ("unavailable", 1280)
-    assert result.record.error == "supports no keys of width 320"
+    assert result.record.error == "supports no keys wider than 256"

@@ -1,5 +1,6 @@
 """A mixer is one file. The registry, the list and the sweep find it there, or say why it is unavailable."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -193,3 +194,14 @@ def test_a_sweep_takes_groups() -> None:
     settings = choose_settings(device_type="cpu")
     chosen = choose_contestants(["attention", "sa"], settings=settings, device_type="cpu")
     assert list(dict.fromkeys(each.mixer for each in chosen)) == ["sa", "sliding", "fox"]
+
+
+@pytest.mark.parametrize(("name", "narrowest"), [("deltanet", 17), ("rwkv7", 16)])
+def test_where_the_library_s_kernels_break_another_implementation_is_the_default(name: str, narrowest: int) -> None:
+    mixer = mixers.load(name)
+    known = dataclasses.replace(mixer.presets["matched"], num_heads=1, width=narrowest)
+    narrower = dataclasses.replace(known, width=narrowest - 1)
+    assert mixer.unavailable("fla", known, device_type="cuda") == ""
+    assert mixer.defaults(known) == ("fla",)
+    assert mixer.unavailable("fla", narrower, device_type="cuda") == f"supports no keys narrower than {narrowest}"
+    assert mixer.defaults(narrower) == ("chunked",)

@@ -147,6 +147,6 @@ def _tensors(inputs: Inputs) -> dict[str, Tensor]:
 def _memory() -> torch.cuda.CUDAGraph:
     """Return an almost empty graph, which owns the memory pool that all captures share."""
     graph = torch.cuda.CUDAGraph()
-    with collecting_no_garbage(), torch.cuda.graph(graph):
+    with collecting_no_garbage(), torch.cuda.graph(graph, capture_error_mode="thread_local"):
         torch.zeros((), device="cuda")
     return graph

@@ -61,8 +61,8 @@ def _gpu_clock(record: Record) -> str:
 
 def gpu_clocks(records: Sequence[Record]) -> str:
     """Return in words how the GPU's times were taken: ``by replays of a CUDA graph``; some must be known."""
-    used = {_gpu_clock(each) for each in records if each.gpu_ms}
-    return f"by {enumeration(words for clock, words in _CLOCKS.items() if clock in used)}"
+    used = sorted({_gpu_clock(each) for each in records if each.gpu_ms})
+    return f"by {enumeration(_CLOCKS.get(each, each) for each in used)}"
 
 
 LATENCY, GPU_TIME, MEMORY = "latency", "GPU time", "peak memory"
