@@ -285,8 +285,18 @@ class Mixer(SequenceModel):
         """Return the implementations that a sweep on a GPU measures when only the mixer is named.
 
         They are those that say so at these sizes; otherwise the last one, which is the fastest.
+
+        Raises:
+            UserError: The function of an implementation that says so fails.
         """
-        chosen = tuple(name for name, each in cls.implementations.items() if each.is_default(config))
+        try:
+            chosen = tuple(name for name, each in cls.implementations.items() if each.is_default(config))
+        except Exception as error:  # somebody's function may raise anything
+            message = f"{cls.name()} cannot tell its default implementation ({type(error).__name__}: {error})"
+            hint = (
+                f"Mend `default` of its implementations, or name one: {cls.name()}/{next(iter(cls.implementations))}."
+            )
+            raise UserError(message, hint=hint) from error
         return chosen or tuple(cls.implementations)[-1:]
 
     @classmethod

@@ -14,7 +14,7 @@ import mixers
 from bench.efficiency.selection import default_precision, measured
 from bench.environment import choose_device
 from mixers import stack
-from mixers.support.errors import unknown_name
+from mixers.support.errors import UserError, unknown_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ def _implementations(
         try:
             yield from _implementations_of(name, preset, device_type)
         except Exception as error:  # as above
-            reason = f"{type(error).__name__}: {error}"
+            reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             yield Implementation(name=name, runs_here=False, by_default=False, reason=reason)
     for name, reason in unavailable.items():
         yield Implementation(name=name, runs_here=False, by_default=False, reason=reason)

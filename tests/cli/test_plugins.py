@@ -113,7 +113,11 @@ def test_one_that_exits_does_not_end_the_command(sbench: Sbench, tmp_path: Path)
     [
         ("nn.Linear(config.width,", "nn.Linear(1 / 0,", "it cannot be built: ZeroDivisionError: division by zero"),
         ("nn.Linear(config.width,", "nn.Linear(exit(),", "it cannot be built: SystemExit: None"),
-        ("default=True", "default=lambda config: 1 / 0", "ZeroDivisionError: division by zero"),
+        (
+            "default=True",
+            "default=lambda config: 1 / 0",
+            "broken cannot tell its default implementation (ZeroDivisionError: division by zero)",
+        ),
     ],
 )
 def test_one_that_cannot_be_built_or_asked_hides_no_other(
@@ -127,6 +131,18 @@ def test_one_that_cannot_be_built_or_asked_hides_no_other(
     assert {"sa", "kda"} <= {each["mixer"] for each in listed["mixers"]}
     reasons = {each["name"]: each["reason"] for each in listed["implementations"]}
     assert reasons["broken"] == reason
+
+
+@pytest.mark.parametrize("command", ["sweep", "train"])
+def test_one_whose_default_cannot_be_told_is_one_line(sbench: Sbench, tmp_path: Path, file: Path, command: str) -> None:
+    broken = tmp_path / "broken.py"
+    broken.write_text(file.read_text().replace("default=True", "default=lambda config: 1 / 0"))
+    words = ("broken", *SHORT) if command == "sweep" else ("--demo", "--mixers", "broken")
+    code, _, err = sbench(command, *words, "--plugin", broken, "--output", "run")
+    assert code == 2
+    assert "broken cannot tell its default implementation (ZeroDivisionError: division by zero)" in err
+    assert "name one: broken/reference" in err
+    assert not Path("run").exists()
 
 
 def test_no_gpu_is_asked_where_mixers_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
