@@ -108,10 +108,12 @@ def _can_run(tuner: Any, candidate: Any, arguments: dict[str, Any]) -> bool:
     from triton.errors import TritonError
 
     try:
-        _compile(tuner, candidate, arguments)._init_handles()  # where Triton checks that
+        kernel = _compile(tuner, candidate, arguments)
+        kernel._init_handles()  # where Triton checks that, but the registers only once
     except (TritonError, AttributeError):  # Triton 3.7 and 3.8 keep an object without it where compiling failed
         return False
-    return True
+    threads: int = kernel.metadata.num_warps * kernel.metadata.target.warp_size
+    return bool(threads <= kernel.n_max_threads)
 
 
 def _time_alone(tuner: Any) -> Callable[..., Any]:

@@ -1,5 +1,6 @@
 """Searches compile side by side, time one candidate at a time, and leave out what breaks a kernel."""
 
+import functools
 import inspect
 import itertools
 import multiprocessing
@@ -7,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -88,31 +90,38 @@ def test_processes_that_search_time_their_candidates_in_turn() -> None:
 
 
 class Compiled:
-    """A compiled kernel, for which a GPU has no room with over 8 warps."""
+    """A compiled kernel. A GPU has too little memory for it with over 16 warps, and too few registers with over 8."""
+
+    n_max_threads = 8 * 32
 
     def __init__(self, num_warps: int) -> None:
-        self._num_warps = num_warps
+        self.metadata = SimpleNamespace(num_warps=num_warps, target=SimpleNamespace(warp_size=32))
+        self._is_loaded = False
 
     def _init_handles(self) -> None:
         from triton.runtime.errors import OutOfResources
 
-        if self._num_warps > 8:
-            raise OutOfResources(self._num_warps, 8, "warps")
+        warps = self.metadata.num_warps
+        if warps > 16:
+            raise OutOfResources(warps, 16, "shared memory")
+        if not self._is_loaded and warps > 8:
+            self._is_loaded = True
+            raise OutOfResources(32 * warps, self.n_max_threads, "threads")
 
 
 class AnyConfiguration:
-    """A kernel that compiles in any configuration."""
+    """A kernel that compiles in any configuration, and each once."""
 
     arg_names = ("x", "offsets", "width", "length")
 
     def __init__(self) -> None:
         self.fn = lambda *_: None
+        self._compiled = functools.cache(Compiled)
 
     def run(self, *_: object, num_warps: int = 0, warmup: bool = False, **__: object) -> object:
-        compiled = Compiled(num_warps)
         if not warmup:
-            compiled._init_handles()
-        return compiled
+            Compiled(num_warps)._init_handles()
+        return self._compiled(num_warps)
 
 
 def search(kernel: AnyConfiguration, *, warps: Sequence[int]) -> tuple[Any, list[int]]:
