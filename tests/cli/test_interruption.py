@@ -30,7 +30,7 @@ def test_ctrl_c_keeps_what_was_measured_and_says_how_to_continue(tmp_path: Path)
         [*SBENCH, "sweep", *what, "--output", folder],
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's job may ignore it
+        preexec_fn=hear,
     )
     while not (folder / RECORDS_FILE).exists() and process.poll() is None:
         time.sleep(0.02)
@@ -214,6 +214,18 @@ def test_every_signal_keeps_what_was_measured_and_says_how_to_continue(
     assert {record.status for record in records} == {"ok"}
 
 
+def test_under_nohup_a_sweep_outlives_its_terminal(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    what = ("sweep", "sa/sdpa", "--lengths", "0.1", "--preset", "layer", "--device", "cpu", "--output", folder)
+    process = subprocess.Popen(["nohup", *SBENCH, *what], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not handles(process.pid, signal.SIGTERM):
+        time.sleep(0.001)
+    os.killpg(process.pid, signal.SIGHUP)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert len(read_records(folder)) == 1
+
+
 @pytest.mark.parametrize("moment_s", [0.0, 0.3, 1.0, 2.0])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_at_the_start_ends_in_one_line(tmp_path: Path, moment_s: float, number: signal.Signals) -> None:
@@ -246,8 +258,14 @@ def begin(*what: object) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's job may ignore it
+        preexec_fn=hear,
     )
+
+
+def hear() -> None:
+    """Handle what a shell's job and nohup ignore, as a command in a terminal does."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize("times", [1, 3])
