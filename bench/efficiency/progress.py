@@ -1,8 +1,12 @@
 """How far a sweep has come, as its folder says. Imports no torch."""
 
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
+from bench.efficiency.records import Record
 from bench.efficiency.settings import Plan
 from bench.efficiency.store import RECORDS_FILE, SAMPLES_FILE, parse_records, parse_samples
 from mixers.support.errors import UserError
@@ -10,17 +14,19 @@ from mixers.support.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """How far a sweep has come, in cases, those of each process counted.
+    """How far a sweep has come, in cases, those of each process counted; or a training, in epochs.
 
     Attributes:
-        done: How many are measured.
+        done: How many are done.
         planned: How many are planned.
-        left: How many are still to be measured: later processes do not try what failed.
+        left: How many are still to be done: later processes do not try what failed.
+        begun: When the first case began; None if none is measured, and of a training.
     """
 
     done: int
     planned: int
     left: int
+    begun: datetime | None = None
 
 
 def cases_done(folder: Path, plan: Plan) -> Done:
@@ -35,7 +41,15 @@ def cases_done(folder: Path, plan: Plan) -> Done:
     timed = sum(parse_samples(line, samples, number=number).process > 1 for number, line in later)
     cases, good = len(plan.contestants) * len(plan.seconds), sum(record.status == "ok" for record in records)
     left = cases - len(records) + good * (plan.processes - 1) - timed
-    return Done(done=len(records) + timed, planned=cases * plan.processes, left=left)
+    begun = min(_moments(records), default=None)
+    return Done(done=len(records) + timed, planned=cases * plan.processes, left=left, begun=begun)
+
+
+def _moments(records: Iterable[Record]) -> Iterator[datetime]:
+    """Yield when each case began, where its record has a valid date."""
+    for record in records:
+        with contextlib.suppress(ValueError):
+            yield datetime.fromisoformat(record.started_at).astimezone()
 
 
 def _whole_lines(path: Path) -> list[bytes]:

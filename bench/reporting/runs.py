@@ -14,7 +14,7 @@ from rich.text import Text
 from bench.accuracy import run as runs
 from bench.accuracy.probe.record import PROBE_FILE
 from bench.accuracy.progress import epochs_done
-from bench.efficiency.progress import cases_done
+from bench.efficiency.progress import Done, cases_done
 from bench.efficiency.store import SWEEP_FILE, read_header
 from bench.files import resume_command
 from bench.locking import holder
@@ -35,7 +35,7 @@ class Found:
     Attributes:
         folder: Where it is.
         kind: What made it.
-        begun: When that began: local time, ISO 8601.
+        begun: When the first case of a sweep began, otherwise the date of the first file: local time, ISO 8601.
         state: ``running``: a process writes it. ``scored``: finished, and `evaluate` has scored it.
         done, total: How many cases or epochs are done, and of how many; None where nothing is counted.
         scored: The splits that are scored.
@@ -78,38 +78,41 @@ def _walk(folder: Path) -> Iterator[Found]:
 
 
 def _examine(folder: Path, kind: Kind, file: str) -> Found:
-    begun = datetime.fromtimestamp((folder / file).stat().st_mtime).isoformat(timespec="seconds")
+    begun = _local(datetime.fromtimestamp((folder / file).stat().st_mtime).astimezone())
     who = holder(folder)
     scored = tuple(sorted(path.parent.name for path in folder.glob("evaluation/*/utterances.json")))
     try:
-        done, total, left = _progress(folder, kind)
+        progress = _progress(folder, kind)
     except UserError as error:
         return Found(folder=str(folder), kind=kind, begun=begun, state="damaged", problem=str(error))
+    left = progress is not None and progress.left > 0
     state: State = "running" if who else "interrupted" if left else "scored" if scored else "finished"
     command = resume_command("sweep" if kind == "sweep" else "train", folder) if state == "interrupted" else ""
     return Found(
         folder=str(folder),
         kind=kind,
-        begun=begun,
+        begun=_local(progress.begun) if progress and progress.begun else begun,
         state=state,
-        done=done,
-        total=total,
+        done=progress.done if progress else None,
+        total=progress.planned if progress else None,
         scored=scored,
         holder=who,
         resume=command,
     )
 
 
-def _progress(folder: Path, kind: Kind) -> tuple[int | None, int | None, bool]:
-    """Return how many cases or epochs are done, of how many, and whether something is left to do."""
+def _local(time: datetime) -> str:
+    return time.astimezone().replace(tzinfo=None).isoformat(timespec="seconds")
+
+
+def _progress(folder: Path, kind: Kind) -> Done | None:
+    """Return how many cases or epochs are done; None of a probe, which has neither."""
     if kind == "sweep":
-        done = cases_done(folder, read_header(folder).plan)
-        return done.done, done.planned, done.left > 0
+        return cases_done(folder, read_header(folder).plan)
     if kind == "training":
-        epochs = runs.read(folder).epochs
-        trained = epochs_done(folder)
-        return trained, epochs, trained < epochs
-    return None, None, False
+        epochs, trained = runs.read(folder).epochs, epochs_done(folder)
+        return Done(done=trained, planned=epochs, left=epochs - trained)
+    return None
 
 
 def table(found: list[Found]) -> Table:

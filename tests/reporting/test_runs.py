@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,19 @@ def examined(tmp_path: Path) -> Callable[[], Found]:
         return found
 
     return examine
+
+
+def test_a_sweep_begins_with_its_first_case_whatever_the_dates_of_its_files(
+    tmp_path: Path, examined: Callable[[], Found]
+) -> None:
+    write_sweep(tmp_path / "a", measured=0)
+    append_record(tmp_path / "a", make_up_record("kda/fla", 50.0, started_at="no date"))
+    for hour, seconds in ((12, 10.0), (9, 25.0)):
+        append_record(
+            tmp_path / "a", make_up_record("kda/fla", seconds, started_at=f"2026-02-03T{hour:02}:10:11+00:00")
+        )
+    begun = datetime(2026, 2, 3, 9, 10, 11, tzinfo=UTC).astimezone().replace(tzinfo=None)
+    assert examined().begun == begun.isoformat()
 
 
 @pytest.mark.parametrize(
