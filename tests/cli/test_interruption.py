@@ -217,7 +217,13 @@ def test_every_signal_keeps_what_was_measured_and_says_how_to_continue(
 def test_under_nohup_a_sweep_outlives_its_terminal(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     what = ("sweep", "sa/sdpa", "--lengths", "0.1", "--preset", "layer", "--device", "cpu", "--output", folder)
-    process = subprocess.Popen(["nohup", *SBENCH, *what], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        ["nohup", *SBENCH, *what],
+        stdout=subprocess.DEVNULL,  # otherwise nohup may write a file
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     while not handles(process.pid, signal.SIGTERM):
         time.sleep(0.001)
     os.killpg(process.pid, signal.SIGHUP)
