@@ -3,7 +3,7 @@
 import csv
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from accuracy_tables import highest_at, table
@@ -15,11 +15,21 @@ from bench.efficiency.store import read_records
 from bench.reporting.efficiency import end_to_end_page, fastest_page
 from bench.reporting.efficiency.fastest_page import AT_S, fastest, length_label, nearest, smallest
 from bench.reporting.efficiency.overview import mixers_of
+from bench.reporting.efficiency.quantities import Quantity, gpu_time, memory
 from bench.reporting.formats import enumeration
 
 REPORTS = Path(__file__).parent
 GPUS = {"H100": "nvidia-h100", "H200": "nvidia-h200"}  # by preference: the first is the paper's card
 NOT_MEASURED = "It was not measured yet."
+
+# Kernels that are named, and what would run otherwise.
+_RIVALS = {
+    "sa/fa4": "sa/cudnn",
+    "sa/flash": "sa/cudnn",
+    "gated_deltanet/flashqla": "gated_deltanet/fla",
+    "kda/cudnn": "kda/fla",
+    "fox/triton": "fox/fla",
+}
 
 _SHARES = "kernel-shares.csv"
 _PRODUCTS = ("nvjet", "Kernel2", "gemm", "sm80_xmma_gemm")  # names of cuBLAS
@@ -134,6 +144,36 @@ def rivals() -> str:
     return _of_the_folder("rivals", tables)
 
 
+def rivals_against() -> str:
+    """Return by how much kernels differ from what would run otherwise, in GPU time and peak memory."""
+
+    def compared(records: list[Record]) -> str:
+        of = {(each.name, each.pass_, each.seconds): each for each in records}
+        asked = [(pass_, seconds) for pass_ in _PASSES for seconds in AT_S]
+
+        def row(name: str, other: str) -> list[str]:
+            times = [_change(of, name, other, at, gpu_time) for at in asked]
+            memories = [_change(of, name, other, (pass_, AT_S[-1]), memory) for pass_ in _PASSES]
+            return [name, other, *times, *memories]
+
+        times = [f"{pass_}, {seconds:g} s" for pass_, seconds in asked]
+        memories = [f"memory of {pass_}, {AT_S[-1]:g} s" for pass_ in _PASSES]
+        return table(("kernel", "against", *times, *memories), [row(*pair) for pair in _RIVALS.items()])
+
+    return _of_the_folder("rivals", compared)
+
+
+def _change(
+    of: Mapping[tuple[str, str, float], Record], name: str, other: str, at: tuple[str, float], quantity: Quantity
+) -> str:
+    """Return how a figure differs from another in a pass and at a length, in per cent; a dash where one is missing."""
+    found = [record and quantity(record) for record in (of.get((each, *at)) for each in (name, other))]
+    if not (found[0] and found[1]):
+        return "-"
+    change = round(100 * (found[0] / found[1] - 1))
+    return f"{change:+d} %" if change else "0 %"
+
+
 def _of_the_folder(name: str, make: Callable[[list[Record]], str]) -> str:
     """Return a table of a folder's records, and of which GPU they are."""
     try:
@@ -176,6 +216,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "heads": heads,
     "conformer": conformer,
     "rivals": rivals,
+    "rivals against": rivals_against,
     "fastest": lambda: fastest_page.table(_every()),
     "slow": lambda: fastest_page.slow(_every()),
     **{

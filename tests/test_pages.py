@@ -93,6 +93,15 @@ def test_pages_take_the_sweeps_of_all_mixers_and_of_whole_systems_once_they_are_
     assert tables["measured"]().startswith("3 mixers were measured. Not measured yet: `deltanet`")
     assert "summary/eager" not in tables["slow"]()
 
+    assert tables["rivals against"]() == "It was not measured yet."
+    rivals = {"sa/cudnn": 2.0, "sa/fa4": 1.5, "fox/fla": 3.0, "fox/triton": 3.0, "kda/cudnn": 8.0}
+    write_folder(h200 / "rivals", *found(rivals, "causal", "training"), count=0)
+    rows = {line.split("|")[1].strip(): line for line in tables["rivals against"]().splitlines() if "/" in line}
+    cells = {name: [cell.strip() for cell in line.split("|")[2:-1]] for name, line in rows.items()}
+    assert cells["sa/fa4"] == ["sa/cudnn", "-", "-", "-", "-25 %", "-25 %", "-25 %", "-", "0 %"]
+    assert cells["fox/triton"] == ["fox/fla", "-", "-", "-", "0 %", "0 %", "0 %", "-", "0 %"]
+    assert set(cells["kda/cudnn"][1:]) == {"-"}  # the other was not measured
+
 
 @pytest.mark.usefixtures("make_pages")  # finds the scripts
 def test_kernels_are_named_without_types() -> None:

@@ -78,7 +78,7 @@ def _walk(folder: Path) -> Iterator[Found]:
 
 
 def _examine(folder: Path, kind: Kind, file: str) -> Found:
-    begun = _local(datetime.fromtimestamp((folder / file).stat().st_mtime).astimezone())
+    begun = _local(datetime.fromtimestamp((folder / file).stat().st_mtime))
     who = holder(folder)
     scored = tuple(sorted(path.parent.name for path in folder.glob("evaluation/*/utterances.json")))
     try:

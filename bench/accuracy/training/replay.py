@@ -105,8 +105,8 @@ class Replayed:
             return None
         graph = torch.cuda.CUDAGraph()
         # Other threads may read and pin batches during the capture.
-        thread_local = torch.cuda.graph(graph, pool=_memory().pool(), capture_error_mode="thread_local")
-        with collecting_no_garbage(), thread_local:
+        capturing = torch.cuda.graph(graph, pool=_memory().pool(), capture_error_mode="thread_local")
+        with collecting_no_garbage(), capturing:
             loss = self._take(inputs)
         return _Captured(graph=graph, loss=loss, tables=self._tables())
 
